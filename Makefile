@@ -1,0 +1,51 @@
+# `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
+.DEFAULT_GOAL := help
+.PHONY: help run demo verify test lint format lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+URL ?= http://127.0.0.1:8000
+
+##@ Use
+run: .venv/run.stamp ## Start engine, gateway and nginx without Docker; Ctrl-C stops them (OLLAMA_URL= uses that Ollama)
+	@$(BIN)/python deploy/native/run.py run
+
+demo: .venv/run.stamp ## Start the stack, ask one question, show the tokens as they come, verify, stop
+	@$(BIN)/python deploy/native/run.py demo
+
+verify: .venv/run.stamp ## Check a running stack and print the verification record (URL=, OUT=record.json)
+	@$(BIN)/python deploy/native/run.py verify --url $(URL) $(if $(OUT),--out $(OUT))
+
+##@ Develop
+test: lint ## Lint, types, unit and integration tests with the real engine, gateway and nginx (T= picks tests)
+	$(BIN)/pytest $(T)
+
+lint: .venv/test.stamp ## Format check, linter and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/test.stamp ## Rewrite the sources in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## Refresh the locked requirements of every service
+	$(PYTHON) deploy/native/lock.py
+
+clean: ## Remove everything that these commands have made
+	rm -rf .venv .run .mypy_cache .pytest_cache .ruff_cache
+
+LOCKS := deploy/native/requirements.txt services/gateway/requirements.txt services/engine/requirements.txt
+PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml
+
+.venv/run.stamp: $(LOCKS) $(PROJECTS) deploy/native/install.py
+	@$(PYTHON) deploy/native/install.py run
+	@touch $@
+
+.venv/test.stamp: .venv/run.stamp tests/requirements.txt
+	@$(PYTHON) deploy/native/install.py test
+	@touch $@
+
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

