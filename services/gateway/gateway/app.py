@@ -1,0 +1,75 @@
+"""Puts the gateway together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TypedDict
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from . import __version__
+from .errors import GatewayError, NotServed
+from .middleware import RequestObserver
+from .routes import chat, ops
+from .routing import Backend
+from .settings import Settings, load_settings
+from .state import State, record_of
+from .telemetry import configure_structlog
+from .upstream import Upstream
+
+
+class Lifespan(TypedDict):
+    gateway: State
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The gateway as an ASGI application; its shared State lives as long as the lifespan."""
+    settings = settings or load_settings()
+    configure_structlog(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[Lifespan]:
+        upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
+        backend = Backend("ollama", upstream, settings.default_model)
+        watch = asyncio.create_task(backend.watch())
+        try:
+            yield {"gateway": State(settings, backend)}
+        finally:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+            await upstream.aclose()
+
+    app = FastAPI(
+        title="Sluice",
+        version=__version__,
+        description="Streams a local model's answers, token by token.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.add_middleware(RequestObserver)
+    app.add_exception_handler(GatewayError, _on_gateway_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.include_router(chat.router)
+    app.include_router(ops.router)
+    return app
+
+
+async def _on_gateway_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    record = record_of(request)
+    record.outcome = error.outcome
+    response = JSONResponse(error.body(record.request_id), error.status)
+    response.raw_headers.extend(error.headers())
+    return response
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """The router's own: no such path, or not with this method."""
+    assert isinstance(error, HTTPException)
+    what = "method is not allowed" if error.status_code == 405 else "path does not exist"
+    response = await _on_gateway_error(request, NotServed(f"this {what} here; see /docs", error.status_code))
+    response.headers.update(error.headers or {})
+    return response

@@ -1,0 +1,52 @@
+"""The `gateway` command."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from .settings import BadSettings, load_settings
+from .verification import verify
+
+GUNICORN_CONFIG = Path(__file__).resolve().parents[1] / "gunicorn.conf.py"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="gateway", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve", help="run the gateway under gunicorn; settings are GATEWAY_* variables"
+    )
+    serve.set_defaults(run=_serve)
+    check = commands.add_parser(
+        "verify", help="ask one question through a running stack and check the answer"
+    )
+    check.add_argument("--url", default="http://127.0.0.1:8000", help="where clients reach it (%(default)s)")
+    check.add_argument(
+        "--upstream",
+        default=os.environ.get("GATEWAY_OLLAMA_URL", "http://127.0.0.1:11434"),
+        help="the Ollama behind it, for what the public port does not tell (%(default)s)",
+    )
+    check.add_argument("--model", help="the model to ask (default: the first that the upstream has)")
+    check.add_argument("--out", help="also write the record as JSON to this file")
+    check.add_argument(
+        "--program",
+        action="append",
+        default=[],
+        metavar="NAME=VERSION",
+        help="a program to name in the record",
+    )
+    check.set_defaults(run=verify.run)
+    arguments = parser.parse_args()
+    sys.exit(arguments.run(arguments))
+
+
+def _serve(_: argparse.Namespace) -> NoReturn:
+    try:
+        load_settings()
+    except BadSettings as error:
+        sys.exit(f"gateway: {error}")
+    # The process becomes gunicorn, so that signals reach it and nothing stands between.
+    command = [sys.executable, "-m", "gunicorn", "--config", str(GUNICORN_CONFIG)]
+    os.execv(sys.executable, command)  # noqa: S606 - that is the point

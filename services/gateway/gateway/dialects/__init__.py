@@ -1,0 +1,1 @@
+"""Wire formats without I/O: upstream's bytes in, the client's frames out."""

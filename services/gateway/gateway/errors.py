@@ -1,0 +1,137 @@
+"""Every way a request can fail. Each leaf knows its status, code and outcome.
+
+GatewayError
+  InvalidRequest              400  the client's request is at fault
+    BodyTooLarge              413
+    UpstreamRefused           4xx  upstream found the request at fault
+      ModelNotFound           404
+  NotServed                   404, 405  no such path or method here
+  UpstreamFailed              502  upstream answered with an error
+    UpstreamUnreachable       502
+    UpstreamTruncated         502  the stream ended without its last line
+  UpstreamBusy                503
+  UpstreamTimeout             504
+  Drained                     503  the gateway is stopping
+  ClientGone                  499  nobody is left to tell
+  InternalError               500  a defect of the gateway
+"""
+
+from typing import ClassVar, Literal
+
+Outcome = Literal["ok", "client_gone", "upstream_error", "truncated", "timeout", "rejected", "drained"]
+
+
+class GatewayError(Exception):
+    """`message` is for the client: it says what was wrong and, where that helps, what to do."""
+
+    status: int = 500
+    type: ClassVar[str] = "api_error"
+    code: str = "internal_error"
+    outcome: ClassVar[Outcome] = "upstream_error"
+    retry_after: ClassVar[int | None] = None
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def body(self, request_id: str) -> dict[str, dict[str, str]]:
+        """The gateway's own shape of an error, before and after the first byte."""
+        return {
+            "error": {"message": self.message, "type": self.type, "code": self.code, "request_id": request_id}
+        }
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What goes with the status, as ASGI wants it."""
+        return [(b"retry-after", b"%d" % self.retry_after)] if self.retry_after else []
+
+
+class InvalidRequest(GatewayError):
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_request"
+    outcome = "rejected"
+
+
+class BodyTooLarge(InvalidRequest):
+    status = 413
+    code = "body_too_large"
+
+
+class UpstreamRefused(InvalidRequest):
+    """Upstream's own 4xx; the status is upstream's."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ModelNotFound(UpstreamRefused):
+    type = "not_found_error"
+    code = "model_not_found"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 404)
+
+
+class NotServed(GatewayError):
+    """No route for this path or method."""
+
+    type = "not_found_error"
+    outcome = "rejected"
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = "method_not_allowed" if status == 405 else "not_found"
+
+
+class UpstreamFailed(GatewayError):
+    status = 502
+    code = "upstream_error"
+
+
+class UpstreamUnreachable(UpstreamFailed):
+    code = "upstream_unreachable"
+    retry_after = 5
+
+
+class UpstreamTruncated(UpstreamFailed):
+    code = "upstream_truncated"
+    outcome = "truncated"
+
+
+class UpstreamBusy(UpstreamFailed):
+    status = 503
+    type = "overloaded_error"
+    code = "upstream_busy"
+    retry_after = 5
+
+
+class UpstreamTimeout(UpstreamFailed):
+    status = 504
+    type = "timeout_error"
+    code = "upstream_timeout"
+    outcome = "timeout"
+
+
+class Drained(GatewayError):
+    status = 503
+    type = "overloaded_error"
+    code = "shutting_down"
+    outcome = "drained"
+    retry_after = 5
+
+
+class ClientGone(GatewayError):
+    """Never sent to anybody; the status is what nginx logs for it."""
+
+    status = 499
+    code = "client_gone"
+    outcome = "client_gone"
+
+
+class InternalError(GatewayError):
+    """The details are in the log, under the request id."""
+
+    def __init__(self) -> None:
+        super().__init__("internal error; the gateway's log has it under this request id")

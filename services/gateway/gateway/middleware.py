@@ -1,0 +1,68 @@
+"""Around every request: its id, its record, its one log line. Pure ASGI; bodies pass through untouched."""
+
+import json
+import re
+import secrets
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import InternalError
+from .telemetry import RequestRecord
+
+# What may go into logs and headers as it is.
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class RequestObserver:
+    """Takes a well-formed `X-Request-Id` or makes one, and settles the request's record at its end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = RequestRecord(request_id=_request_id(scope), client=_client(scope))
+        scope["state"]["record"] = record
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", record.request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            # A defect: the client gets the same shape as for every other error, and never a stack trace.
+            structlog.get_logger().exception("defect", request_id=record.request_id)
+            failure = InternalError()
+            record.outcome = failure.outcome
+            if not record.status:
+                headers = [(b"content-type", b"application/json")]
+                body = json.dumps(failure.body(record.request_id)).encode()
+                await send_with_id({"type": "http.response.start", "status": 500, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
+        finally:
+            route = scope.get("route")
+            record.route = getattr(route, "path", record.route)
+            record.settle()
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given: str = value.decode("latin-1")
+            if REQUEST_ID.fullmatch(given):
+                return given
+    return secrets.token_hex(16)
+
+
+def _client(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""

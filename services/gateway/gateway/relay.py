@@ -1,0 +1,202 @@
+"""The streaming core: upstream's bytes in, the client's frames out. The only caller of send() on streams.
+
+Two tasks carry a stream. One moves bytes and does nothing else. The other, `run`, watches over it: it waits
+for whatever comes first of the end, a reason to stop, and the next moment at which something is due (a
+heartbeat, a limit). So heartbeats and limits cost nothing a token.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any
+
+import structlog
+from starlette.types import Receive, Send
+
+from .dialects.chat_sse import ChatSSE
+from .errors import ClientGone, Drained, GatewayError, InternalError, UpstreamTimeout
+from .settings import Settings
+from .telemetry import IN_FLIGHT, RequestRecord
+
+# How long the end of upstream's body may take after its last line, for the connection to be used again.
+TAIL_SECONDS = 1.0
+
+
+class Relay:
+    """One stream, from the validated request to its settlement.
+
+    `answer` is entered in the stream's own task, so whatever it waits for is given up when the client leaves.
+    `streams` holds the relay while it runs.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        record: RequestRecord,
+        dialect: ChatSSE,
+        answer: AbstractAsyncContextManager[AsyncIterator[bytes]],
+        streams: set["Relay"],
+    ) -> None:
+        self._settings = settings
+        self._record = record
+        self._dialect = dialect
+        self._answer = answer
+        self._streams = streams
+        self._loop = asyncio.get_running_loop()
+        self._stopped: asyncio.Future[GatewayError] = self._loop.create_future()
+        self._committed = False
+        self._complete = False
+        self._sending_since: float | None = None
+        self._started = self._last_in = self._last_out = self._loop.time()
+
+    def stop(self, reason: GatewayError) -> None:
+        """Ends the stream; the first reason counts."""
+        if not self._stopped.done():
+            self._stopped.set_result(reason)
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Runs the stream to its end and tells the client how it ended, if there is one left."""
+        self._send = send
+        watch = asyncio.create_task(self._watch_client(receive))
+        move = asyncio.create_task(self._move())
+        # What it is if this task is cancelled, which is how uvicorn ends a drain that takes too long.
+        failure: GatewayError | None = Drained("the gateway was stopped before the answer was complete")
+        self._streams.add(self)
+        IN_FLIGHT.inc()
+        try:
+            failure = await self._oversee(move)
+        except Exception:
+            structlog.get_logger().exception("defect", request_id=self._record.request_id)
+            failure = InternalError()
+        finally:
+            watch.cancel()
+            move.cancel()
+            await asyncio.wait({watch, move})  # now the connection to upstream is closed, and the model free
+            IN_FLIGHT.dec()
+            self._streams.discard(self)
+            self._record.outcome = failure.outcome if failure else "ok"
+            self._record.chunks = self._dialect.events
+            if self._dialect.usage:
+                self._record.prompt_tokens = self._dialect.usage.prompt_tokens
+                self._record.output_tokens = self._dialect.usage.output_tokens
+            if failure:
+                await self._tell(failure)
+
+    async def _watch_client(self, receive: Receive) -> None:
+        # receive() alone knows that the client has left: uvicorn's send() returns silently then.
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not self._complete:
+            self.stop(ClientGone("the client left"))
+
+    async def _move(self) -> None:
+        dialect = self._dialect
+        async with self._answer as chunks:
+            async for data in chunks:
+                await self._pass_on(dialect.feed(data))
+                if dialect.ended:
+                    break
+            else:
+                await self._pass_on(dialect.end())
+            if dialect.failure:
+                raise dialect.failure
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TAIL_SECONDS):
+                    async for _ in chunks:
+                        pass
+
+    async def _pass_on(self, frames: bytes) -> None:
+        if frames:
+            if not self._record.first_chunk_after:
+                self._record.first_chunk()
+            self._complete = self._dialect.ended and not self._dialect.failure
+            self._sending_since = self._loop.time()
+            if not self._committed:
+                await self._commit()
+            await self._send({"type": "http.response.body", "body": frames, "more_body": not self._complete})
+            self._sending_since = None
+            self._last_out = self._loop.time()
+        self._last_in = self._loop.time()
+
+    async def _oversee(self, move: asyncio.Task[None]) -> GatewayError | None:
+        """Returns why the stream failed, or None."""
+        either: set[asyncio.Future[Any]] = {move, self._stopped}
+        shortest = min(self._settings.heartbeat, self._settings.idle_timeout, self._settings.send_timeout)
+        while True:
+            # What is due may move nearer while this waits, when bytes begin to flow or a send to block.
+            wait = min(self._next_due() - self._loop.time(), shortest)
+            await asyncio.wait(either, timeout=max(0, wait), return_when=asyncio.FIRST_COMPLETED)
+            try:
+                if move.done():
+                    return move.result()
+                if self._stopped.done():
+                    return self._stopped.result()
+                await self._do_what_is_due()
+            except GatewayError as failure:
+                return failure
+
+    def _next_due(self) -> float:
+        if self._sending_since is not None:
+            return self._sending_since + self._settings.send_timeout
+        sign_of_life = (
+            self._last_out + self._settings.heartbeat
+            if self._committed
+            else self._started + self._settings.early_commit
+        )
+        return min(self._upstream_limit(), sign_of_life)
+
+    def _upstream_limit(self) -> float:
+        if self._record.first_chunk_after is None:
+            return self._last_in + self._settings.first_byte_timeout
+        return self._last_in + self._settings.idle_timeout
+
+    async def _do_what_is_due(self) -> None:
+        now = self._loop.time()
+        if now < self._next_due():
+            return
+        if self._sending_since is not None:
+            raise ClientGone("the client took nothing for too long")
+        if now >= self._upstream_limit():
+            raise UpstreamTimeout("the model server was silent for too long")
+        # Past this point errors are events. Ollama sends no header before its first token, so the
+        # client would otherwise hear nothing for as long as a model takes to load.
+        if not self._committed:
+            await self._commit()
+        await self._send_in_time(self._dialect.heartbeat, more=True)
+
+    async def _commit(self) -> None:
+        self._committed = True
+        headers = [
+            (b"content-type", self._dialect.media_type.encode()),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+        ]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def _send_in_time(self, body: bytes, *, more: bool) -> None:
+        try:
+            async with asyncio.timeout(self._settings.send_timeout):
+                await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        except TimeoutError:
+            raise ClientGone("the client took nothing for too long") from None
+        self._last_out = self._loop.time()
+
+    async def _tell(self, failure: GatewayError) -> None:
+        """Sends the terminal event, or the status if nothing has been sent yet."""
+        request_id = self._record.request_id
+        if isinstance(failure, ClientGone):
+            self._record.status = failure.status
+            return
+        with suppress(ClientGone):
+            if self._committed:
+                await self._send_in_time(self._dialect.error(failure, request_id), more=False)
+                return
+            body = json.dumps(failure.body(request_id)).encode()
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                *failure.headers(),
+            ]
+            await self._send({"type": "http.response.start", "status": failure.status, "headers": headers})
+            await self._send_in_time(body, more=False)

@@ -1,0 +1,1 @@
+"""The HTTP surface: thin, one module a family of paths."""

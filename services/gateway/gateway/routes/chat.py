@@ -1,0 +1,138 @@
+"""`POST /chat`: Ollama's chat request in, Server-Sent Events out."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from ..dialects.chat_sse import ChatSSE
+from ..errors import BodyTooLarge, ClientGone, Drained, InvalidRequest
+from ..relay import Relay
+from ..state import record_of, state_of
+
+router = APIRouter(tags=["chat"])
+
+
+class Message(BaseModel):
+    """One turn. Further fields of Ollama's (`images`, `tool_calls`, `thinking`, …) are passed on."""
+
+    model_config = ConfigDict(extra="allow")
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+class ChatRequest(BaseModel):
+    """What Ollama's `/api/chat` takes. Fields that are not named here are passed on as they are."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {"model": "smollm2:135m", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
+            ]
+        },
+    )
+
+    model: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1)]
+    stream: Literal[True] = True
+    options: dict[str, Any] | None = None
+    format: Literal["json", ""] | dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    think: bool | str | None = None
+    keep_alive: str | int | float | None = None
+
+
+EVENTS = """\
+One event a line of Ollama's stream, the moment it comes; the last one has `"done":true`. Lines that begin
+with a colon are signs of life. If the answer fails midway, the last event is `event: error`."""
+ERROR = {"application/json": {"example": InvalidRequest("what was wrong").body("4bf92f3577b34da6")}}
+
+
+class Streamed(Response):
+    """Hands the connection over to the relay."""
+
+    def __init__(self, relay: Relay) -> None:
+        super().__init__()
+        self._relay = relay
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._relay.run(receive, send)
+
+
+@router.post(
+    "/chat",
+    summary="Stream an answer",
+    response_class=Response,
+    responses={
+        200: {"description": EVENTS, "content": {"text/event-stream": {}}},
+        400: {"description": "The request cannot be used; the message says why", "content": ERROR},
+        404: {"description": "The model server has no such model", "content": ERROR},
+        413: {"description": "The body is over GATEWAY_MAX_BODY_BYTES", "content": ERROR},
+        502: {"description": "The model server cannot be reached, or failed", "content": ERROR},
+        503: {"description": "Overloaded or stopping; see Retry-After", "content": ERROR},
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": ChatRequest.model_json_schema()}},
+        }
+    },
+)
+async def chat(request: Request) -> Response:
+    """The same request as Ollama's `/api/chat`; the answer comes as Server-Sent Events."""
+    state = state_of(request)
+    record = record_of(request)
+    if state.draining:
+        raise Drained("the gateway is restarting; send the request again")
+    body = await _read_body(request, state.settings.max_body_bytes)
+    record.model = _validated(body).model
+    backend = state.backend
+    record.model_label = backend.label(record.model)
+    record.backend = backend.name
+    # The body goes on as it came: upstream sees every field, and nothing is serialised twice.
+    answer = backend.upstream.stream(
+        "POST",
+        "/api/chat",
+        body,
+        {"Content-Type": "application/json", "X-Request-Id": record.request_id},
+    )
+    dialect = ChatSSE(state.settings.max_line_bytes)
+    return Streamed(Relay(state.settings, record, dialect, answer, state.streams))
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    too_large = BodyTooLarge(f"the request body is larger than {limit} bytes")
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise too_large
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async for piece in request.stream():
+            size += len(piece)
+            if size > limit:
+                raise too_large
+            pieces.append(piece)
+    except ClientDisconnect:
+        raise ClientGone("the client left before its request was complete") from None
+    return b"".join(pieces)
+
+
+def _validated(body: bytes) -> ChatRequest:
+    """Raises InvalidRequest with one sentence that names the field."""
+    if not body.strip():
+        raise InvalidRequest("the request body is empty; send a JSON object with model and messages")
+    try:
+        return ChatRequest.model_validate_json(body)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+    if problem["type"] == "json_invalid":
+        raise InvalidRequest(f"the request body is not valid JSON: {problem['ctx']['error']}")
+    if problem["loc"] == ("stream",):
+        raise InvalidRequest("stream: POST /chat always streams; leave the field out or set it to true")
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+    raise InvalidRequest(f"{where.lstrip('.') or 'the request body'}: {problem['msg']}")

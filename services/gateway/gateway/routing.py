@@ -1,0 +1,74 @@
+"""Which backend answers: for now one, with what is known of its health and its models."""
+
+import asyncio
+
+import structlog
+
+from .errors import GatewayError
+from .upstream import Upstream
+
+# Quick while something is missing, so that a start is noticed at once; slow when all is well.
+POLL_SECONDS_MISSING = 0.5
+POLL_SECONDS_READY = 10
+POLL_TIMEOUT = 5
+
+
+class Backend:
+    """One Ollama. `up` and `models` are as of the last poll."""
+
+    def __init__(self, name: str, upstream: Upstream, default_model: str) -> None:
+        self.name = name
+        self.upstream = upstream
+        self.default_model = default_model
+        self.up = False
+        self.models: frozenset[str] = frozenset()
+
+    @property
+    def missing(self) -> str | None:
+        """What keeps this backend from answering, in words; None if nothing does."""
+        if not self.up:
+            return "the model server is not reachable"
+        if self.default_model and not self.has(self.default_model):
+            return f"the model {self.default_model} is not there yet"
+        if not self.models:
+            return "the model server has no models"
+        return None
+
+    def has(self, model: str) -> bool:
+        return _full_name(model) in self.models
+
+    def label(self, model: str) -> str:
+        """The model as a metric's label: only names that the backend has become one."""
+        return _full_name(model) if self.has(model) else "other"
+
+    async def watch(self) -> None:
+        """Polls for ever."""
+        while True:
+            await self._poll()
+            await asyncio.sleep(POLL_SECONDS_MISSING if self.missing else POLL_SECONDS_READY)
+
+    async def _poll(self) -> None:
+        was_missing = self.missing
+        try:
+            tags = await self.upstream.get_json("/api/tags", POLL_TIMEOUT)
+            self.models = _names(tags)
+            self.up = True
+        except GatewayError:
+            self.up = False
+        if self.missing != was_missing:
+            structlog.get_logger().info("backend", backend=self.name, missing=self.missing)
+
+
+def _names(tags: object) -> frozenset[str]:
+    models = tags.get("models") if isinstance(tags, dict) else None
+    return frozenset(
+        _full_name(model["name"])
+        for model in models or []
+        if isinstance(model, dict) and isinstance(model.get("name"), str)
+    )
+
+
+def _full_name(model: str) -> str:
+    """Ollama compares names without regard to case and takes `latest` for a tag that is not said."""
+    name = model.lower()
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"

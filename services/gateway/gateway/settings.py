@@ -1,0 +1,61 @@
+"""Every setting of the gateway, read once from the environment."""
+
+from typing import Literal, Self
+
+from pydantic import AnyHttpUrl, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable GATEWAY_<FIELD>; times are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8001, ge=1, le=65535, description="port to listen on, behind nginx")
+    workers: int = Field(
+        1, ge=1, description="processes; one carries thousands of streams, scale by replicas"
+    )
+    ollama_url: AnyHttpUrl = Field(
+        AnyHttpUrl("http://127.0.0.1:11434"), description="the Ollama, or embedded engine, to stream from"
+    )
+    default_model: str = Field("", description="model that /readyz waits for; empty: any model will do")
+
+    max_body_bytes: int = Field(10 * 1024 * 1024, gt=0, description="largest request body")
+    max_line_bytes: int = Field(64 * 1024 * 1024, gt=0, description="largest single line from upstream")
+    connect_timeout: float = Field(3, gt=0, description="limit for connecting to upstream")
+    first_byte_timeout: float = Field(
+        600, gt=0, description="limit for upstream's first byte: cold loads are slow"
+    )
+    idle_timeout: float = Field(120, gt=0, description="limit for silence between upstream's bytes")
+    send_timeout: float = Field(60, gt=0, description="a client that takes nothing for this long is dropped")
+    early_commit: float = Field(
+        2, gt=0, description="if upstream hasn't answered by then, commit to 200 and start the heartbeats"
+    )
+    heartbeat: float = Field(15, gt=0, description="longest silence that a client of a stream sees")
+    grace: float = Field(30, gt=2, description="time that running streams get to finish on SIGTERM")
+
+    log_format: Literal["json", "console"] = Field("json", description="console is for people")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+
+    @model_validator(mode="after")
+    def _cross_check(self) -> Self:
+        if self.early_commit > self.first_byte_timeout:
+            raise ValueError("GATEWAY_EARLY_COMMIT must not be above GATEWAY_FIRST_BYTE_TIMEOUT")
+        return self
+
+
+class BadSettings(Exception):
+    """The environment cannot be used; the message names each variable and what is wrong with it."""
+
+
+def load_settings() -> Settings:
+    """Raises BadSettings."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [
+            f"{'GATEWAY_' + str(problem['loc'][0]).upper() + ': ' if problem['loc'] else ''}{problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise BadSettings("; ".join(problems)) from None

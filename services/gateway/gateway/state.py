@@ -1,0 +1,42 @@
+"""What one worker shares among its requests."""
+
+import asyncio
+from typing import cast
+
+from starlette.requests import Request
+
+from .errors import Drained
+from .relay import Relay
+from .routing import Backend
+from .settings import Settings
+from .telemetry import RequestRecord
+
+# Between the terminal events of a drain and uvicorn's own limit, so that the events still get out.
+DRAIN_MARGIN = 1.0
+
+
+class State:
+    """Made in the lifespan, one a worker."""
+
+    def __init__(self, settings: Settings, backend: Backend) -> None:
+        self.settings = settings
+        self.backend = backend
+        self.streams: set[Relay] = set()
+        self.draining = False
+
+    def drain(self) -> None:
+        """Refuses new work from now on, and ends the streams that still run when the grace is over."""
+        self.draining = True
+        asyncio.get_running_loop().call_later(self.settings.grace - DRAIN_MARGIN, self._end_streams)
+
+    def _end_streams(self) -> None:
+        for stream in tuple(self.streams):
+            stream.stop(Drained("the gateway is restarting; send the request again"))
+
+
+def state_of(request: Request) -> State:
+    return cast(State, request.state.gateway)
+
+
+def record_of(request: Request) -> RequestRecord:
+    return cast(RequestRecord, request.state.record)

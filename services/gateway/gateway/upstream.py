@@ -1,0 +1,127 @@
+"""The only user of the HTTP client; turns its errors into the gateway's."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from .errors import (
+    GatewayError,
+    ModelNotFound,
+    UpstreamBusy,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTruncated,
+    UpstreamUnreachable,
+)
+
+# An error's body is a line; more than this of it is not read.
+MAX_ERROR_BODY = 64 * 1024
+
+
+class Upstream:
+    """One HTTP client for one worker, made inside its event loop."""
+
+    def __init__(self, base_url: str, connect_timeout: float) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._client = httpx.AsyncClient(
+            base_url=self.base_url,
+            # httpx's own transport costs twice the CPU a token, and its pool degrades with many streams.
+            transport=AiohttpTransport(client=_session),
+            # No limit on reading: the relay watches that, and knows its heartbeats from upstream's bytes.
+            timeout=httpx.Timeout(None, connect=connect_timeout),
+            # Compression would hold tokens back.
+            headers={"Accept-Encoding": "identity", "User-Agent": "sluice-gateway"},
+        )
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def get_json(self, path: str, seconds: float) -> object:
+        """Raises GatewayError."""
+        with _connecting():
+            response = await self._client.get(path, timeout=seconds)
+        if response.status_code != 200:
+            raise _error_of(response.status_code, response.content)
+        try:
+            return response.json()
+        except ValueError:
+            raise UpstreamFailed("upstream sent something that is not JSON") from None
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Yields the answer's body in the pieces in which it arrives, each at once.
+
+        Leaving the context before the body's end closes the connection, which is how Ollama learns that
+        nobody wants the rest. Raises GatewayError, at entry also for every status but 200.
+        """
+        request = self._client.build_request(method, path, content=body, headers=headers)
+        with _connecting():
+            response = await self._client.send(request, stream=True)
+        try:
+            if response.status_code != 200:
+                raise _error_of(response.status_code, await _read_error(response))
+            async with aclosing(_chunks(response)) as chunks:
+                yield chunks
+        finally:
+            await response.aclose()
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        # Admission limits how much goes upstream; a second limit here would be a hidden queue.
+        # Idle connections are given up before servers usually close them, so that none is stale.
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    try:
+        async for chunk in response.aiter_raw():
+            yield chunk
+    except httpx.TransportError as error:
+        raise UpstreamTruncated("upstream broke the connection before the answer was complete") from error
+
+
+@contextmanager
+def _connecting() -> Iterator[None]:
+    """Translates what can go wrong until upstream's headers have come."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        # The transport calls every one of these a ConnectTimeout; aiohttp's own classes tell them apart.
+        if isinstance(error.__cause__, aiohttp.ServerTimeoutError):
+            raise UpstreamUnreachable("the model server did not accept a connection in time") from error
+        if isinstance(error.__cause__, aiohttp.ClientConnectorError):
+            raise UpstreamUnreachable("the model server cannot be reached") from error
+        raise UpstreamFailed("the model server closed the connection without an answer") from error
+
+
+async def _read_error(response: httpx.Response) -> bytes:
+    body = b""
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) >= MAX_ERROR_BODY:
+            break
+    return body
+
+
+def _error_of(status: int, body: bytes) -> GatewayError:
+    """Ollama's errors are `{"error": "text"}` with a status: docs/api/errors in its documentation."""
+    try:
+        message = str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        message = f"upstream answered {status}"
+    if status == 404:
+        return ModelNotFound(message)
+    if status == 503:
+        return UpstreamBusy(message)
+    if 400 <= status < 500:
+        return UpstreamRefused(message, status)
+    return UpstreamFailed(message)

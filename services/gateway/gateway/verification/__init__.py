@@ -1,0 +1,1 @@
+"""The verification record: what runs here, and the proof that it streams."""

@@ -1,0 +1,101 @@
+"""What the path is made of: versions, machine, model, and where the model runs."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+def package_versions(services: Iterable[str]) -> dict[str, str]:
+    """`services` as installed in this environment, and what each is built on."""
+    versions = {}
+    for service in services:
+        try:
+            versions[service] = importlib.metadata.version(service)
+        except importlib.metadata.PackageNotFoundError:  # it runs elsewhere
+            continue
+        for requirement in importlib.metadata.requires(service) or []:
+            name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "os": _os_name(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        return platform.platform()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")
+
+
+class ModelServer:
+    """Ollama or the embedded engine, asked directly. Facts are None if it cannot be reached from here."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = httpx.Client(base_url=url, timeout=10)
+
+    @cached_property
+    def threads(self) -> int | None:
+        """The embedded engine says it in its metrics; Ollama does not say it."""
+        try:
+            match = re.search(r"^engine_threads (\d+)", self._client.get("/metrics").text, re.MULTILINE)
+        except httpx.HTTPError:
+            return None
+        return int(match[1]) if match else None
+
+    @property
+    def embedded(self) -> bool:
+        return self.threads is not None
+
+    @property
+    def name(self) -> str:
+        return "embedded engine" if self.embedded else "Ollama"
+
+    def version(self) -> str | None:
+        return self._get("/api/version").get("version")
+
+    def installed(self) -> list[dict[str, Any]]:
+        return list(self._get("/api/tags").get("models") or [])
+
+    def loaded(self) -> list[dict[str, Any]]:
+        return list(self._get("/api/ps").get("models") or [])
+
+    def _get(self, path: str) -> dict[str, Any]:
+        try:
+            answer = self._client.get(path).json()
+        except (httpx.HTTPError, ValueError):
+            return {}
+        return answer if isinstance(answer, dict) else {}
+
+
+def named(models: Iterable[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The model of that name, without regard to case and to an implied `:latest`; {} if there is none."""
+    wanted = {name.lower(), f"{name.lower()}:latest"}
+    return next((model for model in models if str(model.get("name")).lower() in wanted), {})

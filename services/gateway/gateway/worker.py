@@ -1,0 +1,66 @@
+"""gunicorn's worker: uvicorn, with a drain that ends every stream properly."""
+
+import asyncio
+import socket
+import sys
+from contextlib import suppress
+from typing import Any
+
+from gunicorn.arbiter import Arbiter
+from uvicorn.server import Server
+from uvicorn_worker import UvicornWorker
+
+from .settings import load_settings
+
+NOTIFY_SECONDS = 1.0
+
+
+class DrainingServer(Server):
+    """Tells the application that it is to stop, and gunicorn that the worker is alive while it drains.
+
+    uvicorn does neither: streams would be cut without a terminal event, and gunicorn would take a worker
+    that drains for one that hangs.
+    """
+
+    def __init__(self, worker: "GatewayWorker") -> None:
+        super().__init__(worker.config)
+        self._worker = worker
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.lifespan.state["gateway"].drain()
+        notify = asyncio.create_task(self._notify())
+        try:
+            # Without the sockets: they are gunicorn's, which closes them itself.
+            await super().shutdown()
+        finally:
+            notify.cancel()
+            with suppress(asyncio.CancelledError):
+                await notify
+
+    async def _notify(self) -> None:
+        while True:
+            self._worker.notify()
+            await asyncio.sleep(NOTIFY_SECONDS)
+
+
+class GatewayWorker(UvicornWorker):
+    CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - the base class's way of configuring
+        "loop": "uvloop",
+        "http": "httptools",
+        "lifespan": "on",
+        "ws": "none",
+        "access_log": False,
+        "server_header": False,
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.config.timeout_graceful_shutdown = int(load_settings().grace)
+
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        server = DrainingServer(self)
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)

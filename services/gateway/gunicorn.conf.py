@@ -1,0 +1,27 @@
+"""How gunicorn runs the gateway. Everything that an operator may change is a GATEWAY_* variable."""
+
+from pathlib import Path
+
+from gateway.settings import load_settings
+from gateway.telemetry import standard_logging
+
+settings = load_settings()
+
+bind = f"{settings.host}:{settings.port}"
+workers = settings.workers
+worker_class = "gateway.worker.GatewayWorker"
+wsgi_app = "gateway.app:create_app()"
+
+# The grace chain: the application ends its streams a second before uvicorn gives up on them, and uvicorn
+# gives up before gunicorn kills the worker.
+graceful_timeout = int(settings.grace) + 5
+timeout = 30  # without a sign of life; a worker that drains goes on giving them
+
+# Above nginx's upstream keepalive_timeout, so that nginx never sends on a connection that is being closed.
+keepalive = 75
+
+# A worker's sign of life is a file: on a disk that stalls, healthy workers would be killed.
+if Path("/dev/shm").is_dir():
+    worker_tmp_dir = "/dev/shm"
+control_socket_disable = True
+logconfig_dict = standard_logging(settings)

@@ -1,0 +1,165 @@
+"""An Ollama that does what a test tells it: a real server on a real socket, to inject faults.
+
+An answer is a list of steps, chosen by the model's name in the request. Bytes are one write each, so a test
+decides how an answer is cut into pieces on its way.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Do(Enum):
+    """What is not bytes."""
+
+    WAIT = "wait for Fake.go_on"
+    HANG = "send nothing more until the client leaves"
+    DROP = "reset the connection"
+
+
+Step = bytes | Do
+
+
+def line(content: str = "x", **fields: Any) -> bytes:
+    """One line of `/api/chat`, as compact as Ollama writes it."""
+    message = {"model": "m", "message": {"role": "assistant", "content": content}, "done": False, **fields}
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+DONE = line("", done=True, done_reason="stop", prompt_eval_count=11, eval_count=3)
+
+
+@dataclass
+class Answer:
+    """Steps before the first bytes delay the headers; `status` other than 200 sends the bytes as its body."""
+
+    steps: Sequence[Step]
+    status: int = 200
+
+
+@dataclass
+class Received:
+    """One request for an answer. `gone` is set when its client has closed the connection before the end."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    gone: threading.Event = field(default_factory=threading.Event)
+    answered: threading.Event = field(default_factory=threading.Event)
+
+
+class FakeOllama:
+    """Knows the models that have an answer; any other one is Ollama's 404."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {}
+        self.received: list[Received] = []
+        self.url = ""
+        self._loop = asyncio.new_event_loop()
+        self._go_on = asyncio.Event()
+
+    def answer(self, model: str, *steps: Step, status: int = 200) -> None:
+        self.answers[model] = Answer(steps, status)
+
+    def go_on(self) -> None:
+        """Lets every answer pass the WAIT at which it stands, or to which it comes."""
+        self._loop.call_soon_threadsafe(self._go_on.set)
+
+    @contextmanager
+    def running(self) -> Iterator["FakeOllama"]:
+        """Serves from a thread of its own."""
+        thread = threading.Thread(target=self._loop.run_forever)
+        thread.start()
+        server = asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop
+        ).result()
+        host, port = server.sockets[0].getsockname()
+        self.url = f"http://{host}:{port}"
+        try:
+            yield self
+        finally:
+            asyncio.run_coroutine_threadsafe(self._close(server), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join()
+            self._loop.close()
+
+    async def _close(self, server: asyncio.Server) -> None:
+        server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                method, path, _ = head[0].split(" ")
+                headers = dict(item.lower().split(": ", 1) for item in head[1:] if item)
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                if method == "GET":
+                    models = [{"name": name} for name in self.answers]
+                    await _whole(writer, 200, {"models": models})
+                    continue
+                received = Received(path, headers, body)
+                self.received.append(received)
+                model = json.loads(body)["model"]
+                answer = self.answers.get(model)
+                if answer is None:
+                    await _whole(writer, 404, {"error": f"model '{model}' not found"})
+                    continue
+                await self._play(answer, received, reader, writer)
+        writer.close()
+
+    async def _play(
+        self, answer: Answer, received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        gone = asyncio.ensure_future(reader.read(1))
+        steps = asyncio.ensure_future(self._steps(answer, writer))
+        await asyncio.wait({gone, steps}, return_when=asyncio.FIRST_COMPLETED)
+        if steps.done():
+            steps.result()
+            received.answered.set()
+            gone.cancel()
+            with suppress(asyncio.CancelledError, ConnectionError):
+                await gone
+            return
+        steps.cancel()
+        received.gone.set()
+        raise ConnectionError("the client left")
+
+    async def _steps(self, answer: Answer, writer: asyncio.StreamWriter) -> None:
+        started = False
+        for step in answer.steps:
+            if step is Do.WAIT:
+                await self._go_on.wait()
+            elif step is Do.HANG:
+                await asyncio.Event().wait()
+            elif step is Do.DROP:
+                writer.transport.abort()
+                raise ConnectionError("dropped, as told")
+            else:
+                assert isinstance(step, bytes)
+                if not started:
+                    kind = "application/x-ndjson" if answer.status == 200 else "application/json"
+                    writer.write(
+                        f"HTTP/1.1 {answer.status} -\r\nContent-Type: {kind}\r\n"
+                        "Transfer-Encoding: chunked\r\n\r\n".encode()
+                    )
+                    started = True
+                writer.write(b"%x\r\n%b\r\n" % (len(step), step))
+                await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+
+async def _whole(writer: asyncio.StreamWriter, status: int, content: object) -> None:
+    body = json.dumps(content).encode()
+    head = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    await writer.drain()

@@ -1,0 +1,78 @@
+"""Real processes on real sockets, for the integration tests."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Polls `condition` until it is true; fails with `what` when `seconds` have passed."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.01)
+
+
+class Process:
+    """A program with its output in a file, started in a process group of its own."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self.popen = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def wait_ready(self, url: str, seconds: float = 60) -> None:
+        """Waits until `url` answers 200."""
+
+        def ready() -> bool:
+            if self.popen.poll() is not None:
+                raise AssertionError(
+                    f"ended with {self.popen.returncode} before it was ready:\n{self.output}"
+                )
+            try:
+                return httpx.get(url, timeout=5).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_until(ready, seconds, f"{url} answers 200; the output so far:\n{self.output}")
+
+    def stop(self, seconds: float = 30) -> int:
+        """Asks the process to end, waits, and makes sure that nothing of its group is left."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGTERM)
+        try:
+            return self.popen.wait(seconds)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(self.popen.pid, signal.SIGKILL)
+            self.popen.wait(5)

@@ -1,0 +1,273 @@
+"""The relay driven by hand: the test is the server on one side and the model on the other."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from gateway.dialects.chat_sse import ChatSSE
+from gateway.errors import Drained, GatewayError, ModelNotFound, UpstreamTruncated
+from gateway.relay import Relay
+from gateway.settings import Settings
+from gateway.telemetry import IN_FLIGHT, RequestRecord
+from tests.fakes.ollama import DONE, line
+
+FOR_EVER = 1000.0
+
+
+class Model:
+    """Upstream: what the test puts in comes out; an exception is raised; None is the end."""
+
+    def __init__(self) -> None:
+        self.bytes: asyncio.Queue[bytes | GatewayError | Exception | None] = asyncio.Queue()
+        self.opened = asyncio.Event()
+        self.may_open = asyncio.Event()
+        self.may_open.set()
+        self.refusal: GatewayError | None = None
+        self.released = False
+
+    @asynccontextmanager
+    async def answer(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        self.opened.set()
+        try:
+            await self.may_open.wait()
+            if self.refusal:
+                raise self.refusal
+            yield self._chunks()
+        finally:
+            self.released = True
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while (item := await self.bytes.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+
+class Client:
+    """The server's side of ASGI."""
+
+    def __init__(self) -> None:
+        self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.history: list[dict[str, Any]] = []
+        self.gone = asyncio.Event()
+        self.reads = asyncio.Event()
+        self.reads.set()
+
+    async def receive(self) -> dict[str, Any]:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        await self.reads.wait()
+        self.history.append(message)
+        self.sent.put_nowait(message)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.history)
+
+
+class Stream:
+    """A relay that runs, with both of its ends."""
+
+    def __init__(self, **settings: Any) -> None:
+        limits = {"early_commit": FOR_EVER, "first_byte_timeout": FOR_EVER, "heartbeat": FOR_EVER}
+        self.model = Model()
+        self.client = Client()
+        self.record = RequestRecord(request_id="req-1", client="127.0.0.1")
+        self.streams: set[Relay] = set()
+        self.relay = Relay(
+            Settings(**{**limits, **settings}),
+            self.record,
+            ChatSSE(1_000_000),
+            self.model.answer(),
+            self.streams,
+        )
+        self.task = asyncio.create_task(self.relay.run(self.client.receive, self.client.send))
+
+    async def end(self) -> None:
+        async with asyncio.timeout(10):
+            await self.task
+
+    async def next_sent(self) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            return await self.client.sent.get()
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_settled() -> Any:
+    before = IN_FLIGHT._value.get()
+    yield
+    assert IN_FLIGHT._value.get() == before
+
+
+async def test_each_read_is_one_write_and_nothing_waits_for_the_next() -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(line("a") + line("b"))
+    assert (await stream.next_sent())["type"] == "http.response.start"
+    assert (await stream.next_sent())["body"].count(b"data:") == 2
+    stream.model.bytes.put_nowait(line("c"))
+    assert (await stream.next_sent())["body"].count(b"data:") == 1
+    stream.model.bytes.put_nowait(DONE)
+    assert (await stream.next_sent())["more_body"] is False
+    stream.model.bytes.put_nowait(None)
+    await stream.end()
+    assert (stream.record.outcome, stream.record.chunks) == ("ok", 4)
+    assert (stream.record.prompt_tokens, stream.record.output_tokens) == (11, 3)
+
+
+async def test_the_response_ends_with_the_last_line_even_if_upstream_stays_open() -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(DONE)
+    await stream.next_sent()
+    assert (await stream.next_sent())["more_body"] is False
+    stream.client.gone.set()  # what uvicorn's receive() says once a response is complete
+    await stream.end()
+    assert stream.record.outcome == "ok"
+    assert stream.model.released
+
+
+@pytest.mark.parametrize("phase", ["connecting", "before the first byte", "mid-stream"])
+async def test_a_client_that_leaves_frees_the_model(phase: str) -> None:
+    stream = Stream()
+    if phase == "connecting":
+        stream.model.may_open.clear()
+    await stream.model.opened.wait()
+    if phase == "mid-stream":
+        stream.model.bytes.put_nowait(line())
+        await stream.next_sent()
+        await stream.next_sent()
+    stream.client.gone.set()
+    await stream.end()
+    assert stream.model.released
+    assert stream.record.outcome == "client_gone"
+    assert stream.record.status == 499
+    assert not stream.streams
+
+
+async def test_a_client_that_leaves_while_it_is_not_reading_frees_the_model() -> None:
+    stream = Stream()
+    stream.client.reads.clear()
+    stream.model.bytes.put_nowait(line())
+    await stream.model.opened.wait()
+    stream.client.gone.set()
+    await stream.end()
+    assert stream.model.released
+    assert stream.record.outcome == "client_gone"
+
+
+async def test_a_reader_that_takes_nothing_is_let_go() -> None:
+    stream = Stream(send_timeout=0.05)
+    stream.client.reads.clear()
+    stream.model.bytes.put_nowait(line())
+    await stream.end()
+    assert stream.model.released
+    assert stream.record.outcome == "client_gone"
+
+
+async def test_a_slow_reader_holds_upstream_back() -> None:
+    stream = Stream()
+    stream.client.reads.clear()
+    for _ in range(3):
+        stream.model.bytes.put_nowait(line())
+    await stream.model.opened.wait()
+    for _ in range(100):  # turns of the event loop, far more than passing everything on would take
+        await asyncio.sleep(0)
+    assert stream.model.bytes.qsize() == 2
+    stream.client.gone.set()
+    await stream.end()
+
+
+async def test_an_error_before_the_first_byte_is_a_status() -> None:
+    stream = Stream()
+    stream.model.refusal = ModelNotFound("model 'x' not found")
+    await stream.end()
+    start, body = stream.client.history
+    assert start["status"] == 404
+    assert (b"content-type", b"application/json") in start["headers"]
+    assert json.loads(body["body"])["error"]["message"] == "model 'x' not found"
+    assert stream.record.outcome == "rejected"
+
+
+async def test_an_error_after_the_first_byte_is_the_last_event() -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(line())
+    stream.model.bytes.put_nowait(UpstreamTruncated("gone"))
+    await stream.end()
+    assert stream.client.history[-1]["body"].startswith(b"event: error\ndata: ")
+    assert stream.client.history[-1]["more_body"] is False
+    assert stream.record.outcome == "truncated"
+
+
+async def test_an_error_line_is_the_last_event_after_the_lines_before_it() -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(line("a") + b'{"error":"out of memory"}\n')
+    await stream.end()
+    assert stream.client.body.startswith(b"id: 1\ndata: ")
+    assert b"event: error" in stream.client.history[-1]["body"]
+    assert stream.record.outcome == "upstream_error"
+
+
+async def test_a_defect_is_an_internal_error_that_tells_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(RuntimeError("secret detail"))
+    await stream.end()
+    assert stream.client.history[0]["status"] == 500
+    assert b"secret" not in stream.client.body
+    assert "secret detail" in capsys.readouterr().out
+
+
+async def test_silence_is_filled_with_heartbeats_from_an_early_commit_on() -> None:
+    stream = Stream(early_commit=0.02, heartbeat=0.02)
+    assert (await stream.next_sent())["status"] == 200
+    for _ in range(3):
+        assert (await stream.next_sent())["body"] == b": keep-alive\n\n"
+    stream.model.bytes.put_nowait(DONE)
+    stream.model.bytes.put_nowait(None)
+    await stream.end()
+    assert stream.record.outcome == "ok"
+
+
+async def test_heartbeats_do_not_hide_an_upstream_that_never_answers() -> None:
+    stream = Stream(early_commit=0.02, heartbeat=0.02, first_byte_timeout=0.2)
+    await stream.end()
+    assert stream.client.body.startswith(b": keep-alive")
+    assert b"upstream_timeout" in stream.client.history[-1]["body"]
+    assert stream.record.outcome == "timeout"
+    assert stream.model.released
+
+
+async def test_an_upstream_that_stalls_midway_is_cut() -> None:
+    stream = Stream(idle_timeout=0.05)
+    stream.model.bytes.put_nowait(line())
+    await stream.end()
+    assert b"upstream_timeout" in stream.client.history[-1]["body"]
+    assert stream.record.outcome == "timeout"
+
+
+async def test_a_drain_ends_a_stream_with_an_error_event() -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(line())
+    await stream.next_sent()
+    for running in tuple(stream.streams):
+        running.stop(Drained("restarting"))
+    await stream.end()
+    assert b"shutting_down" in stream.client.history[-1]["body"]
+    assert stream.record.outcome == "drained"
+
+
+async def test_a_cancelled_stream_still_gets_its_terminal_event() -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(line())
+    await stream.next_sent()
+    await stream.next_sent()
+    stream.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stream.end()
+    assert b"event: error" in stream.client.history[-1]["body"]
+    assert stream.model.released
+    assert stream.record.outcome == "drained"
