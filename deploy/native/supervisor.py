@@ -1,0 +1,112 @@
+"""Brings programs up in order, shows their output with their names, and stops all of them when one ends."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+import httpx
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+COLOURS = {"engine": "33", "gateway": "36", "nginx": "32"}
+STOP_SECONDS = 15
+
+
+class StartFailed(Exception):
+    """A program could not be brought up; the message says which, and what to do."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """`ready_url` answers 200 once the program can do its work."""
+
+    name: str
+    command: list[str]
+    environment: Mapping[str, str]
+    ready_url: str
+
+
+class Supervisor:
+    """Runs programs, each in a process group of its own, until `stop`."""
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+        self._running: list[tuple[Program, asyncio.subprocess.Process]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.stopping = asyncio.Event()
+        self.died: str | None = None
+
+    async def start(self, program: Program, seconds: float) -> float:
+        """Starts `program` and waits until it is ready; returns the seconds that took. Raises StartFailed."""
+        started = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            *program.command,
+            env={**os.environ, **program.environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            # Ctrl-C in the terminal is for the supervisor, which then stops the programs in order.
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+        self._running.append((program, process))
+        self._spawn(self._show(program.name, process))
+        self._spawn(self._watch(program.name, process))
+        async with httpx.AsyncClient(timeout=5) as client:
+            while not self.stopping.is_set():
+                if time.monotonic() - started > seconds:
+                    raise StartFailed(
+                        f"{program.name} was not ready within {seconds:.0f} s; its output is above"
+                    )
+                with contextlib.suppress(httpx.TransportError):
+                    if (await client.get(program.ready_url)).status_code == 200:
+                        return time.monotonic() - started
+                await asyncio.sleep(0.05)
+        raise StartFailed(f"{self.died or 'the start'} was ended before {program.name} was ready")
+
+    async def stop(self) -> None:
+        """Stops the programs in reverse order and returns when nothing of them is left."""
+        self.stopping.set()
+        for _, process in reversed(self._running):
+            if process.returncode is None:
+                process.terminate()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            # Whatever the program had started and left behind.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+        await asyncio.gather(*self._tasks)
+
+    def say(self, text: str) -> None:
+        print(text, file=self._output, flush=True)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _show(self, name: str, process: asyncio.subprocess.Process) -> None:
+        label = f"{name:8}| "
+        if self._output.isatty():
+            label = f"\033[{COLOURS.get(name, '0')}m{label}\033[0m"
+        assert process.stdout is not None
+        async for line in process.stdout:
+            self.say(label + line.decode(errors="replace").rstrip())
+
+    async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
+        code = await process.wait()
+        if not self.stopping.is_set():
+            self.died = f"{name} (exit status {code})"
+            self.stopping.set()
+
+
+def _die_with_parent() -> None:
+    """Has the kernel end the program when the supervisor is killed, so that even then no orphan is left."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
