@@ -23,6 +23,11 @@ def free_port() -> int:
         return port
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
     """Polls `condition` until it is true; fails with `what` when `seconds` have passed."""
     deadline = time.monotonic() + seconds

@@ -133,6 +133,11 @@ def configure_nginx(stack: Stack) -> Path:
     return folder
 
 
+def nginx_command(nginx: str, folder: Path) -> list[str]:
+    """nginx in the foreground, with the files of `folder`."""
+    return [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr", "-g", "daemon off;"]
+
+
 def programs(stack: Stack, nginx: str) -> list[Program]:
     python_logs = {"PYTHONUNBUFFERED": "1"}
     gateway = {
@@ -166,7 +171,7 @@ def programs(stack: Stack, nginx: str) -> list[Program]:
         ),
         Program(
             "nginx",
-            [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr", "-g", "daemon off;"],
+            nginx_command(nginx, folder),
             {},
             f"{stack.url}/readyz",
         ),

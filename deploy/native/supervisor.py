@@ -45,18 +45,22 @@ class Supervisor:
     async def start(self, program: Program, seconds: float) -> float:
         """Starts `program` and waits until it is ready; returns the seconds that took. Raises StartFailed."""
         started = time.monotonic()
+        # A pipe of our own: asyncio's would make a program that has ended look alive for as long as
+        # anything that it has started holds the other end.
+        output, write_end = os.pipe()
         process = await asyncio.create_subprocess_exec(
             *program.command,
             env={**os.environ, **program.environment},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=write_end,
             stderr=asyncio.subprocess.STDOUT,
             # Ctrl-C in the terminal is for the supervisor, which then stops the programs in order.
             start_new_session=True,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
+        os.close(write_end)
         self._running.append((program, process))
-        self._spawn(self._show(program.name, process))
+        self._spawn(self._show(program.name, output))
         self._spawn(self._watch(program.name, process))
         async with httpx.AsyncClient(timeout=5) as client:
             while not self.stopping.is_set():
@@ -92,13 +96,17 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _show(self, name: str, process: asyncio.subprocess.Process) -> None:
+    async def _show(self, name: str, output: int) -> None:
         label = f"{name:8}| "
         if self._output.isatty():
             label = f"\033[{COLOURS.get(name, '0')}m{label}\033[0m"
-        assert process.stdout is not None
-        async for line in process.stdout:
-            self.say(label + line.decode(errors="replace").rstrip())
+        lines = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(lines), os.fdopen(output, "rb")
+        )
+        with contextlib.closing(transport):
+            async for line in lines:
+                self.say(label + line.decode(errors="replace").rstrip())
 
     async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()

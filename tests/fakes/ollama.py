@@ -44,13 +44,17 @@ class Answer:
 
 @dataclass
 class Received:
-    """One request for an answer. `gone` is set when its client has closed the connection before the end."""
+    """One request for an answer. `gone` is set when its client has closed the connection before the end.
+
+    `written` counts the bytes of the answer that the connection has taken.
+    """
 
     path: str
     headers: dict[str, str]
     body: bytes
     gone: threading.Event = field(default_factory=threading.Event)
     answered: threading.Event = field(default_factory=threading.Event)
+    written: int = 0
 
 
 class FakeOllama:
@@ -120,20 +124,17 @@ class FakeOllama:
         self, answer: Answer, received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         gone = asyncio.ensure_future(reader.read(1))
-        steps = asyncio.ensure_future(self._steps(answer, writer))
+        steps = asyncio.ensure_future(self._steps(answer, received, writer))
         await asyncio.wait({gone, steps}, return_when=asyncio.FIRST_COMPLETED)
-        if steps.done():
-            steps.result()
-            received.answered.set()
-            gone.cancel()
-            with suppress(asyncio.CancelledError, ConnectionError):
-                await gone
-            return
-        steps.cancel()
-        received.gone.set()
-        raise ConnectionError("the client left")
+        complete = steps.done() and not steps.exception()
+        (received.answered if complete else received.gone).set()
+        for task in (gone, steps):
+            task.cancel()
+        await asyncio.gather(gone, steps, return_exceptions=True)
+        if not complete:
+            raise ConnectionError("the client left, or was dropped as told")
 
-    async def _steps(self, answer: Answer, writer: asyncio.StreamWriter) -> None:
+    async def _steps(self, answer: Answer, received: Received, writer: asyncio.StreamWriter) -> None:
         started = False
         for step in answer.steps:
             if step is Do.WAIT:
@@ -142,7 +143,7 @@ class FakeOllama:
                 await asyncio.Event().wait()
             elif step is Do.DROP:
                 writer.transport.abort()
-                raise ConnectionError("dropped, as told")
+                raise ConnectionError
             else:
                 assert isinstance(step, bytes)
                 if not started:
@@ -154,6 +155,7 @@ class FakeOllama:
                     started = True
                 writer.write(b"%x\r\n%b\r\n" % (len(step), step))
                 await writer.drain()
+                received.written += len(step)
         writer.write(b"0\r\n\r\n")
         await writer.drain()
 

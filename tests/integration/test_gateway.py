@@ -6,7 +6,6 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ import httpx
 import pytest
 
 from tests.fakes.ollama import DONE, Do, FakeOllama, line
-from tests.processes import BIN, Process, free_port, wait_until
+from tests.integration.programs import MAX_BODY, gateway
+from tests.processes import BIN, Process, free_port, listens, wait_until
 
-LIMIT = 100_000
-LIMITS = {"GATEWAY_MAX_BODY_BYTES": str(LIMIT), "GATEWAY_CONNECT_TIMEOUT": "1", "GATEWAY_GRACE": "3"}
 SECRET = "the-user's-secret"
 
 
@@ -26,20 +24,6 @@ def fake() -> Iterator[FakeOllama]:
     with FakeOllama().running() as server:
         server.answer("good", line("a"), line("b"), line("c"), DONE)
         yield server
-
-
-@contextmanager
-def gateway(upstream: str, folder: Path, **environment: str) -> Iterator[tuple[Process, str]]:
-    port = free_port()
-    settings = {"GATEWAY_PORT": str(port), "GATEWAY_OLLAMA_URL": upstream, **LIMITS, **environment}
-    process = Process([str(BIN / "gateway"), "serve"], settings, folder / f"gateway-{port}.log")
-    try:
-        process.wait_ready(f"http://127.0.0.1:{port}/healthz")
-        yield process, f"http://127.0.0.1:{port}"
-    finally:
-        code = process.stop()
-    assert code == 0
-    assert "Traceback" not in process.output
 
 
 @pytest.fixture(scope="module")
@@ -162,12 +146,12 @@ def test_a_request_that_cannot_be_used_gets_400_with_the_reason(
 
 def test_a_body_over_the_limit_is_refused_whether_or_not_its_length_is_said(client: httpx.Client) -> None:
     def pieces() -> Iterator[bytes]:
-        yield b"{" * (LIMIT + 1)
+        yield b"{" * (MAX_BODY + 1)
 
-    for content in (b"{" * (LIMIT + 1), pieces()):
+    for content in (b"{" * (MAX_BODY + 1), pieces()):
         response = client.post("/chat", content=content)
         assert response.status_code == 413
-        assert str(LIMIT) in response.json()["error"]["message"]
+        assert str(MAX_BODY) in response.json()["error"]["message"]
 
 
 def test_what_is_not_here_is_404_or_405_in_the_same_shape(client: httpx.Client) -> None:
@@ -334,7 +318,7 @@ def test_stopping_lets_a_running_answer_finish(fake: FakeOllama, tmp_path: Path)
             pieces = response.iter_raw()
             next(pieces)
             process.popen.send_signal(signal.SIGTERM)
-            wait_until(lambda: not listens(url), 5, "no new connection is taken")
+            wait_until(lambda: not listens(int(url.rpartition(":")[2])), 5, "no new connection is taken")
             fake.go_on()
             assert b'"done":true' in b"".join(pieces)
         assert process.popen.wait(10) == 0
@@ -355,14 +339,6 @@ def test_stopping_ends_an_answer_that_takes_too_long_with_an_error_event(
         assert [entry["outcome"] for entry in log_lines(process) if entry.get("route") == "/chat"] == [
             "drained"
         ]
-
-
-def listens(url: str) -> bool:
-    try:
-        httpx.get(f"{url}/healthz", timeout=5)
-    except httpx.TransportError:
-        return False
-    return True
 
 
 def test_a_bad_setting_stops_the_start_with_one_clear_line(tmp_path: Path) -> None:

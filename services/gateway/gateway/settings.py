@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Each field is the environment variable GATEWAY_<FIELD>; times are in seconds, sizes in bytes."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_ignore_empty=True, frozen=True)
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8001, ge=1, le=65535, description="port to listen on, behind nginx")

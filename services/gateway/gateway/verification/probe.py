@@ -52,7 +52,7 @@ def ask(client: httpx.Client, request: dict[str, Any], show: Callable[[str], Non
                 raise ProbeFailed(f"POST /chat answered {response.status_code}: {response.text[:300]}")
             answer = Answer(response.status_code, dict(response.headers))
             rest = b""
-            for piece in response.iter_raw():
+            for piece in response.iter_bytes():
                 arrived = time.perf_counter() - started
                 *blocks, rest = (rest + piece).split(b"\n\n")
                 for block in blocks:

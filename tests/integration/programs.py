@@ -1,0 +1,44 @@
+"""The gateway and nginx as real processes, for the tests that need one of their own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import stack as native
+
+from tests.processes import BIN, Process, free_port, listens, wait_until
+
+MAX_BODY = 100_000
+LIMITS = {"GATEWAY_MAX_BODY_BYTES": str(MAX_BODY), "GATEWAY_CONNECT_TIMEOUT": "1", "GATEWAY_GRACE": "3"}
+
+
+@contextmanager
+def gateway(upstream: str, folder: Path, **environment: str) -> Iterator[tuple[Process, str]]:
+    """The process and its URL, once it is alive."""
+    port = free_port()
+    settings = {"GATEWAY_PORT": str(port), "GATEWAY_OLLAMA_URL": upstream, **LIMITS, **environment}
+    process = Process([str(BIN / "gateway"), "serve"], settings, folder / f"gateway-{port}.log")
+    try:
+        process.wait_ready(f"http://127.0.0.1:{port}/healthz")
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        code = process.stop()
+    assert code == 0
+    assert "Traceback" not in process.output
+
+
+@contextmanager
+def nginx(gateway_port: int, streaming: tuple[str, str] = ("", "")) -> Iterator[tuple[Process, str]]:
+    """The process and its URL, once it listens. `streaming` replaces a text in streaming.conf by another."""
+    edge = native.Stack("127.0.0.1", free_port(), gateway_port, 0, None)
+    folder = native.configure_nginx(edge)
+    snippet = folder / "snippets" / "streaming.conf"
+    assert streaming[0] in snippet.read_text()
+    snippet.write_text(snippet.read_text().replace(*streaming))
+    program, _ = native.find_nginx()
+    process = Process(native.nginx_command(program, folder), {}, folder / "nginx.log")
+    try:
+        wait_until(lambda: listens(edge.port), 10, f"nginx listens:\n{process.output}")
+        yield process, edge.url
+    finally:
+        process.stop()

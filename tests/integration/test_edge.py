@@ -1,0 +1,153 @@
+"""nginx with the shipped files, in front of the gateway and an Ollama that does as it is told."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fakes.ollama import DONE, Do, FakeOllama, line
+from tests.integration.programs import MAX_BODY, gateway, nginx
+from tests.processes import free_port, wait_until
+
+# More than the buffers of every socket on the way can hold.
+LARGE = [line("x" * 500_000)] * 100
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeOllama]:
+    with FakeOllama().running() as server:
+        server.answer("good", line(), DONE)
+        server.answer("large", *LARGE, DONE)
+        server.answer("silent", Do.HANG)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway_port(fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with gateway(fake.url, tmp_path_factory.mktemp("edge")) as (process, url):
+        process.wait_ready(f"{url}/readyz")
+        yield int(url.rpartition(":")[2])
+
+
+@pytest.fixture(scope="module")
+def url(gateway_port: int) -> Iterator[str]:
+    with nginx(gateway_port) as (_, address):
+        yield address
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, timeout=30) as http:
+        yield http
+
+
+def question(model: str) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+
+
+def connection(url: str, model: str) -> socket.socket:
+    """A client that has asked and does not read."""
+    body = json.dumps(question(model)).encode()
+    host, port = url.removeprefix("http://").split(":")
+    client = socket.create_connection((host, int(port)))
+    client.sendall(f"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    return client
+
+
+def written_when_it_stalls(fake: FakeOllama, asked_before: int) -> int:
+    """The bytes that upstream got rid of until, for a second, it could send no more (or was done)."""
+    wait_until(lambda: len(fake.received) > asked_before, 10, "upstream is asked")
+    received = fake.received[-1]
+    last, since = -1, time.monotonic()
+
+    def stalled() -> bool:
+        nonlocal last, since
+        if received.written != last:
+            last, since = received.written, time.monotonic()
+        return received.answered.is_set() or time.monotonic() - since > 1
+
+    wait_until(stalled, 60, "upstream stalls or is done")
+    return received.written
+
+
+def test_a_reader_that_stops_reading_holds_upstream_back(fake: FakeOllama, url: str) -> None:
+    asked_before = len(fake.received)
+    with connection(url, "large"):
+        assert written_when_it_stalls(fake, asked_before) < sum(map(len, LARGE))
+        assert not fake.received[-1].answered.is_set()
+    assert fake.received[-1].gone.wait(5)
+
+
+def test_with_proxy_buffering_switched_on_nothing_would_hold_it_back(
+    fake: FakeOllama, gateway_port: int
+) -> None:
+    """The proof that the test above hangs on that one line of the configuration."""
+    asked_before = len(fake.received)
+    with (
+        nginx(gateway_port, ("proxy_buffering off;", "proxy_buffering on;")) as (_, url),
+        connection(url, "large"),
+    ):
+        written_when_it_stalls(fake, asked_before)
+        assert fake.received[-1].answered.is_set()
+
+
+def test_a_client_that_leaves_before_upstream_has_answered_frees_it(fake: FakeOllama, url: str) -> None:
+    asked_before = len(fake.received)
+    with connection(url, "silent"):
+        wait_until(lambda: len(fake.received) > asked_before, 10, "upstream is asked")
+    assert fake.received[-1].gone.wait(1)
+
+
+def test_an_answer_passes_with_the_headers_that_say_how_to_treat_it(client: httpx.Client) -> None:
+    headers = client.post("/chat", json=question("good")).headers
+    assert headers["content-type"] == "text/event-stream"
+    assert headers["cache-control"] == "no-cache"
+    assert headers["x-accel-buffering"] == "no"
+
+
+def test_metrics_are_refused(client: httpx.Client) -> None:
+    response = client.get("/metrics")
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "forbidden")
+
+
+def test_every_answer_carries_the_security_headers(client: httpx.Client) -> None:
+    for path in ("/readyz", "/nothing", "/metrics"):
+        headers = client.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff", path
+        assert headers["x-frame-options"] == "DENY", path
+        assert headers["server"] == "nginx", path
+
+
+def test_the_gateway_answers_for_paths_that_are_not_there(client: httpx.Client) -> None:
+    assert client.get("/nothing").json()["error"]["code"] == "not_found"
+
+
+@pytest.mark.parametrize("beyond", [1, 20 * 1024 * 1024])
+def test_a_body_over_the_limit_is_413_in_the_same_shape_whoever_refuses_it(
+    client: httpx.Client, beyond: int
+) -> None:
+    response = client.post("/chat", content=b"x" * (MAX_BODY + beyond))
+    assert response.status_code == 413
+    assert response.json()["error"]["code"] == "body_too_large"
+    assert response.json()["error"]["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(("given", "kept"), [("my-id.1", True), ("x" * 129, False), ("a b", False)])
+def test_a_well_formed_request_id_goes_all_the_way(
+    client: httpx.Client, fake: FakeOllama, given: str, kept: bool
+) -> None:
+    response = client.post("/chat", json=question("good"), headers={"X-Request-Id": given})
+    assert (response.headers["x-request-id"] == given) is kept
+    assert fake.received[-1].headers["x-request-id"] == response.headers["x-request-id"]
+
+
+def test_an_edge_without_a_gateway_says_so_in_the_same_shape() -> None:
+    with nginx(free_port()) as (_, url):
+        response = httpx.get(f"{url}/readyz")
+    assert response.status_code == 502
+    assert response.json()["error"]["code"] == "gateway_unreachable"
+    assert response.headers["x-request-id"] == response.json()["error"]["request_id"]

@@ -1,0 +1,264 @@
+"""The whole chain as a newcomer starts it: a real model behind the gateway behind nginx."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.verification.probe import ask
+from gateway.verification.timing import Timing, measure
+from tests.integration.programs import nginx
+from tests.processes import BIN, ROOT, Process, free_port, listens, wait_until
+
+RUN = [sys.executable, str(ROOT / "deploy" / "native" / "run.py")]
+MODEL = "smollm2:135m"
+LONG_PROMPT = "All work and no play makes Jack a dull boy. " * 150
+
+
+@dataclass
+class Running:
+    process: Process
+    ports: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['PORT']}"
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['GATEWAY_PORT']}"
+
+    def busy_slots(self) -> float:
+        """How many slots are working, as llama.cpp itself says."""
+        text = httpx.get(f"http://127.0.0.1:{self.ports['ENGINE_PORT']}/metrics", timeout=30).text
+        match = re.search(r"^engine_slots_busy (\S+)", text, re.MULTILINE)
+        assert match
+        return float(match[1])
+
+    def log_lines(self, program: str) -> list[dict[str, Any]]:
+        """The JSON lines that `program` has written."""
+        label = re.compile(rf"^{program} *\| (\{{.*)$", re.MULTILINE)
+        return [json.loads(text) for text in label.findall(self.process.output)]
+
+
+def ports() -> dict[str, str]:
+    return {variable: str(free_port()) for variable in ("PORT", "GATEWAY_PORT", "ENGINE_PORT")}
+
+
+def question(text: str = "Why is the sky blue?", **options: Any) -> dict[str, Any]:
+    return {"model": MODEL, "messages": [{"role": "user", "content": text}], "options": options}
+
+
+@contextmanager
+def started(folder: Path, **environment: str) -> Iterator[Running]:
+    chosen = ports()
+    logs = {"GATEWAY_LOG_FORMAT": "json", "ENGINE_LOG_FORMAT": "json"}
+    process = Process([*RUN, "run"], {**chosen, **logs, **environment}, folder / "stack.log")
+    running = Running(process, chosen)
+    try:
+        process.wait_ready(f"{running.url}/readyz")
+        yield running
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with started(tmp_path_factory.mktemp("stack")) as running:
+        httpx.post(f"{running.url}/chat", json=question(num_predict=1), timeout=60)  # loads the model
+        yield running
+
+
+@pytest.fixture
+def client(stack: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=stack.url, timeout=60) as http:
+        yield http
+
+
+def timing_of_an_answer(client: httpx.Client) -> Timing:
+    answer = ask(client, question(num_predict=100, seed=1), show=lambda _: None)
+    assert answer.events[-1].data["done"] is True
+    return measure([event.arrived for event in answer.events], [event.generated for event in answer.events])
+
+
+def test_tokens_arrive_spread_over_the_time_of_their_generation(client: httpx.Client) -> None:
+    timing = timing_of_an_answer(client)
+    assert timing.events >= 20
+    assert timing.distinct_arrivals >= 20
+    assert timing.time_to_first_event < 0.3 * timing.total
+    assert timing.streamed is True
+
+
+def test_an_edge_that_buffers_is_found_out(stack: Running) -> None:
+    """The proof that the test above can fail: the same chain, compressing what it buffers."""
+    compressing = "proxy_buffering on; gzip on; gzip_types text/event-stream;"
+    with (
+        nginx(int(stack.ports["GATEWAY_PORT"]), ("proxy_buffering off;", compressing)) as (_, url),
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        timing = timing_of_an_answer(client)
+    assert timing.streamed is False
+    assert timing.distinct_arrivals < 20
+
+
+def answering(stack: Running, request: dict[str, Any]) -> socket.socket:
+    """A client's connection whose request llama.cpp is working on."""
+    body = json.dumps(request).encode()
+    connection = socket.create_connection(("127.0.0.1", int(stack.ports["PORT"])))
+    head = f"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    connection.sendall(head.encode() + body)
+    wait_until(lambda: stack.busy_slots() == 1, 30, "a slot is busy")
+    return connection
+
+
+def seconds_until_free(stack: Running) -> float:
+    left = time.monotonic()
+    wait_until(lambda: stack.busy_slots() == 0, 30, "the slot is free")
+    return time.monotonic() - left
+
+
+def test_a_client_that_leaves_mid_answer_frees_the_slot_within_a_second(stack: Running) -> None:
+    connection = answering(stack, question("Tell me a very long story.", num_predict=2000))
+    while b"id: 5\n" not in connection.recv(65536):
+        pass
+    connection.close()
+    assert seconds_until_free(stack) < 1
+
+
+def test_a_client_that_leaves_before_the_first_token_frees_the_slot_within_a_second(stack: Running) -> None:
+    # The time makes the prompt a new one, whose evaluation no cache can shorten.
+    connection = answering(stack, question(f"{time.time()} {LONG_PROMPT}", num_predict=2000))
+    connection.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        connection.recv(1)
+    connection.close()
+    assert seconds_until_free(stack) < 1
+
+
+def test_an_unknown_model_is_404_through_the_whole_chain(client: httpx.Client) -> None:
+    response = client.post("/chat", json={**question(), "model": "nobody"})
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "model_not_found"
+
+
+def test_one_request_id_joins_the_logs_of_all_three(stack: Running, client: httpx.Client) -> None:
+    response = client.post(
+        "/chat", json=question("planted secret", num_predict=2), headers={"X-Request-Id": "join-me"}
+    )
+    assert response.headers["x-request-id"] == "join-me"
+
+    def entries() -> list[dict[str, Any]]:
+        programs = ("nginx", "gateway", "engine")
+        return [
+            entry
+            for program in programs
+            for entry in stack.log_lines(program)
+            if entry.get("request_id") == "join-me" and entry["event"] in ("access", "request")
+        ]
+
+    wait_until(lambda: len(entries()) == 3, 5, "three log lines")
+    assert [entry["status"] for entry in entries()] == [200, 200, 200]
+    assert "planted secret" not in stack.process.output
+
+
+def nobody_listens(running: Running) -> bool:
+    return not any(listens(int(port)) for port in running.ports.values())
+
+
+def test_verify_passes_and_writes_its_record(stack: Running, tmp_path: Path) -> None:
+    record_file = tmp_path / "record.json"
+    done = subprocess.run(
+        [*RUN, "verify", "--url", stack.url, "--out", str(record_file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads(record_file.read_text())
+    assert record["verdict"] == "streamed"
+    assert all(check["passed"] for check in record["checks"])
+    assert record["model"]["quantization"] == "Q4_1"
+    assert record["runtime"]["runs_on"] == "CPU"
+    assert record["runtime"]["threads"] >= 1
+    assert {"nginx", "embedded engine"} <= set(record["versions"]["programs"])
+    assert {"fastapi", "gunicorn", "uvicorn", "httpx", "xllamacpp"} <= set(record["versions"]["packages"])
+    assert record["observed"]["last_event"]["done"] is True
+
+
+def test_verify_fails_where_nobody_answers() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done = subprocess.run(
+        [str(BIN / "gateway"), "verify", "--url", url, "--model", MODEL],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no answer from" in done.stderr
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_stops_everything(tmp_path: Path, signal_number: int) -> None:
+    with started(tmp_path) as running:
+        running.process.popen.send_signal(signal_number)
+        assert running.process.popen.wait(30) == 0
+        assert nobody_listens(running)
+
+
+@pytest.mark.parametrize("program", ["engine", "gateway", "nginx"])
+def test_when_one_program_dies_the_others_are_stopped(tmp_path: Path, program: str) -> None:
+    with started(tmp_path) as running:
+        os.kill(child(running, program), signal.SIGKILL)
+        assert running.process.popen.wait(30) == 1
+        assert f"{program} (exit status -9) ended by itself" in running.process.output
+        assert nobody_listens(running)
+
+
+def test_a_supervisor_that_is_killed_leaves_no_orphan(tmp_path: Path) -> None:
+    with started(tmp_path) as running:
+        running.process.popen.kill()
+        wait_until(lambda: nobody_listens(running), 30, "every program has ended")
+
+
+def child(running: Running, program: str) -> int:
+    """The process id of a program that the supervisor has started."""
+    listed = subprocess.run(
+        ["/bin/ps", "-o", "pid=,args=", "--ppid", str(running.process.popen.pid)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    marks = {"engine": "bin/engine", "gateway": "gunicorn", "nginx": "nginx: master"}
+    (pid,) = [int(text.split()[0]) for text in listed.splitlines() if marks[program] in text]
+    return pid
+
+
+@pytest.mark.parametrize("variable", ["PORT", "GATEWAY_PORT", "ENGINE_PORT"])
+def test_a_port_in_use_is_named_with_its_variable(tmp_path: Path, variable: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        process = Process([*RUN, "run"], {**ports(), variable: port}, tmp_path / "log")
+        assert process.popen.wait(30) == 1
+        assert f"port {port} on 127.0.0.1 cannot be used" in process.output
+        assert f"{variable}=" in process.output
+        assert "Traceback" not in process.output
+
+
+def test_a_port_that_is_none_is_named_with_its_variable(tmp_path: Path) -> None:
+    process = Process([*RUN, "run"], {"PORT": "eighty"}, tmp_path / "log")
+    assert process.popen.wait(30) == 1
+    assert process.output.startswith("PORT must be a port")
