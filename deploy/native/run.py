@@ -81,6 +81,8 @@ def verify(url: str, out: str | None) -> int:
 
 async def _bring_up(stack: Stack, supervisor: Supervisor) -> None:
     check_ports(stack)
+    if stack.ollama_url:
+        await _check_ollama(stack.ollama_url)
     nginx, nginx_version = find_nginx()
     configure_nginx(stack)
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -91,6 +93,14 @@ async def _bring_up(stack: Stack, supervisor: Supervisor) -> None:
     # For `make verify`, which cannot learn these through the public port.
     facts = {"upstream": stack.upstream_url, "nginx": nginx_version}
     (stack.folder / FACTS).write_text(json.dumps(facts))
+
+
+async def _check_ollama(url: str) -> None:
+    try:
+        async with httpx.AsyncClient(base_url=url) as client:
+            (await client.get("/api/version")).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise BadSetting(f"OLLAMA_URL={url}: no Ollama answers there ({error})") from None
 
 
 async def _a_model(stack: Stack) -> str:

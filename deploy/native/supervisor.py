@@ -62,15 +62,18 @@ class Supervisor:
         self._running.append((program, process))
         self._spawn(self._show(program.name, output))
         self._spawn(self._watch(program.name, process))
+        heard = "nothing"
         async with httpx.AsyncClient(timeout=5) as client:
             while not self.stopping.is_set():
                 if time.monotonic() - started > seconds:
                     raise StartFailed(
-                        f"{program.name} was not ready within {seconds:.0f} s; its output is above"
+                        f"{program.name} was not ready within {seconds:.0f} s; it says: {heard}"
                     )
                 with contextlib.suppress(httpx.TransportError):
-                    if (await client.get(program.ready_url)).status_code == 200:
+                    response = await client.get(program.ready_url)
+                    if response.status_code == 200:
                         return time.monotonic() - started
+                    heard = response.text
                 await asyncio.sleep(0.05)
         raise StartFailed(f"{self.died or 'the start'} was ended before {program.name} was ready")
 

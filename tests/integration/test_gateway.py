@@ -4,8 +4,10 @@ import json
 import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +258,26 @@ def test_an_upstream_that_takes_no_connection_is_502_within_the_connect_timeout(
             assert 0.9 < time.monotonic() - started < 5
         for connection in waiting:
             connection.close()
+
+
+def test_an_upstream_that_does_not_speak_http_is_502(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        gateway(f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path) as (_, url),
+    ):
+
+        def answer_with_nonsense() -> None:
+            with suppress(OSError):  # until the server is closed
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(b"220 mail.example ESMTP\r\n\r\n")
+
+        threading.Thread(target=answer_with_nonsense, daemon=True).start()
+        response = httpx.post(f"{url}/chat", json=question("good"), timeout=30)
+    assert response.status_code == 502
+    assert response.json()["error"]["code"] == "upstream_error"
 
 
 def test_ready_means_that_the_default_model_is_there(fake: FakeOllama, tmp_path: Path) -> None:

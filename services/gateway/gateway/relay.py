@@ -72,7 +72,8 @@ class Relay:
         finally:
             watch.cancel()
             move.cancel()
-            await asyncio.wait({watch, move})  # now the connection to upstream is closed, and the model free
+            # When this returns, the connection to upstream is closed and the model free.
+            await asyncio.gather(watch, move, return_exceptions=True)
             IN_FLIGHT.dec()
             self._streams.discard(self)
             self._record.outcome = failure.outcome if failure else "ok"
@@ -108,7 +109,7 @@ class Relay:
 
     async def _pass_on(self, frames: bytes) -> None:
         if frames:
-            if not self._record.first_chunk_after:
+            if self._record.first_chunk_after is None:
                 self._record.first_chunk()
             self._complete = self._dialect.ended and not self._dialect.failure
             self._sending_since = self._loop.time()

@@ -63,7 +63,7 @@ def _names(tags: object) -> frozenset[str]:
     models = tags.get("models") if isinstance(tags, dict) else None
     return frozenset(
         _full_name(model["name"])
-        for model in models or []
+        for model in (models if isinstance(models, list) else [])
         if isinstance(model, dict) and isinstance(model.get("name"), str)
     )
 

@@ -25,7 +25,7 @@ TIME_TO_FIRST_CHUNK = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640),
 )
 
-# Probes and scrapes come every few seconds and say nothing while all is well.
+# Probes and scrapes come every few seconds; what makes them fail has a line of its own.
 QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -71,7 +71,7 @@ class RequestRecord:
             "client": self.client,
         }
         log = structlog.get_logger()
-        if self.route in QUIET_ROUTES and outcome == "ok":
+        if self.route in QUIET_ROUTES and self.status != 500:
             log.debug("request", **line)
         else:
             log.info("request", **line)

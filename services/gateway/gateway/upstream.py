@@ -18,6 +18,9 @@ from .errors import (
     UpstreamUnreachable,
 )
 
+# What the transport raises when there is no answer, or no more of it. It leaves some of aiohttp's unmapped.
+LOST = (httpx.TransportError, aiohttp.ClientError)
+
 # An error's body is a line; more than this of it is not read.
 MAX_ERROR_BODY = 64 * 1024
 
@@ -85,7 +88,7 @@ async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     try:
         async for chunk in response.aiter_raw():
             yield chunk
-    except httpx.TransportError as error:
+    except LOST as error:
         raise UpstreamTruncated("upstream broke the connection before the answer was complete") from error
 
 
@@ -94,13 +97,15 @@ def _connecting() -> Iterator[None]:
     """Translates what can go wrong until upstream's headers have come."""
     try:
         yield
-    except httpx.TransportError as error:
+    except LOST as error:
         # The transport calls every one of these a ConnectTimeout; aiohttp's own classes tell them apart.
         if isinstance(error.__cause__, aiohttp.ServerTimeoutError):
             raise UpstreamUnreachable("the model server did not accept a connection in time") from error
         if isinstance(error.__cause__, aiohttp.ClientConnectorError):
             raise UpstreamUnreachable("the model server cannot be reached") from error
-        raise UpstreamFailed("the model server closed the connection without an answer") from error
+        raise UpstreamFailed(
+            "the model server broke the connection or sent something that is not HTTP"
+        ) from error
 
 
 async def _read_error(response: httpx.Response) -> bytes:

@@ -61,6 +61,7 @@ class GatewayWorker(UvicornWorker):
         self.config.app = self.wsgi
         server = DrainingServer(self)
         self._install_sigquit_handler()
-        await server.serve(sockets=self.sockets)
+        # The sockets within gunicorn's: its own complain when uvicorn has closed them.
+        await server.serve(sockets=[listener.sock for listener in self.sockets])
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)

@@ -60,7 +60,7 @@ def ask(client: httpx.Client, request: dict[str, Any], show: Callable[[str], Non
                         answer.events.append(event)
                         show(event.text)
     except httpx.HTTPError as error:
-        raise ProbeFailed(f"no answer from {client.base_url}: {error or type(error).__name__}") from error
+        raise ProbeFailed(f"the answer broke off: {error or type(error).__name__}") from error
     return answer
 
 

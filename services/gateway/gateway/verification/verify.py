@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     programs = dict(program.split("=", 1) for program in arguments.program)
     with httpx.Client(base_url=arguments.url, timeout=TIMEOUT) as client:
         try:
+            _reach(client)
             model = arguments.model or _first_model(server)
             record = _record(client, server, model, programs)
         except ProbeFailed as error:
@@ -47,6 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
         Path(arguments.out).write_text(json.dumps(record, indent=2) + "\n")
         print(f"\nwritten to {arguments.out}")
     return 0 if all(check["passed"] for check in record["checks"]) else 1
+
+
+def _reach(client: httpx.Client) -> None:
+    try:
+        client.get("/healthz")
+    except httpx.HTTPError as error:
+        raise ProbeFailed(f"nobody answers at {client.base_url}: {error}") from error
 
 
 def _first_model(server: ModelServer) -> str:
