@@ -1,0 +1,78 @@
+"""`engine serve` and `engine models`."""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from importlib import metadata
+
+import uvicorn
+
+from .app import create_app
+from .catalogue import Catalogue
+from .settings import Settings, SettingsError, load_settings
+from .telemetry import configure_logging
+
+# Less than what whoever stops us allows, so that the end is always ours.
+GRACE_SECONDS = 5
+
+# More than clients keep idle connections (the gateway 30 s), so that none sends on one that is being closed.
+KEEP_ALIVE_SECONDS = 75
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="engine",
+        description="Ollama's API over llama.cpp, with a small model built in. "
+        "Settings are ENGINE_* environment variables.",
+    )
+    parser.add_argument("--version", action="version", version=metadata.version("sluice-engine"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("serve", help="serve the API until it is stopped").set_defaults(run=serve)
+    commands.add_parser("models", help="list the models that can be served").set_defaults(run=models)
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+        configure_logging(settings)
+        arguments.run(settings)
+    except SettingsError as error:
+        sys.exit(f"engine: {error}")
+
+
+def serve(settings: Settings) -> None:
+    config = uvicorn.Config(
+        create_app(settings),
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    # uvicorn ends in order on these, and then raises them again.
+    for terminating in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(terminating, lambda *_: sys.exit(0))
+    with listening(settings) as listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listening(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        # Some of Python's own texts for this repeat the address.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        address = f"ENGINE_HOST={settings.host} ENGINE_PORT={settings.port}"
+        raise SettingsError(f"{address}: can't listen there: {reason}") from error
+
+
+def models(settings: Settings) -> None:
+    for model in Catalogue(settings.models_dir).scan():
+        details = model.details
+        size = f"{model.size / 10**6:.0f} MB"
+        print(
+            f"{model.name.short:40}{details['parameter_size']:>10}{details['quantization_level']:>10}{size:>10}"
+        )

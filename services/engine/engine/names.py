@@ -1,0 +1,68 @@
+"""Model names as Ollama reads them: `[host/][namespace/]model[:tag]`, case-insensitive."""
+
+import re
+from dataclasses import dataclass
+
+HOST, NAMESPACE, TAG = "registry.ollama.ai", "library", "latest"
+
+_HOST = re.compile(r"\w[\w.:-]{0,349}", re.ASCII)
+_NAMESPACE = re.compile(r"\w[\w-]{0,79}", re.ASCII)
+_PART = re.compile(r"\w[\w.-]{0,79}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    host: str
+    namespace: str
+    model: str
+    tag: str
+
+    @property
+    def key(self) -> str:
+        """Equal for all spellings of one name."""
+        return self.full.lower()
+
+    @property
+    def full(self) -> str:
+        return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
+
+    @property
+    def short(self) -> str:
+        """The shortest spelling that keeps the tag, which is how Ollama lists models."""
+        host = f"{self.host}/" if self.host != HOST else ""
+        namespace = f"{self.namespace}/" if host or self.namespace != NAMESPACE else ""
+        return f"{host}{namespace}{self.model}:{self.tag}"
+
+
+def parse_name(text: str) -> Name | None:
+    """None if the text can't be a model's name."""
+    path, colon, tag = text.removesuffix(":local").rpartition(":")
+    if not colon or "/" in tag:
+        path, tag = text.removesuffix(":local"), TAG
+    *rest, model = path.rsplit("/", 2)
+    host, namespace = [HOST, NAMESPACE][: 2 - len(rest)] + rest
+    name = Name(host.rpartition("://")[2], namespace, model, tag)
+    parts = (_HOST, name.host), (_NAMESPACE, name.namespace), (_PART, name.model), (_PART, name.tag)
+    return name if all(pattern.fullmatch(part) for pattern, part in parts) else None
+
+
+_QUANTISATION = re.compile(r"(.+?)[.-]((?:ud-)?(?:i?q\d\w*|tq\d\w*|mxfp4\w*|nvfp4\w*|bf16|f16|f32|fp16))")
+_SHARD = re.compile(r"(.+)-(\d{5})-of-\d{5}")
+
+
+def name_of_file(stem: str) -> str | None:
+    """The name under which a GGUF file is served; None for what no name can be made from.
+
+    Lower case; a quantisation at the end (`.Q8_0`, `-q4_k_m`) becomes the tag, without one it is
+    `latest`; whatever a name can't hold becomes a hyphen. `Foo-Bar.Q8_0.gguf` is `foo-bar:q8_0`.
+    Of a model split into several files the first stands for all.
+    """
+    stem = stem.lower()
+    if shard := _SHARD.fullmatch(stem):
+        if int(shard[2]) != 1:
+            return None
+        stem = shard[1]
+    match = _QUANTISATION.fullmatch(stem)
+    model, tag = match.groups() if match else (stem, TAG)
+    name = parse_name(f"{re.sub(r'[^a-z0-9._-]+', '-', model).strip('-.')}:{tag}")
+    return name.short if name else None

@@ -1,0 +1,617 @@
+"""The embedded engine as a process, with its real model."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from engine.catalogue import packaged_model
+from tests.integration.conftest import running_engine
+from tests.processes import BIN, Process, free_port, wait_until
+
+MODEL = "smollm2:135m"
+STREAMS = ["/api/chat", "/api/generate", "/v1/chat/completions", "/v1/completions", "/v1/messages"]
+# The grammar forbids an end, so that an answer lasts until its client leaves.
+ENDLESS = {"type": "array", "items": {"type": "integer"}, "minItems": 1500}
+# About five seconds of evaluation, and more than the context of a slot is not.
+LONG_PROMPT = "word " * 2500
+
+
+def ask(url: str, path: str = "/api/chat", **fields: Any) -> httpx.Response:
+    body: dict[str, Any] = {"model": MODEL}
+    if path != "/api/generate":
+        body["messages"] = [{"role": "user", "content": "Why is the sky blue?"}]
+    return httpx.post(url + path, json=body | fields, timeout=60)
+
+
+def lines(response: httpx.Response) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in response.text.split("\n")[:-1]]
+
+
+def metric(url: str, name: str, **labels: str) -> float:
+    families = text_string_to_metric_families(httpx.get(url + "/metrics", timeout=30).text)
+    return sum(
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+def busy(url: str) -> float:
+    """The slots that llama.cpp is working on."""
+    return metric(url, "engine_slots_busy")
+
+
+@pytest.fixture
+def idle(engine: str) -> str:
+    """The shared engine when nothing of earlier tests is left in it."""
+    wait_until(lambda: busy(engine) == 0, 10, "no slot is busy")
+    return engine
+
+
+@pytest.fixture(scope="module")
+def own_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, str]]:
+    """An engine with one slot, a short queue and a folder of models, whose process may be harmed."""
+    model = packaged_model()
+    assert model is not None
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "Foo-Bar.Q8_0.gguf").symlink_to(model)
+    (folder / "broken.gguf").write_bytes(b"GGUF\x03\x00\x00\x00")
+    with model.open("rb") as file:
+        (folder / "half.gguf").write_bytes(file.read(40_000_000))
+    environment = {"ENGINE_SLOTS": "1", "ENGINE_MAX_QUEUE": "4", "ENGINE_MODELS_DIR": str(folder)}
+    with running_engine(environment, folder / "engine.log") as (process, url):
+        yield process, url
+
+
+def body_for(path: str, prompt: str, stream: bool) -> dict[str, Any]:
+    """A request for an answer without an end, in the API of the path."""
+    # Nothing of an earlier prompt is of use for this one.
+    prompt = f"{time.monotonic_ns()} {prompt}"
+    body: dict[str, Any] = {"model": MODEL, "stream": stream, "max_tokens": 3000}
+    if path.endswith(("generate", "/completions")) and "chat" not in path:
+        body["prompt"] = prompt
+    else:
+        body["messages"] = [{"role": "user", "content": prompt}]
+    if path.startswith("/api"):
+        body |= {"format": ENDLESS, "options": {"num_predict": 3000}}
+    elif path == "/v1/chat/completions":
+        body["response_format"] = {"type": "json_schema", "json_schema": {"schema": ENDLESS}}
+    return body
+
+
+class Client:
+    """A connection that can be closed at any moment of an answer."""
+
+    def __init__(self, url: str, path: str, body: dict[str, Any]) -> None:
+        host, port = url.removeprefix("http://").split(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=30)
+        data = json.dumps(body).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(data)}\r\n\r\n"
+        self.socket.sendall(head.encode() + data)
+
+    def wait_for(self, text: bytes) -> bytes:
+        data = b""
+        while text not in data:
+            part = self.socket.recv(65536)
+            assert part, f"the answer ended without {text!r}: {data!r}"
+            data += part
+        return data
+
+    def leave(self) -> None:
+        self.socket.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+
+@contextlib.contextmanager
+def all_slots_taken(url: str, slots: int) -> Iterator[list[Client]]:
+    with contextlib.ExitStack() as stack:
+        body = body_for("/api/chat", "x", stream=True)
+        clients = [stack.enter_context(Client(url, "/api/chat", body)) for _ in range(slots)]
+        wait_until(lambda: busy(url) == slots, 20, f"{slots} slots are busy")
+        yield clients
+
+
+class TestAnswers:
+    def test_the_server_says_that_it_runs(self, engine: str) -> None:
+        assert httpx.get(engine).text == "Ollama is running"
+        assert httpx.head(engine).status_code == 200
+        assert httpx.get(engine + "/api/version").json()["version"]
+
+    def test_the_packaged_model_is_listed_and_shown(self, engine: str) -> None:
+        (model,) = httpx.get(engine + "/api/tags").json()["models"]
+        assert model["name"] == model["model"] == MODEL
+        assert model["details"]["quantization_level"] == "Q4_1"
+        assert len(model["digest"]) == 64
+        shown = httpx.post(engine + "/api/show", json={"model": MODEL}).json()
+        assert shown["capabilities"] == ["completion"]
+        assert shown["model_info"]["general.parameter_count"] == 134_515_008
+        assert "im_start" in shown["template"]
+
+    def test_each_token_arrives_by_itself_when_it_is_made(self, idle: str) -> None:
+        ask(idle, "/api/generate")
+        arrivals: list[float] = []
+        parts: list[bytes] = []
+        body = body_for("/api/chat", "x", stream=True) | {"options": {"num_predict": 40}}
+        began = time.monotonic()
+        with httpx.stream("POST", idle + "/api/chat", json=body, timeout=60) as response:
+            assert response.headers["content-type"] == "application/x-ndjson"
+            for part in response.iter_raw():
+                arrivals.append(time.monotonic())
+                parts.append(part)
+        written = [json.loads(line) for line in b"".join(parts).split(b"\n")[:-1]]
+        assert len(written) >= 30
+        assert len(parts) > len(written) / 2
+        assert arrivals[0] - began < 0.7 * (arrivals[-1] - began)
+        stamps = [line["created_at"] for line in written]
+        assert stamps == sorted(stamps, key=lambda stamp: stamp.ljust(40, "0"))
+        assert len(set(stamps)) == len(stamps)
+
+    def test_the_last_line_has_ollamas_fields(self, engine: str) -> None:
+        *tokens, last = lines(ask(engine, options={"num_predict": 5}))
+        assert [line["done"] for line in tokens] == [False] * len(tokens)
+        assert list(last) == [
+            "model",
+            "created_at",
+            "message",
+            "done",
+            "done_reason",
+            "total_duration",
+            "load_duration",
+            "prompt_eval_count",
+            "prompt_eval_duration",
+            "eval_count",
+            "eval_duration",
+        ]
+        assert (last["done"], last["done_reason"], last["eval_count"]) == (True, "length", 5)
+        assert last["prompt_eval_count"] == 36
+        assert last["total_duration"] > last["eval_duration"] > 10**6
+
+    def test_without_streaming_the_answer_is_one_object(self, engine: str) -> None:
+        options = {"num_predict": 8, "temperature": 0}
+        whole = ask(engine, stream=False, options=options)
+        assert whole.headers["content-type"] == "application/json; charset=utf-8"
+        streamed = lines(ask(engine, options=options))
+        text = "".join(line["message"]["content"] for line in streamed)
+        assert whole.json()["message"] == {"role": "assistant", "content": text}
+        assert whole.json()["eval_count"] == 8
+
+    def test_the_name_is_echoed_as_the_client_wrote_it(self, engine: str) -> None:
+        for name in ("SmolLM2:135M", "library/smollm2:135m", "registry.ollama.ai/library/smollm2:135m"):
+            answer = ask(engine, model=name, stream=False, options={"num_predict": 1}).json()
+            assert answer["model"] == name
+
+    def test_a_seed_makes_an_answer_repeatable(self, engine: str) -> None:
+        def answer(seed: int) -> str:
+            options = {"num_predict": 12, "temperature": 2, "seed": seed}
+            text: str = ask(engine, stream=False, options=options).json()["message"]["content"]
+            return text
+
+        assert answer(1) == answer(1)
+        assert len({answer(seed) for seed in range(4)}) > 1
+
+    def test_a_stop_word_ends_the_answer_before_it(self, engine: str) -> None:
+        options = {"num_predict": 40, "temperature": 0, "stop": ["sky"]}
+        answer = ask(engine, stream=False, options=options).json()
+        assert answer["done_reason"] == "stop"
+        assert "sky" not in answer["message"]["content"]
+
+    def test_a_schema_binds_the_answer(self, engine: str) -> None:
+        properties = {"blue": {"type": "boolean"}}
+        schema = {
+            "type": "object",
+            "properties": properties,
+            "required": ["blue"],
+            "additionalProperties": False,
+        }
+        options = {"temperature": 0, "num_predict": 100}
+        for path, fields in (("/api/chat", {}), ("/api/generate", {"prompt": "Is the sky blue?"})):
+            answer = ask(engine, path, stream=False, format=schema, options=options, **fields).json()
+            text = answer["message"]["content"] if "message" in answer else answer["response"]
+            assert set(json.loads(text)) == {"blue"}
+
+    def test_the_json_format_makes_an_object(self, engine: str) -> None:
+        for path, fields in (("/api/chat", {}), ("/api/generate", {"prompt": "Is the sky blue?"})):
+            answer = ask(
+                engine, path, stream=False, format="json", options={"num_predict": 20}, **fields
+            ).json()
+            text = answer["message"]["content"] if "message" in answer else answer["response"]
+            assert text.lstrip().startswith("{")
+
+    def test_generate_goes_on_from_a_context(self, engine: str) -> None:
+        options = {"num_predict": 4, "temperature": 0}
+        first = ask(engine, "/api/generate", prompt="My name is Ada.", stream=False, options=options).json()
+        assert first["prompt_eval_count"] + 4 == len(first["context"])
+        fields = {"prompt": "Who am I?", "context": first["context"], "stream": False, "options": options}
+        second = ask(engine, "/api/generate", **fields).json()
+        assert second["context"][: len(first["context"])] == first["context"]
+        assert second["prompt_eval_count"] > len(first["context"])
+
+    def test_a_raw_prompt_has_no_template_and_no_context(self, engine: str) -> None:
+        fields = {"prompt": "The sky is", "raw": True, "stream": False, "options": {"num_predict": 2}}
+        answer = ask(engine, "/api/generate", **fields).json()
+        assert answer["prompt_eval_count"] == 3
+        assert "context" not in answer
+
+    def test_log_probabilities_come_on_request(self, engine: str) -> None:
+        for path, fields in (("/api/chat", {}), ("/api/generate", {"prompt": "x"})):
+            options = {"num_predict": 2}
+            (entry, _) = ask(engine, path, logprobs=True, stream=False, options=options, **fields).json()[
+                "logprobs"
+            ]
+            assert set(entry) == {"token", "logprob", "bytes"}
+
+    def test_a_conversation_that_is_too_long_loses_its_oldest_messages(self, engine: str) -> None:
+        old = {"role": "user", "content": "word " * 5000}
+        new = {"role": "user", "content": "hi"}
+        answer = ask(engine, messages=[old, new], stream=False, options={"num_predict": 1})
+        assert answer.json()["prompt_eval_count"] < 100
+        refused = ask(engine, messages=[old, new], truncate=False)
+        assert refused.status_code == 400
+        assert refused.json() == {"error": "the input length exceeds the context length"}
+
+    def test_openai_chat_completions_stream_and_count(self, engine: str) -> None:
+        fields = {"max_tokens": 3, "stream": True, "stream_options": {"include_usage": True}}
+        response = ask(engine, "/v1/chat/completions", **fields)
+        assert response.headers["content-type"].startswith("text/event-stream")
+        payloads = [line[6:] for line in response.text.split("\n") if line.startswith("data: ")]
+        assert payloads[-1] == "[DONE]"
+        chunks = [json.loads(payload) for payload in payloads[:-1]]
+        assert {chunk["model"] for chunk in chunks} == {MODEL}
+        assert len({chunk["id"] for chunk in chunks}) == 1
+        assert chunks[-1]["usage"] == {"prompt_tokens": 36, "completion_tokens": 3, "total_tokens": 39}
+        whole = ask(engine, "/v1/chat/completions", max_tokens=3).json()
+        assert whole["choices"][0]["finish_reason"] == "length"
+        assert whole["usage"]["completion_tokens"] == 3
+
+    def test_openai_completions_go_on_with_the_prompt(self, engine: str) -> None:
+        answer = ask(engine, "/v1/completions", prompt="The sky is", max_tokens=3).json()
+        assert answer["object"] == "text_completion"
+        assert answer["usage"]["prompt_tokens"] == 3
+
+    def test_openai_models_are_listed(self, engine: str) -> None:
+        (model,) = httpx.get(engine + "/v1/models").json()["data"]
+        assert (model["id"], model["object"], model["owned_by"]) == (MODEL, "model", "library")
+        assert httpx.get(f"{engine}/v1/models/{MODEL}").json() == model
+
+    def test_anthropic_messages_stream_and_count(self, engine: str) -> None:
+        response = ask(engine, "/v1/messages", max_tokens=3, stream=True, system="Be short.")
+        data = [json.loads(line[6:]) for line in response.text.split("\n") if line.startswith("data: ")]
+        assert data[0]["type"] == "message_start"
+        assert data[-1]["type"] == "message_stop"
+        assert data[-2]["delta"]["stop_reason"] == "max_tokens"
+        assert data[0]["message"]["usage"]["input_tokens"] == data[-2]["usage"]["input_tokens"] > 10
+        whole = ask(engine, "/v1/messages", max_tokens=3).json()
+        assert whole["content"][0]["type"] == "text"
+        assert whole["usage"]["output_tokens"] == 3
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("path", "body", "status", "error"),
+        [
+            ("/api/chat", {"model": "nope", "messages": []}, 404, "model 'nope' not found"),
+            ("/api/chat", {}, 400, "model is required"),
+            ("/api/chat", {"model": "a b"}, 400, "invalid model name"),
+            ("/api/generate", {"model": "a b"}, 404, "model 'a b' not found"),
+            ("/api/generate", {}, 404, "model '' not found"),
+            ("/api/show", {}, 400, "model is required"),
+            ("/api/show", {"model": "nope"}, 404, "model 'nope' not found"),
+            (
+                "/api/chat",
+                {"model": MODEL, "messages": [{"role": "user"}], "format": {"type": "bogus"}},
+                500,
+                "invalid JSON schema in format",
+            ),
+            (
+                "/api/generate",
+                {"model": MODEL, "prompt": "x", "raw": True, "format": {"type": "bogus"}},
+                500,
+                "invalid JSON schema in format",
+            ),
+        ],
+    )
+    def test_ollamas_errors_have_its_words(
+        self, engine: str, path: str, body: dict[str, Any], status: int, error: str
+    ) -> None:
+        response = httpx.post(engine + path, json=body, timeout=30)
+        assert (response.status_code, response.json()) == (status, {"error": error})
+        assert response.headers["content-type"] == "application/json; charset=utf-8"
+
+    @pytest.mark.parametrize("path", STREAMS)
+    def test_what_is_not_json_is_refused_in_the_shape_of_the_api(self, engine: str, path: str) -> None:
+        for content in (b"", b"{", b"[]", b'"x"'):
+            response = httpx.post(engine + path, content=content)
+            assert response.status_code == 400
+            error = response.json()["error"]
+            assert isinstance(error, str) == path.startswith("/api")
+
+    @pytest.mark.parametrize("path", STREAMS)
+    def test_an_unknown_model_is_a_404_in_every_api(self, engine: str, path: str) -> None:
+        body = {
+            "model": "nope",
+            "prompt": "x",
+            "messages": [{"role": "user", "content": "x"}],
+            "max_tokens": 1,
+        }
+        response = httpx.post(engine + path, json=body)
+        assert response.status_code == 404
+        assert "model 'nope' not found" in response.text
+
+    def test_unknown_paths_and_methods_are_plain_text(self, engine: str) -> None:
+        unknown = httpx.get(engine + "/nope")
+        assert (unknown.status_code, unknown.text) == (404, "404 page not found")
+        wrong = httpx.get(engine + "/api/chat")
+        assert (wrong.status_code, wrong.text, wrong.headers["allow"]) == (
+            405,
+            "405 method not allowed",
+            "POST",
+        )
+
+
+class TestDepartures:
+    @pytest.mark.parametrize("stream", [True, False])
+    @pytest.mark.parametrize("path", STREAMS)
+    def test_a_client_that_leaves_during_prompt_evaluation_frees_its_slot(
+        self, idle: str, path: str, stream: bool
+    ) -> None:
+        gone = metric(idle, "engine_requests_total", outcome="client_gone")
+        with Client(idle, path, body_for(path, LONG_PROMPT, stream)):
+            wait_until(lambda: busy(idle) == 1, 10, "the prompt is being evaluated")
+        # Evaluating it all takes seconds longer than this.
+        wait_until(lambda: busy(idle) == 0, 2, "the slot is free")
+        assert metric(idle, "engine_requests_total", outcome="client_gone") == gone + 1
+
+    @pytest.mark.parametrize("path", STREAMS[:3])
+    def test_a_client_that_leaves_in_the_middle_of_an_answer_frees_its_slot(
+        self, idle: str, path: str
+    ) -> None:
+        with Client(idle, path, body_for(path, "x", stream=True)) as client:
+            client.wait_for(b"\n")
+            wait_until(lambda: busy(idle) == 1, 10, "the answer is being generated")
+        wait_until(lambda: busy(idle) == 0, 2, "the slot is free")
+
+    def test_a_client_that_leaves_before_a_whole_answer_frees_its_slot(self, idle: str) -> None:
+        with Client(idle, "/api/chat", body_for("/api/chat", "x", stream=False)):
+            wait_until(lambda: busy(idle) == 1, 10, "the answer is being generated")
+        wait_until(lambda: busy(idle) == 0, 2, "the slot is free")
+
+    def test_a_client_that_leaves_while_waiting_never_reaches_llama_cpp(self, idle: str) -> None:
+        with all_slots_taken(idle, 4):
+            with Client(idle, "/api/chat", body_for("/api/chat", "x", stream=True)):
+                wait_until(lambda: metric(idle, "engine_requests_waiting") == 1, 5, "a request waits")
+            wait_until(lambda: metric(idle, "engine_requests_waiting") == 0, 1, "no request waits")
+            assert busy(idle) == 4
+
+    def test_a_client_that_leaves_during_a_load_does_not_take_it_from_the_others(
+        self, own_engine: tuple[Process, str]
+    ) -> None:
+        process, url = own_engine
+        ask(url, "/api/generate", keep_alive=0)
+        loads = process.output.count('"model_loading"')
+        answered = metric(url, "engine_requests_total", outcome="ok")
+        with Client(url, "/api/chat", body_for("/api/chat", "x", stream=True)):
+            wait_until(lambda: metric(url, "engine_requests_waiting") == 1, 5, "the model is being loaded")
+        answers = [
+            threading.Thread(target=ask, args=(url,), kwargs={"options": {"num_predict": 1}})
+            for _ in range(3)
+        ]
+        for answer in answers:
+            answer.start()
+        for answer in answers:
+            answer.join()
+        assert process.output.count('"model_loading"') == loads + 1
+        assert metric(url, "engine_requests_total", outcome="ok") == answered + 3
+
+
+class TestSlots:
+    def test_requests_are_answered_at_once_up_to_the_slots_and_further_ones_wait(self, idle: str) -> None:
+        body = body_for("/api/chat", "x", stream=True)
+        with all_slots_taken(idle, 4) as clients, Client(idle, "/api/chat", body) as fifth:
+            wait_until(lambda: metric(idle, "engine_requests_waiting") == 1, 5, "the fifth waits")
+            clients[0].leave()
+            fifth.wait_for(b'"done":false')
+            assert metric(idle, "engine_requests_waiting") == 0
+
+    def test_beyond_the_queue_is_ollamas_503(self, own_engine: tuple[Process, str]) -> None:
+        _, url = own_engine
+        body = body_for("/api/chat", "x", stream=True)
+        with all_slots_taken(url, 1), contextlib.ExitStack() as queue:
+            for _ in range(4):
+                queue.enter_context(Client(url, "/api/chat", body))
+            wait_until(lambda: metric(url, "engine_requests_waiting") == 4, 5, "the queue is full")
+            refused = ask(url)
+        assert refused.status_code == 503
+        error = "server busy, please try again.  maximum pending requests exceeded"
+        assert refused.json() == {"error": error}
+
+
+class TestLoading:
+    def test_an_empty_prompt_loads_and_keep_alive_zero_unloads(self, engine: str) -> None:
+        def names() -> list[str]:
+            return [model["name"] for model in httpx.get(engine + "/api/ps").json()["models"]]
+
+        loaded = ask(engine, "/api/generate").json()
+        assert {key: loaded[key] for key in ("response", "done", "done_reason")} == {
+            "response": "",
+            "done": True,
+            "done_reason": "load",
+        }
+        assert names() == [MODEL]
+        unloaded = ask(engine, messages=[], keep_alive=0).json()
+        assert unloaded["message"] == {"role": "assistant", "content": ""}
+        assert unloaded["done_reason"] == "unload"
+        assert names() == []
+
+    def test_keep_alive_says_when_the_model_goes(self, engine: str) -> None:
+        def expires() -> list[str]:
+            return [model["expires_at"] for model in httpx.get(engine + "/api/ps").json()["models"]]
+
+        ask(engine, "/api/generate", keep_alive=-1)
+        assert expires()[0] > "2300"
+        ask(engine, "/api/generate", keep_alive="50ms")
+        wait_until(lambda: expires() == [], 5, "the model is unloaded")
+        ask(engine, "/api/generate", keep_alive="5m")
+        assert "2026" <= expires()[0] < "2300"
+
+    def test_another_context_size_reloads_and_the_models_own_is_the_limit(self, engine: str) -> None:
+        def size() -> int:
+            (model,) = httpx.get(engine + "/api/ps").json()["models"]
+            number: int = model["context_length"]
+            return number
+
+        ask(engine, "/api/generate", options={"num_ctx": 512})
+        assert size() == 512
+        ask(engine, "/api/generate", options={"num_ctx": 1_000_000})
+        assert size() == 8192
+        ask(engine, "/api/generate")
+        assert size() == 4096
+
+    def test_a_reload_waits_for_running_answers(self, own_engine: tuple[Process, str]) -> None:
+        _, url = own_engine
+        with all_slots_taken(url, 1) as (running,):
+            body = body_for("/api/chat", "x", stream=True)
+            body["options"]["num_ctx"] = 512
+            with Client(url, "/api/chat", body) as waiting:
+                wait_until(lambda: metric(url, "engine_requests_waiting") == 1, 5, "the reload waits")
+                running.wait_for(b'"done":false')
+                running.leave()
+                waiting.wait_for(b'"done":false')
+        (model,) = httpx.get(url + "/api/ps").json()["models"]
+        assert model["context_length"] == 512
+
+    def test_a_file_in_the_models_folder_is_served_and_takes_the_others_place(
+        self, own_engine: tuple[Process, str]
+    ) -> None:
+        process, url = own_engine
+        names = {model["name"] for model in httpx.get(url + "/api/tags").json()["models"]}
+        assert names == {MODEL, "foo-bar:q8_0", "half:latest"}
+        for name in (MODEL, "foo-bar:q8_0"):
+            assert ask(url, model=name, stream=False, options={"num_predict": 1}).status_code == 200
+            assert [m["name"] for m in httpx.get(url + "/api/ps").json()["models"]] == [name]
+        assert '"model_unreadable"' in process.output
+
+    def test_a_model_that_llama_cpp_can_not_load_is_a_500(self, own_engine: tuple[Process, str]) -> None:
+        _, url = own_engine
+        response = ask(url, model="half")
+        assert response.status_code == 500
+        assert "could not load the model" in response.json()["error"]
+        assert ask(url, options={"num_predict": 1}).status_code == 200
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def runner(process: Process) -> int:
+    (pid,) = children(process.popen.pid)
+    return pid
+
+
+class TestProcesses:
+    def test_a_crash_of_llama_cpp_is_the_last_line_and_the_next_request_works(
+        self, own_engine: tuple[Process, str]
+    ) -> None:
+        process, url = own_engine
+        failed = metric(url, "engine_requests_total", outcome="error")
+        with Client(url, "/api/chat", body_for("/api/chat", "x", stream=True)) as client:
+            client.wait_for(b'"done":false')
+            os.kill(runner(process), signal.SIGKILL)
+            end = client.wait_for(b"\r\n0\r\n\r\n")
+            assert b'{"error":"model runner has unexpectedly stopped"}\n' in end
+        assert metric(url, "engine_requests_total", outcome="error") == failed + 1
+        assert ask(url, options={"num_predict": 1}).status_code == 200
+
+    def test_a_crash_before_the_first_byte_is_a_500(self, own_engine: tuple[Process, str]) -> None:
+        process, url = own_engine
+        with Client(url, "/api/chat", body_for("/api/chat", LONG_PROMPT, stream=True)) as client:
+            wait_until(lambda: busy(url) == 1, 10, "the prompt is being evaluated")
+            os.kill(runner(process), signal.SIGKILL)
+            answer = client.wait_for(b"stopped")
+        assert answer.startswith(b"HTTP/1.1 500 ")
+
+    def test_a_request_is_one_log_line_without_its_text(self, own_engine: tuple[Process, str]) -> None:
+        process, url = own_engine
+        body = {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": "a secret"}],
+            "options": {"num_predict": 3},
+        }
+        httpx.post(url + "/api/chat", json=body, headers={"X-Request-Id": "abc-1"}, timeout=30)
+
+        def logged() -> list[dict[str, Any]]:
+            entries = [json.loads(line) for line in process.output.splitlines()]
+            return [e for e in entries if e["event"] == "request" and e["request_id"] == "abc-1"]
+
+        wait_until(logged, 5, "the request is logged")
+        (entry,) = logged()
+        assert (entry["route"], entry["model"], entry["outcome"]) == ("/api/chat", MODEL, "ok")
+        assert (entry["status"], entry["output_tokens"]) == (200, 3)
+        assert "secret" not in process.output
+
+    def test_a_stopped_engine_lets_answers_end_and_then_says_that_it_stops(self, tmp_path: Path) -> None:
+        with running_engine({}, tmp_path / "engine.log") as (process, url):
+            endless = body_for("/api/chat", "x", stream=True)
+            short = endless | {"options": {"num_predict": 40}}
+            with Client(url, "/api/chat", short) as first, Client(url, "/api/chat", endless) as second:
+                first.wait_for(b'"done":false')
+                second.wait_for(b'"done":false')
+                child = Path(f"/proc/{runner(process)}")
+                process.popen.send_signal(signal.SIGTERM)
+                first.wait_for(b'"done":true')
+                second.wait_for(b'{"error":"the engine is being stopped"}\n')
+            assert process.popen.wait(20) == 0
+            assert not child.exists()
+
+    def test_a_killed_engine_leaves_no_runner(self, tmp_path: Path) -> None:
+        with running_engine({}, tmp_path / "engine.log") as (process, url):
+            ask(url, "/api/generate")
+            child = Path(f"/proc/{runner(process)}/stat")
+            process.popen.kill()
+            process.popen.wait()
+            wait_until(lambda: not child.exists() or " Z " in child.read_text(), 5, "the runner has ended")
+
+    def test_a_bad_setting_stops_the_start_with_one_line(self) -> None:
+        result = subprocess.run(
+            [BIN / "engine", "serve"],
+            env={**os.environ, "ENGINE_SLOTS": "many"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert result.returncode != 0
+        assert result.stderr.count("\n") == 1
+        assert result.stderr.startswith("engine: ENGINE_SLOTS=many: ")
+
+    def test_a_port_in_use_is_named(self) -> None:
+        port = free_port()
+        with socket.create_server(("127.0.0.1", port)):
+            result = subprocess.run(
+                [BIN / "engine", "serve"],
+                env={**os.environ, "ENGINE_PORT": str(port)},
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+        assert result.returncode != 0
+        address = f"ENGINE_HOST=127.0.0.1 ENGINE_PORT={port}"
+        assert result.stderr == f"engine: {address}: can't listen there: Address already in use\n"

@@ -1,0 +1,155 @@
+import json
+from typing import Any
+
+import pytest
+
+from engine.catalogue import Catalogue, Model
+from engine.errors import EngineError
+from engine.ollama_requests import ChatRequest, ContextOverflowError, GenerateRequest, fitted, shortened
+
+
+@pytest.fixture
+def model() -> Model:
+    return Catalogue(None).scan()[0]
+
+
+def chat(**fields: Any) -> ChatRequest:
+    return ChatRequest({"model": "m", **fields})
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ([], "json: cannot unmarshal array into Go value of type api.ChatRequest"),
+        (None, "model is required"),
+        ({"model": 5}, "json: cannot unmarshal number into Go struct field ChatRequest.model of type string"),
+        (
+            {"model": "m", "messages": "x"},
+            "json: cannot unmarshal string into Go struct field ChatRequest.messages of type []api.Message",
+        ),
+        (
+            {"model": "m", "messages": ["x"]},
+            "json: cannot unmarshal string into Go struct field ChatRequest.messages of type api.Alias",
+        ),
+        (
+            {"model": "m", "messages": [{"content": 5}]},
+            "json: cannot unmarshal number into Go struct field ChatRequest.messages.content of type string",
+        ),
+        ({"model": "m", "messages": [{"images": ["!"]}]}, "illegal base64 data at input byte 0"),
+        (
+            {"model": "m", "stream": "yes"},
+            "json: cannot unmarshal string into Go struct field ChatRequest.stream of type bool",
+        ),
+        ({"model": "m", "top_logprobs": 21}, "top_logprobs must be between 0 and 20"),
+        (
+            {"model": "m", "think": 5},
+            'think must be a boolean or string ("high", "medium", "low", "max", true, or false)',
+        ),
+        (
+            {"model": "m", "think": "bogus"},
+            'invalid think value: "bogus" (must be "high", "medium", "low", "max", true, or false)',
+        ),
+        ({"model": "m", "keep_alive": "bogus"}, 'time: invalid duration "bogus"'),
+    ],
+)
+def test_a_malformed_chat_is_refused_in_ollamas_words(body: Any, message: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        ChatRequest(body)
+    assert (caught.value.message, caught.value.status) == (message, 400)
+
+
+def test_nulls_mean_the_same_as_leaving_out() -> None:
+    request = chat(messages=None, stream=None, options=None, format=None, think=None, keep_alive=None)
+    assert (request.messages, request.stream, request.keep_alive) == ([], True, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"tools": [{}]}, 400, "registry.ollama.ai/library/smollm2:135m does not support tools"),
+        ({"think": True}, 400, '"m" does not support thinking'),
+        ({"options": {"seed": "x"}}, 500, 'option "seed" must be of type integer'),
+    ],
+)
+def test_what_the_model_can_not_do_is_refused(
+    model: Model, fields: dict[str, Any], status: int, message: str
+) -> None:
+    with pytest.raises(EngineError) as caught:
+        chat(**fields).check(model)
+    assert (caught.value.status, caught.value.message) == (status, message)
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("json", {"type": "json_object"}),
+        ({"type": "object"}, {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}),
+        ("", None),
+    ],
+)
+def test_a_format_becomes_a_response_format(model: Model, given: Any, sent: Any) -> None:
+    request = chat(format=given)
+    request.check(model)
+    assert request.llama().get("response_format") == sent
+
+
+def test_an_unknown_format_is_refused_in_ollamas_words(model: Model) -> None:
+    request = chat(format="xml")
+    request.check(model)
+    with pytest.raises(EngineError) as caught:
+        request.llama()
+    assert (
+        caught.value.message == 'invalid format: "\\"xml\\""; expected "json" or a valid JSON Schema object'
+    )
+    assert caught.value.status == 500
+
+
+def test_tool_calls_and_thoughts_of_a_conversation_take_openais_form() -> None:
+    call = {"id": "c1", "function": {"name": "f", "arguments": {"a": 1}}}
+    request = chat(
+        messages=[
+            {"role": "assistant", "thinking": "hm", "tool_calls": [call]},
+            {"role": "tool", "content": "4", "tool_name": "f", "tool_call_id": "c1"},
+        ]
+    )
+    (said, result) = request.messages
+    assert said["reasoning_content"] == "hm"
+    function = said["tool_calls"][0]["function"]
+    assert (function["name"], json.loads(function["arguments"])) == ("f", {"a": 1})
+    assert result == {"role": "tool", "content": "4", "name": "f", "tool_call_id": "c1"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"raw": True, "system": "x"}, "raw mode does not support template, system, or context"),
+        ({"raw": True, "context": [1]}, "raw mode does not support template, system, or context"),
+        ({"suffix": "x"}, "registry.ollama.ai/library/smollm2:135m does not support insert"),
+        ({"template": "{{ .Prompt }}"}, "template is not supported: the model's own is always used"),
+    ],
+)
+def test_what_generate_can_not_do_is_refused(model: Model, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        GenerateRequest({"model": "m", "prompt": "x", **fields}).check(model)
+    assert (caught.value.status, caught.value.message) == (400, message)
+
+
+def test_generate_puts_the_system_prompt_first(model: Model) -> None:
+    request = GenerateRequest({"model": "m", "prompt": "x", "system": "be short"})
+    request.check(model)
+    assert [message["role"] for message in request.template()["messages"]] == ["system", "user"]
+
+
+def test_a_long_conversation_loses_its_oldest_message_but_no_system_message() -> None:
+    messages: list[dict[str, Any]] = [{"role": role} for role in ("system", "user", "assistant", "user")]
+    assert shortened(messages) == [messages[0], messages[2], messages[3]]
+    with pytest.raises(ContextOverflowError):
+        shortened([messages[0], messages[3]])
+
+
+def test_a_long_prompt_keeps_its_beginning_and_its_end() -> None:
+    tokens = list(range(100))
+    assert fitted(tokens, 101, 4) == tokens
+    assert fitted(tokens, 11, 4) == [0, 1, 2, 3, 94, 95, 96, 97, 98, 99]
+    assert fitted(tokens, 11, 50) == tokens[:10]
+    assert fitted(tokens, 11, 0) == tokens[90:]
