@@ -192,7 +192,7 @@ def test_verify_passes_and_writes_its_record(stack: Running, tmp_path: Path) -> 
     assert record["model"]["quantization"] == "Q4_1"
     assert record["runtime"]["runs_on"] == "CPU"
     assert record["runtime"]["threads"] >= 1
-    assert {"nginx", "embedded engine"} <= set(record["versions"]["programs"])
+    assert {"nginx", "Ollama API of the embedded engine"} <= set(record["versions"]["programs"])
     assert {"fastapi", "gunicorn", "uvicorn", "httpx", "xllamacpp"} <= set(record["versions"]["packages"])
     assert record["observed"]["last_event"]["done"] is True
 

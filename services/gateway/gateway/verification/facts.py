@@ -78,6 +78,11 @@ class ModelServer:
     def name(self) -> str:
         return "embedded engine" if self.embedded else "Ollama"
 
+    @property
+    def api(self) -> str:
+        """What its version is the version of."""
+        return "Ollama API of the embedded engine" if self.embedded else "Ollama"
+
     def version(self) -> str | None:
         return self._get("/api/version").get("version")
 

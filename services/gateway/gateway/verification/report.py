@@ -31,7 +31,7 @@ def render(record: dict[str, Any]) -> str:
         ),
         _line(
             "runs on",
-            f"{runtime['runs_on'] or 'not known'}, {runtime['threads'] or '?'} threads, "
+            f"{runtime['runs_on'] or 'not known'}, {runtime['threads'] or '?'} thread(s), "
             f"{_bytes(runtime['memory_bytes'])}, context {runtime['context_length'] or '?'}",
         ),
         _line("request", json.dumps(record["request"]["body"])),

@@ -156,7 +156,7 @@ def _lateness(timing: Timing) -> str:
 def _versions(server: ModelServer, programs: dict[str, str]) -> dict[str, dict[str, str | None]]:
     ours = ["sluice-gateway", "sluice-engine"] if server.embedded else ["sluice-gateway"]
     return {
-        "programs": {**programs, server.name: server.version()},
+        "programs": {**programs, server.api: server.version()},
         "packages": {**package_versions(ours)},
     }
 
