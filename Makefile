@@ -4,7 +4,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-URL ?= http://127.0.0.1:8000
 
 ##@ Use
 run: .venv/run.stamp ## Start engine, gateway and nginx without Docker; Ctrl-C stops them (OLLAMA_URL= uses that Ollama)
@@ -13,8 +12,8 @@ run: .venv/run.stamp ## Start engine, gateway and nginx without Docker; Ctrl-C s
 demo: .venv/run.stamp ## Start the stack, ask one question, show the tokens as they come, verify, stop
 	@$(BIN)/python deploy/native/run.py demo
 
-verify: .venv/run.stamp ## Check a running stack and print the verification record (URL=, OUT=record.json)
-	@$(BIN)/python deploy/native/run.py verify --url $(URL) $(if $(OUT),--out $(OUT))
+verify: .venv/run.stamp ## Check a running stack and print the verification record (URL= MODEL= OUT=record.json)
+	@$(BIN)/python deploy/native/run.py verify $(if $(URL),--url $(URL)) $(if $(OUT),--out $(OUT))
 
 ##@ Develop
 test: lint ## Lint, types, unit and integration tests with the real engine, gateway and nginx (T= picks tests)

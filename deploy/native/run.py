@@ -46,6 +46,7 @@ async def run(stack: Stack) -> int:
     finally:
         _say("stopping")
         await supervisor.stop()
+        (stack.folder / FACTS).unlink(missing_ok=True)
     if supervisor.died:
         _say(f"{supervisor.died} ended by itself, so the others were stopped")
     return 1 if supervisor.died else 0
@@ -72,6 +73,7 @@ async def demo(stack: Stack) -> int:
             raise
         finally:
             await supervisor.stop()
+            (stack.folder / FACTS).unlink(missing_ok=True)
             _say(f"stopped; what the programs wrote is in {log.relative_to(ROOT)}")
 
 
@@ -91,13 +93,13 @@ async def _bring_up(stack: Stack, supervisor: Supervisor) -> None:
         _say(f"{program.name:8}starting")
         _say(f"{program.name:8}ready after {await supervisor.start(program, START_SECONDS):.1f} s")
     # For `make verify`, which cannot learn these through the public port.
-    facts = {"upstream": stack.upstream_url, "nginx": nginx_version}
+    facts = {"url": stack.url, "upstream": stack.upstream_url, "nginx": nginx_version}
     (stack.folder / FACTS).write_text(json.dumps(facts))
 
 
 async def _check_ollama(url: str) -> None:
     try:
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
             (await client.get("/api/version")).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise BadSetting(f"OLLAMA_URL={url}: no Ollama answers there ({error})") from None
@@ -106,7 +108,7 @@ async def _check_ollama(url: str) -> None:
 async def _a_model(stack: Stack) -> str:
     """One that can be asked, for the example."""
     try:
-        async with httpx.AsyncClient(base_url=stack.upstream_url) as client:
+        async with httpx.AsyncClient(base_url=stack.upstream_url, trust_env=False) as client:
             return str((await client.get("/api/tags")).json()["models"][0]["name"])
     except (httpx.HTTPError, LookupError):
         return "MODEL"
@@ -116,11 +118,13 @@ def _verify_command(url: str, out: str | None = None) -> list[str]:
     """`gateway verify`, with what is known of a stack that this machine runs at `url`."""
     command = [str(BIN / "gateway"), "verify", "--url", url]
     facts = run_folder(urlsplit(url).port or 80) / FACTS
-    if facts.exists():
-        known = json.loads(facts.read_text())
+    known = json.loads(facts.read_text()) if facts.exists() else {}
+    if known.get("url") == url.replace("localhost", "127.0.0.1").rstrip("/"):
         command += ["--upstream", known["upstream"], "--program", f"nginx={known['nginx']}"]
     elif upstream := os.environ.get("OLLAMA_URL"):
         command += ["--upstream", upstream]
+    if model := os.environ.get("MODEL") or os.environ.get("GATEWAY_DEFAULT_MODEL"):
+        command += ["--model", model]
     return command + (["--out", out] if out else [])
 
 
@@ -134,14 +138,14 @@ def main() -> int:
     commands.add_parser("run", help="start the stack in the foreground")
     commands.add_parser("demo", help="start it, ask one question, verify, stop")
     verify_parser = commands.add_parser("verify", help="check a running stack")
-    verify_parser.add_argument("--url", required=True, help="where clients reach it")
+    verify_parser.add_argument("--url", help="where clients reach it (default: as BIND and PORT say)")
     verify_parser.add_argument("--out", help="also write the record as JSON to this file")
     arguments = parser.parse_args()
 
     load_dotenv(ROOT / ".env")  # the environment's own variables win
-    if arguments.command == "verify":
-        return verify(arguments.url, arguments.out)
     try:
+        if arguments.command == "verify":
+            return verify(arguments.url or read_stack().url, arguments.out)
         return asyncio.run((run if arguments.command == "run" else demo)(read_stack()))
     except (BadSetting, StartFailed) as error:
         _say(str(error))

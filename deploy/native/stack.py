@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import socket
 import string
 import subprocess
@@ -168,18 +169,23 @@ def programs(stack: Stack, nginx: str) -> list[Program]:
                 "ENGINE_LOG_FORMAT": os.environ.get("ENGINE_LOG_FORMAT") or "console",
             },
             f"{stack.upstream_url}/api/version",
+            stop_seconds=15,
         ),
         Program(
             "gateway",
             [str(BIN / "gateway"), "serve"],
             {**python_logs, **gateway},
             f"http://127.0.0.1:{stack.gateway_port}/readyz",
+            stop_seconds=float(gateway["GATEWAY_GRACE"]) + 10,
         ),
         Program(
             "nginx",
             nginx_command(nginx, folder),
             {},
             f"{stack.url}/readyz",
+            stop_seconds=5,
+            stop_signal=signal.SIGQUIT,  # it lets the running answers end
+            in_front=True,
         ),
     ]
     return everything[1:] if stack.ollama_url else everything

@@ -15,7 +15,6 @@ import httpx
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 COLOURS = {"engine": "33", "gateway": "36", "nginx": "32"}
-STOP_SECONDS = 15
 
 
 class StartFailed(Exception):
@@ -24,12 +23,19 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """`ready_url` answers 200 once the program can do its work."""
+    """`ready_url` answers 200 once the program can do its work.
+
+    `stop_seconds` is how long it may take to end after `stop_signal`. A program that is `in_front` only waits
+    for the ones behind it to finish, so they are stopped meanwhile.
+    """
 
     name: str
     command: list[str]
     environment: Mapping[str, str]
     ready_url: str
+    stop_seconds: float
+    stop_signal: signal.Signals = signal.SIGTERM
+    in_front: bool = False
 
 
 class Supervisor:
@@ -63,7 +69,7 @@ class Supervisor:
         self._spawn(self._show(program.name, output))
         self._spawn(self._watch(program.name, process))
         heard = "nothing"
-        async with httpx.AsyncClient(timeout=5) as client:
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
             while not self.stopping.is_set():
                 if time.monotonic() - started > seconds:
                     raise StartFailed(
@@ -80,16 +86,23 @@ class Supervisor:
     async def stop(self) -> None:
         """Stops the programs in reverse order and returns when nothing of them is left."""
         self.stopping.set()
-        for _, process in reversed(self._running):
+        for program, process in reversed(self._running):
             if process.returncode is None:
-                process.terminate()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), STOP_SECONDS)
+                process.send_signal(program.stop_signal)
+                if not program.in_front:
+                    await self._wait(process, program.stop_seconds)
+        for program, process in self._running:
+            if program.in_front:
+                await self._wait(process, program.stop_seconds)
             # Whatever the program had started and left behind.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
         await asyncio.gather(*self._tasks)
+
+    async def _wait(self, process: asyncio.subprocess.Process, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), seconds)
 
     def say(self, text: str) -> None:
         print(text, file=self._output, flush=True)
@@ -108,8 +121,11 @@ class Supervisor:
             lambda: asyncio.StreamReaderProtocol(lines), os.fdopen(output, "rb")
         )
         with contextlib.closing(transport):
-            async for line in lines:
-                self.say(label + line.decode(errors="replace").rstrip())
+            rest = b""
+            while piece := await lines.read(65536):
+                *whole, rest = (rest + piece).split(b"\n")
+                for line in whole:
+                    self.say(label + line.decode(errors="replace"))
 
     async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.ollama import DONE, Do, FakeOllama, line
 from tests.integration.programs import MAX_BODY, gateway, nginx
-from tests.processes import free_port, wait_until
+from tests.processes import Process, free_port, wait_until
 
 # More than the buffers of every socket on the way can hold.
 LARGE = [line("x" * 500_000)] * 100
@@ -34,9 +34,19 @@ def gateway_port(fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def url(gateway_port: int) -> Iterator[str]:
-    with nginx(gateway_port) as (_, address):
-        yield address
+def edge(gateway_port: int) -> Iterator[tuple[Process, str]]:
+    with nginx(gateway_port) as running:
+        yield running
+
+
+@pytest.fixture
+def url(edge: tuple[Process, str]) -> str:
+    return edge[1]
+
+
+@pytest.fixture
+def edge_log(edge: tuple[Process, str]) -> Process:
+    return edge[0]
 
 
 @pytest.fixture
@@ -112,6 +122,7 @@ def test_an_answer_passes_with_the_headers_that_say_how_to_treat_it(client: http
 def test_metrics_are_refused(client: httpx.Client) -> None:
     response = client.get("/metrics")
     assert (response.status_code, response.json()["error"]["code"]) == (403, "forbidden")
+    assert response.headers["x-request-id"] == response.json()["error"]["request_id"]
 
 
 def test_every_answer_carries_the_security_headers(client: httpx.Client) -> None:
@@ -124,6 +135,21 @@ def test_every_answer_carries_the_security_headers(client: httpx.Client) -> None
 
 def test_the_gateway_answers_for_paths_that_are_not_there(client: httpx.Client) -> None:
     assert client.get("/nothing").json()["error"]["code"] == "not_found"
+
+
+def test_a_long_prompt_passes_without_the_disk(client: httpx.Client, url: str, edge_log: Process) -> None:
+    request = {"model": "good", "messages": [{"role": "user", "content": "x" * (MAX_BODY - 1000)}]}
+    assert client.post("/chat", json=request).status_code == 200
+    assert "temporary file" not in edge_log.output
+
+
+def test_what_is_not_http_is_400_in_the_same_shape(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: one\r\n\r\n")
+        answer = client.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"bad_request"' in answer
 
 
 @pytest.mark.parametrize("beyond", [1, 20 * 1024 * 1024])

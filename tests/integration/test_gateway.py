@@ -2,6 +2,7 @@
 
 import json
 import re
+import select
 import signal
 import socket
 import threading
@@ -158,6 +159,7 @@ def test_a_body_over_the_limit_is_refused_whether_or_not_its_length_is_said(clie
 
 def test_what_is_not_here_is_404_or_405_in_the_same_shape(client: httpx.Client) -> None:
     assert client.get("/nothing").json()["error"]["code"] == "not_found"
+    assert client.post("/chat/", json=question("good")).status_code == 404
     response = client.get("/chat")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert response.json()["error"]["code"] == "method_not_allowed"
@@ -209,6 +211,41 @@ def test_a_connection_that_is_closed_without_an_answer_is_502(client: httpx.Clie
     fake.answer("closes", Do.DROP)
     response = client.post("/chat", json=question("closes"))
     assert response.status_code == 502
+
+
+def test_an_error_whose_body_breaks_off_keeps_its_status(client: httpx.Client, fake: FakeOllama) -> None:
+    fake.answer("breaks off", b'{"err', Do.DROP, status=503)
+    assert client.post("/chat", json=question("breaks off")).status_code == 503
+
+
+def test_an_upstream_that_breaks_its_connection_after_a_complete_answer_is_no_failure(
+    running: tuple[Process, str], client: httpx.Client, fake: FakeOllama
+) -> None:
+    fake.answer("rude", line(), DONE, Do.DROP)
+    body = client.post("/chat", json=question("rude"), headers={"X-Request-Id": "rude"}).content
+    assert body.count(b"\n\n") == 2
+    assert log_of(running[0], "rude")["outcome"] == "ok"
+
+
+def test_a_reader_that_takes_nothing_is_dropped_with_its_connection(fake: FakeOllama, tmp_path: Path) -> None:
+    fake.answer("large", *[line("x" * 500_000)] * 60, DONE)
+    with gateway(fake.url, tmp_path, GATEWAY_SEND_TIMEOUT="1") as (process, url):
+        host, port = url.removeprefix("http://").split(":")
+        body = json.dumps(question("large")).encode()
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(
+                f"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            )
+            assert wait_for_reset(connection)
+        outcomes = [entry["outcome"] for entry in log_lines(process) if entry.get("route") == "/chat"]
+        assert outcomes == ["client_gone"]
+
+
+def wait_for_reset(connection: socket.socket) -> bool:
+    """Whether the other side drops the connection, which the kernel tells without anything being read."""
+    poll = select.poll()
+    poll.register(connection, select.POLLERR | select.POLLHUP)
+    return bool(poll.poll(20_000))
 
 
 @pytest.mark.parametrize(("phase", "steps"), [("headers", [Do.HANG]), ("mid-stream", [line(), Do.HANG])])
@@ -326,7 +363,9 @@ def test_a_request_is_one_line_in_the_log_and_nothing_of_its_text(running: tuple
 
 
 def test_the_documentation_describes_the_request(client: httpx.Client) -> None:
-    schema = client.get("/openapi.json").json()["paths"]["/chat"]["post"]
+    documentation = client.get("/openapi.json")
+    assert "$ref" not in documentation.text
+    schema = documentation.json()["paths"]["/chat"]["post"]
     assert {"model", "messages"} <= set(
         schema["requestBody"]["content"]["application/json"]["schema"]["properties"]
     )

@@ -217,6 +217,18 @@ def test_stopping_stops_everything(tmp_path: Path, signal_number: int) -> None:
         assert nobody_listens(running)
 
 
+def test_stopping_lets_a_running_answer_end_properly(tmp_path: Path) -> None:
+    with started(tmp_path, GATEWAY_GRACE="3") as running:
+        endless = question("Count.", num_predict=4000)
+        with httpx.stream("POST", f"{running.url}/chat", json=endless, timeout=60) as response:
+            pieces = response.iter_raw()
+            next(pieces)
+            running.process.popen.send_signal(signal.SIGINT)
+            body = b"".join(pieces)
+        assert b'"done":true' in body or b"event: error" in body
+        assert running.process.popen.wait(30) == 0
+
+
 @pytest.mark.parametrize("program", ["engine", "gateway", "nginx"])
 def test_when_one_program_dies_the_others_are_stopped(tmp_path: Path, program: str) -> None:
     with started(tmp_path) as running:

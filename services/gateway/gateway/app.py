@@ -48,6 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Streams a local model's answers, token by token.",
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.add_middleware(RequestObserver)
     app.add_exception_handler(GatewayError, _on_gateway_error)

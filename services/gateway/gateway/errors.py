@@ -13,6 +13,7 @@ GatewayError
   UpstreamTimeout             504
   Drained                     503  the gateway is stopping
   ClientGone                  499  nobody is left to tell
+    ReaderStalled             499  nobody listens
   InternalError               500  a defect of the gateway
 """
 
@@ -128,6 +129,10 @@ class ClientGone(GatewayError):
     status = 499
     code = "client_gone"
     outcome = "client_gone"
+
+
+class ReaderStalled(ClientGone):
+    """There is a client, but it takes nothing: the connection is dropped with what it has not taken."""
 
 
 class InternalError(GatewayError):

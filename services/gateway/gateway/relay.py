@@ -7,7 +7,7 @@ heartbeat, a limit). So heartbeats and limits cost nothing a token.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
@@ -15,12 +15,15 @@ import structlog
 from starlette.types import Receive, Send
 
 from .dialects.chat_sse import ChatSSE
-from .errors import ClientGone, Drained, GatewayError, InternalError, UpstreamTimeout
+from .errors import ClientGone, Drained, GatewayError, InternalError, ReaderStalled, UpstreamTimeout
 from .settings import Settings
 from .telemetry import IN_FLIGHT, RequestRecord
 
 # How long the end of upstream's body may take after its last line, for the connection to be used again.
 TAIL_SECONDS = 1.0
+
+# How long a client that does not read may hold up the end of its stream.
+LAST_WORDS_SECONDS = 5.0
 
 
 class Relay:
@@ -55,8 +58,11 @@ class Relay:
         if not self._stopped.done():
             self._stopped.set_result(reason)
 
-    async def run(self, receive: Receive, send: Send) -> None:
-        """Runs the stream to its end and tells the client how it ended, if there is one left."""
+    async def run(self, receive: Receive, send: Send, abort: Callable[[], None]) -> None:
+        """Runs the stream to its end and tells the client how it ended, if there is one left.
+
+        `abort` drops the client's connection at once, with whatever waits to be sent.
+        """
         self._send = send
         watch = asyncio.create_task(self._watch_client(receive))
         move = asyncio.create_task(self._move())
@@ -74,6 +80,8 @@ class Relay:
             move.cancel()
             # When this returns, the connection to upstream is closed and the model free.
             await asyncio.gather(watch, move, return_exceptions=True)
+            if self._complete:
+                failure = None  # the client has its answer; what came of upstream's connection is no matter
             IN_FLIGHT.dec()
             self._streams.discard(self)
             self._record.outcome = failure.outcome if failure else "ok"
@@ -81,6 +89,8 @@ class Relay:
             if self._dialect.usage:
                 self._record.prompt_tokens = self._dialect.usage.prompt_tokens
                 self._record.output_tokens = self._dialect.usage.output_tokens
+            if isinstance(failure, ReaderStalled):
+                abort()
             if failure:
                 await self._tell(failure)
 
@@ -102,7 +112,7 @@ class Relay:
                 await self._pass_on(dialect.end())
             if dialect.failure:
                 raise dialect.failure
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, GatewayError):
                 async with asyncio.timeout(TAIL_SECONDS):
                     async for _ in chunks:
                         pass
@@ -138,6 +148,8 @@ class Relay:
                 return failure
 
     def _next_due(self) -> float:
+        if self._complete and self._sending_since is None:
+            return self._loop.time() + TAIL_SECONDS  # nothing is: the tail has its own limit
         if self._sending_since is not None:
             return self._sending_since + self._settings.send_timeout
         sign_of_life = (
@@ -157,14 +169,14 @@ class Relay:
         if now < self._next_due():
             return
         if self._sending_since is not None:
-            raise ClientGone("the client took nothing for too long")
+            raise ReaderStalled("the client took nothing for too long")
         if now >= self._upstream_limit():
             raise UpstreamTimeout("the model server was silent for too long")
         # Past this point errors are events. Ollama sends no header before its first token, so the
         # client would otherwise hear nothing for as long as a model takes to load.
         if not self._committed:
             await self._commit()
-        await self._send_in_time(self._dialect.heartbeat, more=True)
+        await self._send_aside(self._dialect.heartbeat, more=True)
 
     async def _commit(self) -> None:
         self._committed = True
@@ -175,13 +187,19 @@ class Relay:
         ]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
-    async def _send_in_time(self, body: bytes, *, more: bool) -> None:
-        try:
-            async with asyncio.timeout(self._settings.send_timeout):
-                await self._send({"type": "http.response.body", "body": body, "more_body": more})
-        except TimeoutError:
-            raise ClientGone("the client took nothing for too long") from None
-        self._last_out = self._loop.time()
+    async def _send_aside(self, body: bytes, *, more: bool, seconds: float | None = None) -> None:
+        """Sends what is not of the answer, as long as nothing stops the stream meanwhile."""
+        message = {"type": "http.response.body", "body": body, "more_body": more}
+        sending = asyncio.ensure_future(self._send(message))
+        either: set[asyncio.Future[Any]] = {sending} if self._stopped.done() else {sending, self._stopped}
+        limit = seconds or self._settings.send_timeout
+        done, _ = await asyncio.wait(either, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        if sending in done:
+            self._last_out = self._loop.time()
+            return
+        sending.cancel()
+        if not done:
+            raise ReaderStalled("the client took nothing for too long")
 
     async def _tell(self, failure: GatewayError) -> None:
         """Sends the terminal event, or the status if nothing has been sent yet."""
@@ -191,7 +209,8 @@ class Relay:
             return
         with suppress(ClientGone):
             if self._committed:
-                await self._send_in_time(self._dialect.error(failure, request_id), more=False)
+                last = self._dialect.error(failure, request_id)
+                await self._send_aside(last, more=False, seconds=LAST_WORDS_SECONDS)
                 return
             body = json.dumps(failure.body(request_id)).encode()
             headers = [
@@ -200,4 +219,4 @@ class Relay:
                 *failure.headers(),
             ]
             await self._send({"type": "http.response.start", "status": failure.status, "headers": headers})
-            await self._send_in_time(body, more=False)
+            await self._send_aside(body, more=False, seconds=LAST_WORDS_SECONDS)

@@ -55,6 +55,10 @@ class Backend:
             self.up = True
         except GatewayError:
             self.up = False
+        except Exception:
+            # Whatever it was: without this loop /readyz would say for ever what it said last.
+            structlog.get_logger().exception("defect", backend=self.name)
+            self.up = False
         if self.missing != was_missing:
             structlog.get_logger().info("backend", backend=self.name, missing=self.missing)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 
 import aiohttp
 import httpx
@@ -19,7 +19,7 @@ from .errors import (
 )
 
 # What the transport raises when there is no answer, or no more of it. It leaves some of aiohttp's unmapped.
-LOST = (httpx.TransportError, aiohttp.ClientError)
+LOST = (httpx.RequestError, aiohttp.ClientError)
 
 # An error's body is a line; more than this of it is not read.
 MAX_ERROR_BODY = 64 * 1024
@@ -109,11 +109,13 @@ def _connecting() -> Iterator[None]:
 
 
 async def _read_error(response: httpx.Response) -> bytes:
+    """What there is of it: if it breaks off, the status still says what happened."""
     body = b""
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) >= MAX_ERROR_BODY:
-            break
+    with suppress(UpstreamTruncated):
+        async for chunk in _chunks(response):
+            body += chunk
+            if len(body) >= MAX_ERROR_BODY:
+                break
     return body
 
 

@@ -2,17 +2,34 @@
 
 import asyncio
 import socket
+import struct
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from gunicorn.arbiter import Arbiter
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
+from .routes.chat import ABORT
 from .settings import load_settings
 
 NOTIFY_SECONDS = 1.0
+
+
+class AbortableHttp(HttpToolsProtocol):
+    """Lets the application drop a connection: closing it would wait for a reader that does not read."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = cast(Any, {ABORT: self._reset})
+
+    def _reset(self) -> None:
+        # Without lingering, the kernel forgets what the client has not taken instead of keeping it.
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
 
 class DrainingServer(Server):
@@ -46,7 +63,7 @@ class DrainingServer(Server):
 class GatewayWorker(UvicornWorker):
     CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - the base class's way of configuring
         "loop": "uvloop",
-        "http": "httptools",
+        "http": AbortableHttp,
         "lifespan": "on",
         "ws": "none",
         "access_log": False,

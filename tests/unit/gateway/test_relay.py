@@ -54,6 +54,7 @@ class Client:
         self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.history: list[dict[str, Any]] = []
         self.gone = asyncio.Event()
+        self.aborted = asyncio.Event()
         self.reads = asyncio.Event()
         self.reads.set()
 
@@ -87,7 +88,9 @@ class Stream:
             self.model.answer(),
             self.streams,
         )
-        self.task = asyncio.create_task(self.relay.run(self.client.receive, self.client.send))
+        self.task = asyncio.create_task(
+            self.relay.run(self.client.receive, self.client.send, self.client.aborted.set)
+        )
 
     async def end(self) -> None:
         async with asyncio.timeout(10):
@@ -166,6 +169,7 @@ async def test_a_reader_that_takes_nothing_is_let_go() -> None:
     stream.model.bytes.put_nowait(line())
     await stream.end()
     assert stream.model.released
+    assert stream.client.aborted.is_set()
     assert stream.record.outcome == "client_gone"
 
 
@@ -247,6 +251,61 @@ async def test_an_upstream_that_stalls_midway_is_cut() -> None:
     await stream.end()
     assert b"upstream_timeout" in stream.client.history[-1]["body"]
     assert stream.record.outcome == "timeout"
+
+
+async def test_silence_after_the_first_token_is_filled_with_heartbeats_too() -> None:
+    stream = Stream(heartbeat=0.02)
+    stream.model.bytes.put_nowait(line())
+    await stream.next_sent()
+    await stream.next_sent()
+    for _ in range(2):
+        assert (await stream.next_sent())["body"] == b": keep-alive\n\n"
+    stream.client.gone.set()
+    await stream.end()
+
+
+async def test_a_heartbeat_that_blocks_does_not_hold_up_a_stop() -> None:
+    stream = Stream(early_commit=0.02, heartbeat=0.02)
+    await stream.next_sent()
+    await stream.next_sent()
+    stream.client.reads.clear()
+    for _ in range(10):  # until a heartbeat blocks
+        await asyncio.sleep(0.01)
+    stream.relay.stop(Drained("restarting"))
+    stream.client.reads.set()
+    await stream.end()
+    assert stream.record.outcome == "drained"
+
+
+async def test_a_heartbeat_that_blocks_for_too_long_is_a_reader_that_takes_nothing() -> None:
+    stream = Stream(early_commit=0.02, heartbeat=0.02, send_timeout=0.05)
+    await stream.next_sent()
+    stream.client.reads.clear()
+    await stream.end()
+    assert stream.client.aborted.is_set()
+    assert stream.record.outcome == "client_gone"
+
+
+@pytest.mark.parametrize("afterwards", [UpstreamTruncated("late"), RuntimeError("late"), b"more"])
+async def test_what_comes_after_a_complete_answer_changes_nothing(afterwards: Any) -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(DONE)
+    await stream.next_sent()
+    await stream.next_sent()
+    stream.model.bytes.put_nowait(afterwards)
+    stream.model.bytes.put_nowait(None)
+    await stream.end()
+    assert stream.record.outcome == "ok"
+    assert len(stream.client.history) == 2
+
+
+async def test_the_end_of_upstreams_body_is_read_so_that_its_connection_can_be_used_again() -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(DONE)
+    stream.model.bytes.put_nowait(b"")
+    stream.model.bytes.put_nowait(None)
+    await stream.end()
+    assert stream.model.bytes.empty()
 
 
 async def test_a_drain_ends_a_stream_with_an_error_event() -> None:

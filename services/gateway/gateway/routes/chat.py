@@ -1,9 +1,10 @@
 """`POST /chat`: Ollama's chat request in, Server-Sent Events out."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
@@ -14,6 +15,9 @@ from ..state import record_of, state_of
 
 router = APIRouter(tags=["chat"])
 
+# It goes into the log. Ollama's longest are registry, namespace, name and tag, of 80 characters at most each.
+MAX_MODEL_NAME = 350
+
 
 class Message(BaseModel):
     """One turn. Further fields of Ollama's (`images`, `tool_calls`, `thinking`, …) are passed on."""
@@ -21,7 +25,16 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     role: Literal["system", "user", "assistant", "tool"]
-    content: str
+    content: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    images: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        # Ollama's clients leave the content of a turn out that only calls tools.
+        if self.content is None and not self.tool_calls and not self.images:
+            raise PydanticCustomError("missing", "content: Field required")
+        return self
 
 
 class ChatRequest(BaseModel):
@@ -36,9 +49,9 @@ class ChatRequest(BaseModel):
         },
     )
 
-    model: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    model: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_MODEL_NAME)]
     messages: Annotated[list[Message], Field(min_length=1)]
-    stream: Literal[True] = True
+    stream: Literal[True] | None = None
     options: dict[str, Any] | None = None
     format: Literal["json", ""] | dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
@@ -46,10 +59,21 @@ class ChatRequest(BaseModel):
     keep_alive: str | int | float | None = None
 
 
+def _schema() -> dict[str, Any]:
+    """For the documentation, without references: they would point to where FastAPI has put nothing."""
+    schema = ChatRequest.model_json_schema()
+    schema["properties"]["messages"]["items"] = schema.pop("$defs")["Message"]
+    return schema
+
+
 EVENTS = """\
 One event a line of Ollama's stream, the moment it comes; the last one has `"done":true`. Lines that begin
 with a colon are signs of life. If the answer fails midway, the last event is `event: error`."""
 ERROR = {"application/json": {"example": InvalidRequest("what was wrong").body("4bf92f3577b34da6")}}
+
+
+# Where the worker puts what drops the client's connection. ASGI itself knows no such thing.
+ABORT = "sluice.abort"
 
 
 class Streamed(Response):
@@ -60,7 +84,8 @@ class Streamed(Response):
         self._relay = relay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._relay.run(receive, send)
+        abort = scope.get("extensions", {}).get(ABORT, lambda: None)
+        await self._relay.run(receive, send, abort)
 
 
 @router.post(
@@ -78,7 +103,7 @@ class Streamed(Response):
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": ChatRequest.model_json_schema()}},
+            "content": {"application/json": {"schema": _schema()}},
         }
     },
 )
@@ -134,5 +159,14 @@ def _validated(body: bytes) -> ChatRequest:
         raise InvalidRequest(f"the request body is not valid JSON: {problem['ctx']['error']}")
     if problem["loc"] == ("stream",):
         raise InvalidRequest("stream: POST /chat always streams; leave the field out or set it to true")
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-    raise InvalidRequest(f"{where.lstrip('.') or 'the request body'}: {problem['msg']}")
+    raise InvalidRequest(f"{_place(problem['loc']) or 'the request body'}: {problem['msg']}")
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """`messages[1].role`. pydantic also names the member of a union in which it looked; that is left out."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location if _is_field(part)]
+    return "".join(parts).lstrip(".")
+
+
+def _is_field(part: int | str) -> bool:
+    return isinstance(part, int) or part.isidentifier()

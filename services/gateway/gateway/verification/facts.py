@@ -59,7 +59,7 @@ class ModelServer:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = httpx.Client(base_url=url, timeout=10)
+        self._client = httpx.Client(base_url=url, timeout=10, trust_env=False)
 
     @cached_property
     def threads(self) -> int | None:

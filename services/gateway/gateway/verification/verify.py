@@ -33,9 +33,12 @@ class Check:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the record; 0 if every check passed."""
+    if arguments.out and not Path(arguments.out).absolute().parent.is_dir():
+        print(f"FAILED: there is no folder for {arguments.out}", file=sys.stderr)
+        return 1
     server = ModelServer(arguments.upstream)
     programs = dict(program.split("=", 1) for program in arguments.program)
-    with httpx.Client(base_url=arguments.url, timeout=TIMEOUT) as client:
+    with httpx.Client(base_url=arguments.url, timeout=TIMEOUT, trust_env=False) as client:
         try:
             _reach(client)
             model = arguments.model or _first_model(server)
