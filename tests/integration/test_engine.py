@@ -1,10 +1,13 @@
 """The embedded engine as a process, with its real model."""
 
+import base64
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -290,6 +293,8 @@ class TestAnswers:
         (model,) = httpx.get(engine + "/v1/models").json()["data"]
         assert (model["id"], model["object"], model["owned_by"]) == (MODEL, "model", "library")
         assert httpx.get(f"{engine}/v1/models/{MODEL}").json() == model
+        for name in (f"library/{MODEL}", f"library%2F{MODEL}", f"registry.ollama.ai/library/{MODEL}"):
+            assert httpx.get(f"{engine}/v1/models/{name}").json() == model
 
     def test_anthropic_messages_stream_and_count(self, engine: str) -> None:
         response = ask(engine, "/v1/messages", max_tokens=3, stream=True, system="Be short.")
@@ -615,3 +620,154 @@ class TestProcesses:
         assert result.returncode != 0
         address = f"ENGINE_HOST=127.0.0.1 ENGINE_PORT={port}"
         assert result.stderr == f"engine: {address}: can't listen there: Address already in use\n"
+
+
+def embed(url: str, path: str = "/api/embed", **fields: Any) -> httpx.Response:
+    return httpx.post(url + path, json={"model": MODEL, **fields}, timeout=60)
+
+
+class TestEmbeddings:
+    def test_each_text_gets_a_vector_of_length_one_that_depends_on_it_alone(self, idle: str) -> None:
+        answer = embed(idle, input=["hello world", "the sky"]).json()
+        assert list(answer) == [
+            "model",
+            "embeddings",
+            "total_duration",
+            "load_duration",
+            "prompt_eval_count",
+        ]
+        assert (answer["model"], answer["prompt_eval_count"]) == (MODEL, 4)
+        for vector in answer["embeddings"]:
+            assert len(vector) == 576
+            assert math.hypot(*vector) == pytest.approx(1)
+        alone = embed(idle, input="hello world").json()["embeddings"]
+        assert alone[0] == pytest.approx(answer["embeddings"][0], abs=0.01)
+
+    def test_the_vector_is_ollamas(self, idle: str) -> None:
+        """The first numbers of Ollama 0.24.0 with the same file, which rounds a little differently."""
+        (vector,) = embed(idle, input="x", dimensions=3).json()["embeddings"]
+        assert vector == pytest.approx([-0.52818596, -0.8470516, 0.059356723], abs=0.01)
+
+    def test_the_three_apis_give_one_vector(self, idle: str) -> None:
+        (vector,) = embed(idle, input="hello").json()["embeddings"]
+        raw = embed(idle, "/api/embeddings", prompt="hello").json()["embedding"]
+        length = math.hypot(*raw)
+        assert length > 2
+        assert [number / length for number in raw] == pytest.approx(vector, abs=0.01)
+        (entry,) = embed(idle, "/v1/embeddings", input="hello").json()["data"]
+        assert entry["embedding"] == pytest.approx(vector, abs=0.01)
+        (entry,) = embed(idle, "/v1/embeddings", input="hello", encoding_format="base64").json()["data"]
+        unpacked = struct.unpack("<576f", base64.b64decode(entry["embedding"]))
+        assert unpacked == pytest.approx(vector, abs=0.01)
+
+    def test_a_text_that_is_too_long_loses_its_end_or_is_refused(
+        self, own_engine: tuple[Process, str]
+    ) -> None:
+        _, url = own_engine
+        fields: dict[str, Any] = {"input": "word " * 300, "options": {"num_ctx": 100}}
+        assert embed(url, **fields).json()["prompt_eval_count"] == 98
+        refused = embed(url, truncate=False, **fields)
+        error = {"error": "the input length exceeds the context length"}
+        assert (refused.status_code, refused.json()) == (400, error)
+        fields = {"prompt": "word " * 300, "options": {"num_ctx": 100}}
+        older = embed(url, "/api/embeddings", **fields)
+        assert (older.status_code, older.json()) == (500, error)
+
+    @pytest.mark.parametrize(
+        ("path", "fields", "status", "answer"),
+        [
+            ("/api/embed", {}, 200, {"model": MODEL, "embeddings": []}),
+            ("/api/embeddings", {}, 200, {"embedding": []}),
+            (
+                "/api/embed",
+                {"input": ["a", ""]},
+                500,
+                {"error": "Failed to create new sequence: no input provided"},
+            ),
+            (
+                "/api/embed",
+                {"model": "nope", "input": "x"},
+                404,
+                {"error": 'model "nope" not found, try pulling it first'},
+            ),
+            ("/api/embed", {"model": "a b"}, 400, {"error": "invalid model name"}),
+            (
+                "/v1/embeddings",
+                {"input": []},
+                400,
+                {
+                    "error": {
+                        "message": "invalid input",
+                        "type": "invalid_request_error",
+                        "param": None,
+                        "code": None,
+                    }
+                },
+            ),
+        ],
+    )
+    def test_what_holds_no_text_or_no_model(
+        self, engine: str, path: str, fields: dict[str, Any], status: int, answer: dict[str, Any]
+    ) -> None:
+        response = embed(engine, path, **fields)
+        assert (response.status_code, response.json()) == (status, answer)
+
+    def test_chat_and_embeddings_share_one_loaded_model(self, own_engine: tuple[Process, str]) -> None:
+        process, url = own_engine
+        options = {"num_predict": 12, "temperature": 0}
+        before = ask(url, stream=False, options=options).json()["message"]
+        loads = process.output.count('"model_loading"')
+        assert embed(url, input="hello").status_code == 200
+        assert ask(url, stream=False, options=options).json()["message"] == before
+        assert process.output.count('"model_loading"') == loads
+
+    def test_embeddings_and_answers_take_turns_in_their_order(self, idle: str) -> None:
+        body = body_for("/api/chat", "x", stream=True)
+        with Client(idle, "/api/chat", body) as first:
+            first.wait_for(b'"done":false')
+            with Client(idle, "/api/embed", {"model": MODEL, "input": "hello"}) as second:
+                wait_until(lambda: metric(idle, "engine_requests_waiting") == 1, 5, "the embedding waits")
+                with Client(idle, "/api/chat", body) as third:
+                    wait_until(lambda: metric(idle, "engine_requests_waiting") == 2, 5, "the answer waits")
+                    first.leave()
+                    second.wait_for(b'"embeddings":[[')
+                    third.wait_for(b'"done":false')
+
+    @pytest.mark.parametrize("path", ["/api/embed", "/api/embeddings", "/v1/embeddings"])
+    def test_a_client_that_leaves_stops_the_embedding(self, idle: str, path: str) -> None:
+        gone = metric(idle, "engine_requests_total", outcome="client_gone")
+        body = {"model": MODEL, "input": LONG_PROMPT, "prompt": LONG_PROMPT}
+        with Client(idle, path, body):
+            wait_until(lambda: busy(idle) == 1, 10, "the text is being embedded")
+        # All of it takes many seconds longer; llama.cpp looks after its client once a quiet second.
+        began = time.monotonic()
+        assert ask(idle, options={"num_predict": 1}).status_code == 200
+        assert time.monotonic() - began < 5
+        assert metric(idle, "engine_requests_total", outcome="client_gone") == gone + 1
+
+    def test_a_model_made_for_embeddings_embeds_long_texts_and_does_not_chat(
+        self, own_engine: tuple[Process, str]
+    ) -> None:
+        process, url = own_engine
+        packaged = packaged_model()
+        assert packaged is not None
+        data = packaged.read_bytes()
+        # Two more entries of metadata; 64 bytes, so that the weights stay aligned.
+        name, pad = b"llama.pooling_type", b"pad"
+        entries = struct.pack("<Q18sII", len(name), name, 4, 1)
+        entries += struct.pack("<Q3sIQ7s", len(pad), pad, 8, 7, b"x" * 7)
+        count = struct.unpack_from("<Q", data, 16)[0] + 2
+        file = process.log.parent / "mean.gguf"
+        file.write_bytes(data[:16] + struct.pack("<Q", count) + entries + data[24:])
+        try:
+            assert httpx.post(url + "/api/show", json={"model": "mean"}).json()["capabilities"] == [
+                "embedding"
+            ]
+            answer = embed(url, model="mean", input="word " * 100, options={"num_ctx": 200}).json()
+            assert answer["prompt_eval_count"] == 101
+            last = embed(url, input="word " * 100, options={"num_ctx": 200}).json()
+            assert last["embeddings"][0] != pytest.approx(answer["embeddings"][0], abs=0.01)
+            refused = ask(url, model="mean")
+            assert (refused.status_code, refused.json()) == (400, {"error": '"mean" does not support chat'})
+        finally:
+            file.unlink()

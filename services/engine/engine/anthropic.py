@@ -85,6 +85,8 @@ class Messages:
         self._messages = [m for message in body["messages"] for m in _chat_messages(message)]
 
     def check(self, model: Model) -> None:
+        if "completion" not in model.capabilities:
+            raise BadRequestError(f'"{self.model}" does not support chat')
         if self._body.get("tools") and "tools" not in model.capabilities:
             raise BadRequestError(f"{model.name.full} does not support tools")
         if self._thinking and "thinking" not in model.capabilities:

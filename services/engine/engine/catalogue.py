@@ -17,6 +17,9 @@ from .names import Name, name_of_file, parse_name
 
 DEFAULT_MODEL = "smollm2:135m"
 
+# llama.cpp's number for taking a text's vector from its last token.
+LAST_TOKEN = 3
+
 log = structlog.get_logger()
 
 
@@ -39,10 +42,22 @@ class Model:
 
     @property
     def capabilities(self) -> list[str]:
-        """What its chat template has a place for."""
+        """What it is made for, and what its chat template has a place for."""
+        # Ollama tells a model for embeddings by the same key.
+        if self.header.of_architecture("pooling_type", -1) >= 0:
+            return ["embedding"]
         tools = ["tools"] if "tools" in self.template else []
         thinking = ["thinking"] if "enable_thinking" in self.template or "<think>" in self.template else []
         return ["completion", *tools, *thinking]
+
+    @property
+    def pooling(self) -> int:
+        """How a text's vector is made. Where the file does not say, as Ollama does it."""
+        return self.header.of_architecture("pooling_type") or LAST_TOKEN
+
+    def batch(self, batch: int, num_ctx: int) -> int:
+        """A vector that is not the last token's needs the whole text in one step."""
+        return batch if self.pooling == LAST_TOKEN else max(batch, num_ctx)
 
     def memory(self, tokens: int) -> int:
         """Bytes of the weights and of a 16-bit key-value cache for that many tokens."""

@@ -29,6 +29,15 @@ class ModelNotFoundError(EngineError):
         super().__init__(f"model '{name}' not found")
 
 
+class NotPulledError(EngineError):
+    """What Ollama says of an unknown model where embeddings are asked for."""
+
+    status = 404
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'model "{name}" not found, try pulling it first')
+
+
 class BusyError(EngineError):
     status = 503
 

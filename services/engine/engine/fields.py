@@ -35,11 +35,16 @@ def checked(value: object, fields: Fields, target: str, prefix: str) -> dict[str
 
 
 def mismatch(value: object, target: str) -> BadRequestError:
-    return BadRequestError(f"json: cannot unmarshal {_KINDS[type(value)]} into {target}")
+    kind = _KINDS[type(value)]
+    # Only a number of the wrong kind is quoted.
+    said = f"{kind} {value}" if isinstance(value, float) and target.endswith(" int") else kind
+    return BadRequestError(f"json: cannot unmarshal {said} into {target}")
 
 
 def _fits(value: object, kind: str) -> bool:
     if kind.startswith("[]"):
         return isinstance(value, list)
+    if kind == "int" and isinstance(value, float):
+        return False
     expected = {"bool": "bool", "int": "number", "string": "string"}.get(kind, "object")
     return _KINDS[type(value)] == expected

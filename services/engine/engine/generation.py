@@ -73,7 +73,7 @@ async def generate_chunks(llama: Llama, request: GenerateRequest, num_ctx: int) 
         raise _named(error) from error
     if not request.raw:
         prompt = templated
-    tokens = request.context + await _tokenize(llama, prompt, not request.context)
+    tokens = request.context + await tokenize(llama, prompt, not request.context)
     if len(tokens) >= num_ctx and not request.truncate:
         raise ContextOverflowError
     tokens = fitted(tokens, num_ctx, request.options.get("num_keep", 4))
@@ -83,11 +83,11 @@ async def generate_chunks(llama: Llama, request: GenerateRequest, num_ctx: int) 
             text += chunk["content"]
             chat_chunk = from_completion(chunk)
             if chunk["stop"] and not request.raw:
-                chat_chunk["context"] = tokens + await _tokenize(llama, text, add_special=False)
+                chat_chunk["context"] = tokens + await tokenize(llama, text, add_special=False)
             yield chat_chunk
 
 
-async def _tokenize(llama: Llama, text: str, add_special: bool) -> list[int]:
+async def tokenize(llama: Llama, text: str, add_special: bool = True) -> list[int]:
     body = {"content": text, "add_special": add_special, "parse_special": True}
     tokens: list[int] = (await llama.post("/tokenize", body))["tokens"]
     return tokens

@@ -1,11 +1,13 @@
-"""What generates text, in each API. Thin: each route names the steps of its work."""
+"""What generates and embeds text, in each API. Thin: each route names the steps of its work."""
 
 from typing import Any
 
 from . import wire
 from .anthropic import Messages
 from .catalogue import Model
-from .errors import EngineError
+from .embedding import embedded, texts_as_tokens
+from .embeddings import EmbedRequest, LegacyEmbedRequest, OpenAIEmbedRequest
+from .errors import EngineError, ModelNotFoundError, NotPulledError
 from .exchange import Exchange
 from .generation import chat_chunks, deliver, generate_chunks
 from .ollama import ChatLines, Clock, GenerateLines, Lines
@@ -74,7 +76,37 @@ async def _complete(exchange: Exchange, answer: Completion | Messages) -> None:
         await deliver(exchange, answer, chunks)
 
 
-async def _model(exchange: Exchange, request: Request | Completion | Messages) -> Model:
+async def embed(exchange: Exchange, body: bytes) -> None:
+    await _embed(exchange, EmbedRequest(wire.loads(body)))
+
+
+async def legacy_embed(exchange: Exchange, body: bytes) -> None:
+    await _embed(exchange, LegacyEmbedRequest(wire.loads(body)))
+
+
+async def openai_embed(exchange: Exchange, body: bytes) -> None:
+    await _embed(exchange, OpenAIEmbedRequest(wire.loads(body)))
+
+
+async def _embed(exchange: Exchange, request: EmbedRequest) -> None:
+    clock = Clock()
+    try:
+        model = await _model(exchange, request)
+    except ModelNotFoundError as error:
+        raise NotPulledError(request.model) from error
+    runners = exchange.state.runners
+    async with runners.lease(model, request.num_ctx, request.keep_alive) as runner:
+        clock.mark_loaded()
+        texts = await texts_as_tokens(runner.llama, request, runner.num_ctx)
+        count = exchange.record.prompt_tokens = sum(map(len, texts))
+        vectors = []
+        if texts:
+            async with runners.all_slots(runner):
+                vectors = await embedded(runner.llama, texts)
+        await exchange.reply(request.answer(vectors, count, clock))
+
+
+async def _model(exchange: Exchange, request: Request | Completion | Messages | EmbedRequest) -> Model:
     model = await exchange.state.catalogue.find(request.model)
     exchange.record.model = model.name.short
     request.check(model)

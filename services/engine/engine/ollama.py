@@ -21,6 +21,14 @@ class Clock:
     def mark_loaded(self) -> None:
         self.loaded = time.monotonic_ns()
 
+    @property
+    def load(self) -> int:
+        return self.loaded - self.began
+
+    @property
+    def total(self) -> int:
+        return time.monotonic_ns() - self.began
+
 
 class Lines:
     """An answer as NDJSON. The subclasses know where a line keeps its text."""
@@ -65,8 +73,8 @@ class Lines:
     def _end(self, chunk: Chunk) -> Line:
         timings = self.message.timings
         numbers = {
-            "total_duration": time.monotonic_ns() - self._clock.began,
-            "load_duration": self._clock.loaded - self._clock.began,
+            "total_duration": self._clock.total,
+            "load_duration": self._clock.load,
             "prompt_eval_count": self.message.prompt_tokens,
             "prompt_eval_duration": int(timings["prompt_ms"] * 10**6),
             "eval_count": self.message.output_tokens,

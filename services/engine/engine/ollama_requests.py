@@ -52,6 +52,8 @@ _THINK_VALUES = '"high", "medium", "low", "max", true, or false'
 class Request:
     """What /api/chat and /api/generate have in common."""
 
+    verb: str
+
     def __init__(self, body: Body) -> None:
         self.model: str = body.get("model", "")
         self.stream: bool = body.get("stream", True)
@@ -67,6 +69,8 @@ class Request:
 
     def check(self, model: Model) -> None:
         """Refuses what this model can't do; then reads the options, in the order of Ollama."""
+        if "completion" not in model.capabilities:
+            raise BadRequestError(f'"{self.model}" does not support {self.verb}')
         if self._body.get("tools") and "tools" not in model.capabilities:
             raise BadRequestError(f"{model.name.full} does not support tools")
         if self._think and "thinking" not in model.capabilities:
@@ -85,6 +89,8 @@ class Request:
 
 
 class ChatRequest(Request):
+    verb = "chat"
+
     def __init__(self, raw: object) -> None:
         body = checked(raw, _CHAT, "Go value of type api.ChatRequest", "ChatRequest")
         self.messages = [_message(message) for message in body.get("messages", [])]
@@ -108,6 +114,8 @@ class ChatRequest(Request):
 
 
 class GenerateRequest(Request):
+    verb = "generate"
+
     def __init__(self, raw: object) -> None:
         body = checked(raw, _GENERATE, "Go value of type api.GenerateRequest", "GenerateRequest")
         _check_images(body.get("images", []))

@@ -41,6 +41,7 @@ class Completion:
 
     media_type = "text/event-stream"
     kind: str
+    verb: str
 
     def __init__(self, body: Body) -> None:
         self.message = Message()
@@ -53,6 +54,8 @@ class Completion:
             raise BadRequestError("model is required")
 
     def check(self, model: Model) -> None:
+        if "completion" not in model.capabilities:
+            raise BadRequestError(f'"{self.model}" does not support {self.verb}')
         if self._body.get("tools") and "tools" not in model.capabilities:
             raise BadRequestError(f"{model.name.full} does not support tools")
 
@@ -87,6 +90,7 @@ class Completion:
 
 class ChatCompletion(Completion):
     kind = "chat.completion"
+    verb = "chat"
 
     def __init__(self, raw: object) -> None:
         target = "ChatCompletionRequest"
@@ -112,6 +116,7 @@ class ChatCompletion(Completion):
 
 class TextCompletion(Completion):
     kind = "text_completion"
+    verb = "generate"
 
     def __init__(self, raw: object) -> None:
         body = checked(raw, _COMPLETION, "Go value of type openai.CompletionRequest", "CompletionRequest")

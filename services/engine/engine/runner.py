@@ -21,6 +21,9 @@ def parameters(arguments: argparse.Namespace) -> xllamacpp.CommonParams:
     params.n_parallel = arguments.slots
     params.n_ctx = arguments.num_ctx * arguments.slots
     params.n_batch = params.n_ubatch = arguments.batch
+    # One context does both: it makes vectors only in the steps of an embedding.
+    params.embedding = True
+    params.pooling_type = arguments.pooling
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = arguments.threads
     # Ollama's ways with a full context: shift it, but stop after ten times its length, so that a
     # model that never ends its answer does.
@@ -47,7 +50,7 @@ def ignore_signals() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
-    for name in ("--num-ctx", "--slots", "--batch", "--threads"):
+    for name in ("--num-ctx", "--slots", "--batch", "--threads", "--pooling"):
         parser.add_argument(name, type=int, required=True)
     arguments = parser.parse_args()
     ignore_signals()

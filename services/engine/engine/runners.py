@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import structlog
 
@@ -12,12 +12,16 @@ from .catalogue import Model
 from .errors import BusyError, LoadError, RunnerDiedError
 from .llama import Llama
 from .settings import Settings
+from .slots import Slots
 
 # A process that is still there after this has stopped reacting.
 STOP_SECONDS = 5.0
 
 # With a keep-alive of 0 a model would go before those who waited for it could take it.
 CLAIM_SECONDS = 1.0
+
+# Longer than the second after which llama.cpp looks whether an embedding's client is still there.
+DRAIN_SECONDS = 1.2
 
 log = structlog.get_logger()
 
@@ -37,7 +41,7 @@ class Runner:
         self.num_ctx = num_ctx
         self.process = process
         self.llama = llama
-        self.slots = asyncio.Semaphore(settings.slots)
+        self.slots = Slots(settings.slots)
         self.memory = model.memory(num_ctx * settings.slots)
         self.keep_alive = settings.keep_alive
         self.last_used = time.time()
@@ -67,6 +71,7 @@ class Runners:
         self._loading: asyncio.Task[Runner] | None = None
         self._watches: set[asyncio.Task[None]] = set()
         self._stops: set[asyncio.Task[None]] = set()
+        self._drains: set[asyncio.Task[None]] = set()
         self.waiting = 0
 
     @property
@@ -96,15 +101,29 @@ class Runners:
     @asynccontextmanager
     async def slot(self, runner: Runner) -> AsyncIterator[None]:
         """The right to one of the runner's slots; first come, first served."""
-        if runner.slots.locked():
-            with self._queued():
-                await runner.slots.acquire()
-        else:
-            await runner.slots.acquire()
+        await self._acquire(runner, 1)
         try:
             yield
         finally:
-            runner.slots.release()
+            runner.slots.release(1)
+
+    @asynccontextmanager
+    async def all_slots(self, runner: Runner) -> AsyncIterator[None]:
+        """The right to the whole runner, for embeddings.
+
+        llama.cpp never embeds and generates in one step: an embedding would wait until there happens
+        to be no answer, and an answer until the embedding ends. So they take turns, in their order.
+        """
+        await self._acquire(runner, runner.slots.count)
+        try:
+            yield
+        except asyncio.CancelledError:
+            _keep(self._drains, self._drain(runner))
+            raise
+        except BaseException:
+            runner.slots.release(runner.slots.count)
+            raise
+        runner.slots.release(runner.slots.count)
 
     def unload(self, model: Model) -> None:
         """As soon as nobody uses it."""
@@ -114,6 +133,8 @@ class Runners:
                 self._stop(runner)
 
     async def aclose(self) -> None:
+        for drain in self._drains:
+            drain.cancel()
         if self._loading:
             self._loading.cancel()
             await asyncio.wait([self._loading])
@@ -130,6 +151,25 @@ class Runners:
             yield
         finally:
             self.waiting -= 1
+
+    async def _acquire(self, runner: Runner, count: int) -> None:
+        if runner.slots.would_wait(count):
+            with self._queued():
+                await runner.slots.acquire(count)
+        else:
+            await runner.slots.acquire(count)
+
+    async def _drain(self, runner: Runner) -> None:
+        """Gives the slots back when llama.cpp has let go of what a client has left.
+
+        Any result makes its second begin anew, so until then nothing else may run, and we ask seldom.
+        """
+        with suppress(RunnerDiedError):
+            while self._runners.get(runner.key) is runner:
+                if not await runner.llama.busy_slots():
+                    break
+                await asyncio.sleep(DRAIN_SECONDS)
+        runner.slots.release(runner.slots.count)
 
     async def _claim(self, model: Model, num_ctx: int) -> Runner:
         runner = self._find(model, num_ctx)
@@ -190,7 +230,8 @@ class Runners:
             "model": model.path,
             "num-ctx": num_ctx,
             "slots": settings.slots,
-            "batch": settings.batch,
+            "batch": model.batch(settings.batch, num_ctx),
+            "pooling": model.pooling,
             "threads": settings.threads,
         }
         arguments = [f"--{name}={value}" for name, value in options.items()]
