@@ -7,6 +7,7 @@ decides how an answer is cut into pieces on its way.
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -49,12 +50,14 @@ class Received:
     `written` counts the bytes of the answer that the connection has taken.
     """
 
+    method: str
     path: str
     headers: dict[str, str]
-    body: bytes
+    body: bytes = b""
     gone: threading.Event = field(default_factory=threading.Event)
     answered: threading.Event = field(default_factory=threading.Event)
     written: int = 0
+    gone_at: float = 0.0
 
 
 class FakeOllama:
@@ -63,6 +66,8 @@ class FakeOllama:
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.received: list[Received] = []
+        self.answering = 0
+        self.models: list[dict[str, str]] = []
         self.url = ""
         self._loop = asyncio.new_event_loop()
         self._go_on = asyncio.Event()
@@ -73,6 +78,10 @@ class FakeOllama:
     def go_on(self) -> None:
         """Lets every answer pass the WAIT at which it stands, or to which it comes."""
         self._loop.call_soon_threadsafe(self._go_on.set)
+
+    def pause(self) -> None:
+        """Makes WAIT wait again."""
+        self._loop.call_soon_threadsafe(self._go_on.clear)
 
     @contextmanager
     def running(self) -> Iterator["FakeOllama"]:
@@ -100,33 +109,52 @@ class FakeOllama:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._converse(reader, writer)
+        finally:
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 method, path, _ = head[0].split(" ")
                 headers = dict(item.lower().split(": ", 1) for item in head[1:] if item)
-                body = await reader.readexactly(int(headers.get("content-length", 0)))
-                if method == "GET":
-                    models = [{"name": name} for name in self.answers]
-                    await _whole(writer, 200, {"models": models})
+                length = int(headers.get("content-length", 0))
+                if path == "/api/tags":
+                    await _whole(writer, 200, {"models": [{"name": name} for name in self.answers]})
                     continue
-                received = Received(path, headers, body)
+                if path == "/v1/models":
+                    await _whole(writer, 200, {"data": self.models})
+                    continue
+                received = Received(method, path, headers)
                 self.received.append(received)
-                model = json.loads(body)["model"]
-                answer = self.answers.get(model)
-                if answer is None:
-                    await _whole(writer, 404, {"error": f"model '{model}' not found"})
+                if path.startswith("/api/blobs/"):
+                    if not await _swallow(reader, length):
+                        received.gone.set()
+                        break
+                    await _whole(writer, 201, {"swallowed": length})
                     continue
-                await self._play(answer, received, reader, writer)
-        writer.close()
+                received.body = await reader.readexactly(length)
+                model = json.loads(received.body or b"{}").get("model")
+                answer = self.answers.get(model)
+                if answer:
+                    await self._play(answer, received, reader, writer)
+                elif model:
+                    await _whole(writer, 404, {"error": f"model '{model}' not found"})
+                else:
+                    await _whole(writer, 200, {"method": method, "path": path}, head_only=method == "HEAD")
 
     async def _play(
         self, answer: Answer, received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        self.answering += 1
         gone = asyncio.ensure_future(reader.read(1))
         steps = asyncio.ensure_future(self._steps(answer, received, writer))
         await asyncio.wait({gone, steps}, return_when=asyncio.FIRST_COMPLETED)
+        self.answering -= 1
         complete = steps.done() and not steps.exception()
+        received.gone_at = time.monotonic()
         (received.answered if complete else received.gone).set()
         for task in (gone, steps):
             task.cancel()
@@ -160,8 +188,20 @@ class FakeOllama:
         await writer.drain()
 
 
-async def _whole(writer: asyncio.StreamWriter, status: int, content: object) -> None:
+async def _swallow(reader: asyncio.StreamReader, length: int) -> bool:
+    """Whether the whole body came."""
+    while length > 0:
+        piece = await reader.read(65536)
+        if not piece:
+            return False
+        length -= len(piece)
+    return True
+
+
+async def _whole(
+    writer: asyncio.StreamWriter, status: int, content: object, *, head_only: bool = False
+) -> None:
     body = json.dumps(content).encode()
     head = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    writer.write(head.encode() + body)
+    writer.write(head.encode() + (b"" if head_only else body))
     await writer.drain()

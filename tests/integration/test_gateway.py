@@ -374,7 +374,7 @@ def test_the_documentation_describes_the_request(client: httpx.Client) -> None:
 
 def test_stopping_lets_a_running_answer_finish(fake: FakeOllama, tmp_path: Path) -> None:
     fake.answer("finishes", line(), Do.WAIT, DONE)
-    fake._go_on.clear()
+    fake.pause()
     with gateway(fake.url, tmp_path) as (process, url):
         with httpx.stream("POST", f"{url}/chat", json=question("finishes"), timeout=30) as response:
             pieces = response.iter_raw()

@@ -6,13 +6,15 @@ from contextlib import asynccontextmanager, suppress
 from typing import TypedDict
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from . import __version__
+from .dialects.api import api_of
 from .errors import GatewayError, NotServed
 from .middleware import RequestObserver
-from .routes import chat, ops
+from .routes import chat, forward, ops
 from .routing import Backend
 from .settings import Settings, load_settings
 from .state import State, record_of
@@ -53,7 +55,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestObserver)
     app.add_exception_handler(GatewayError, _on_gateway_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id"],
+        )
     app.include_router(chat.router)
+    app.include_router(forward.router)
     app.include_router(ops.router)
     return app
 
@@ -62,7 +73,8 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
     record = record_of(request)
     record.outcome = error.outcome
-    response = JSONResponse(error.body(record.request_id), error.status)
+    status, media_type, body = api_of(request.url.path).refusal(error, record.request_id)
+    response = Response(body, status, {"content-type": media_type})
     response.raw_headers.extend(error.headers())
     return response
 

@@ -5,6 +5,7 @@ GatewayError
     BodyTooLarge              413
     UpstreamRefused           4xx  upstream found the request at fault
       ModelNotFound           404
+  Forbidden                   403  the route's class is switched off
   NotServed                   404, 405  no such path or method here
   UpstreamFailed              502  upstream answered with an error
     UpstreamUnreachable       502
@@ -34,12 +35,8 @@ class GatewayError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
-
-    def body(self, request_id: str) -> dict[str, dict[str, str]]:
-        """The gateway's own shape of an error, before and after the first byte."""
-        return {
-            "error": {"message": self.message, "type": self.type, "code": self.code, "request_id": request_id}
-        }
+        self.upstream: tuple[int, str, bytes] | None = None
+        """Upstream's own status, media type and body, where this is upstream's error."""
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """What goes with the status, as ASGI wants it."""
@@ -61,17 +58,18 @@ class BodyTooLarge(InvalidRequest):
 class UpstreamRefused(InvalidRequest):
     """Upstream's own 4xx; the status is upstream's."""
 
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
 
 class ModelNotFound(UpstreamRefused):
+    status = 404
     type = "not_found_error"
     code = "model_not_found"
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, 404)
+
+class Forbidden(GatewayError):
+    status = 403
+    type = "permission_error"
+    code = "forbidden"
+    outcome = "rejected"
 
 
 class NotServed(GatewayError):

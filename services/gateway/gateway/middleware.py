@@ -1,12 +1,12 @@
 """Around every request: its id, its record, its one log line. Pure ASGI; bodies pass through untouched."""
 
-import json
 import re
 import secrets
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .dialects.api import api_of
 from .errors import InternalError
 from .telemetry import RequestRecord
 
@@ -45,7 +45,7 @@ class RequestObserver:
             record.outcome = failure.outcome
             if not record.status:
                 headers = [(b"content-type", b"application/json")]
-                body = json.dumps(failure.body(record.request_id)).encode()
+                _, _, body = api_of(scope["path"]).refusal(failure, record.request_id)
                 await send_with_id({"type": "http.response.start", "status": 500, "headers": headers})
                 await send({"type": "http.response.body", "body": body})
         finally:

@@ -6,18 +6,20 @@ heartbeat, a limit). So heartbeats and limits cost nothing a token.
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 import structlog
 from starlette.types import Receive, Send
 
-from .dialects.chat_sse import ChatSSE
+from .dialects.api import Api
+from .dialects.stream import Stream
+from .dialects.whole import Whole
 from .errors import ClientGone, Drained, GatewayError, InternalError, ReaderStalled, UpstreamTimeout
 from .settings import Settings
 from .telemetry import IN_FLIGHT, RequestRecord
+from .upstream import UpstreamAnswer
 
 # How long the end of upstream's body may take after its last line, for the connection to be used again.
 TAIL_SECONDS = 1.0
@@ -37,12 +39,14 @@ class Relay:
         self,
         settings: Settings,
         record: RequestRecord,
-        dialect: ChatSSE,
-        answer: AbstractAsyncContextManager[AsyncIterator[bytes]],
+        api: Api,
+        dialect: Stream | Whole,
+        answer: AbstractAsyncContextManager[UpstreamAnswer],
         streams: set["Relay"],
     ) -> None:
         self._settings = settings
         self._record = record
+        self._api = api
         self._dialect = dialect
         self._answer = answer
         self._streams = streams
@@ -103,8 +107,9 @@ class Relay:
 
     async def _move(self) -> None:
         dialect = self._dialect
-        async with self._answer as chunks:
-            async for data in chunks:
+        async with self._answer as answer:
+            dialect.open(answer.status, answer.media_type)
+            async for data in answer.chunks:
                 await self._pass_on(dialect.feed(data))
                 if dialect.ended:
                     break
@@ -114,14 +119,15 @@ class Relay:
                 raise dialect.failure
             with suppress(TimeoutError, GatewayError):
                 async with asyncio.timeout(TAIL_SECONDS):
-                    async for _ in chunks:
+                    async for _ in answer.chunks:
                         pass
 
     async def _pass_on(self, frames: bytes) -> None:
-        if frames:
+        complete = self._dialect.ended and not self._dialect.failure
+        if frames or complete:
             if self._record.first_chunk_after is None:
                 self._record.first_chunk()
-            self._complete = self._dialect.ended and not self._dialect.failure
+            self._complete = complete
             self._sending_since = self._loop.time()
             if not self._committed:
                 await self._commit()
@@ -152,6 +158,8 @@ class Relay:
             return self._loop.time() + TAIL_SECONDS  # nothing is: the tail has its own limit
         if self._sending_since is not None:
             return self._sending_since + self._settings.send_timeout
+        if not self._dialect.heartbeat:
+            return self._upstream_limit()
         sign_of_life = (
             self._last_out + self._settings.heartbeat
             if self._committed
@@ -180,12 +188,8 @@ class Relay:
 
     async def _commit(self) -> None:
         self._committed = True
-        headers = [
-            (b"content-type", self._dialect.media_type.encode()),
-            (b"cache-control", b"no-cache"),
-            (b"x-accel-buffering", b"no"),
-        ]
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        start = {"status": self._dialect.status, "headers": self._dialect.headers}
+        await self._send({"type": "http.response.start", **start})
 
     async def _send_aside(self, body: bytes, *, more: bool, seconds: float | None = None) -> None:
         """Sends what is not of the answer, as long as nothing stops the stream meanwhile."""
@@ -212,11 +216,11 @@ class Relay:
                 last = self._dialect.error(failure, request_id)
                 await self._send_aside(last, more=False, seconds=LAST_WORDS_SECONDS)
                 return
-            body = json.dumps(failure.body(request_id)).encode()
+            status, media_type, body = self._api.refusal(failure, request_id)
             headers = [
-                (b"content-type", b"application/json"),
+                (b"content-type", media_type.encode()),
                 (b"content-length", b"%d" % len(body)),
                 *failure.headers(),
             ]
-            await self._send({"type": "http.response.start", "status": failure.status, "headers": headers})
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
             await self._send_aside(body, more=False, seconds=LAST_WORDS_SECONDS)

@@ -35,11 +35,11 @@ class Backend:
         return None
 
     def has(self, model: str) -> bool:
-        return _full_name(model) in self.models
+        return full_name(model) in self.models
 
     def label(self, model: str) -> str:
         """The model as a metric's label: only names that the backend has become one."""
-        return _full_name(model) if self.has(model) else "other"
+        return full_name(model) if self.has(model) else "other"
 
     async def watch(self) -> None:
         """Polls for ever."""
@@ -66,13 +66,13 @@ class Backend:
 def _names(tags: object) -> frozenset[str]:
     models = tags.get("models") if isinstance(tags, dict) else None
     return frozenset(
-        _full_name(model["name"])
+        full_name(model["name"])
         for model in (models if isinstance(models, list) else [])
         if isinstance(model, dict) and isinstance(model.get("name"), str)
     )
 
 
-def _full_name(model: str) -> str:
+def full_name(model: str) -> str:
     """Ollama compares names without regard to case and takes `latest` for a tag that is not said."""
     name = model.lower()
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"

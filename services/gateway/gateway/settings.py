@@ -21,6 +21,13 @@ class Settings(BaseSettings):
     )
     default_model: str = Field("", description="model that /readyz waits for; empty: any model will do")
 
+    admin_api: Literal["off", "on"] = Field(
+        "off", description="whether models may be pulled, created and deleted through the gateway"
+    )
+    cors_origins: str = Field(
+        "", description="origins whose pages may call the gateway, separated by commas; * for all"
+    )
+
     max_body_bytes: int = Field(10 * 1024 * 1024, gt=0, description="largest request body")
     max_line_bytes: int = Field(64 * 1024 * 1024, gt=0, description="largest single line from upstream")
     connect_timeout: float = Field(3, gt=0, description="limit for connecting to upstream")

@@ -16,6 +16,7 @@ from .settings import Settings
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REQUESTS = Counter("gateway_requests_total", "Finished requests.", ["route", "outcome", "status"])
+TASKS = Gauge("gateway_tasks", "Tasks of the event loop; two or three a running stream, and a few that stay.")
 IN_FLIGHT = Gauge("gateway_requests_in_flight", "Requests for answers of a model that are not finished.")
 TIME_TO_FIRST_CHUNK = Histogram(
     "gen_ai_client_operation_time_to_first_chunk_seconds",
@@ -43,6 +44,7 @@ class RequestRecord:
     # The model as a label: a model that the backend has, else "other", so that users cannot make new series.
     model_label: str = "other"
     backend: str | None = None
+    operation: str | None = None
     first_chunk_after: float | None = None
     chunks: int = 0
     prompt_tokens: int | None = None
@@ -50,7 +52,8 @@ class RequestRecord:
 
     def first_chunk(self) -> None:
         self.first_chunk_after = time.perf_counter() - self.started
-        TIME_TO_FIRST_CHUNK.labels("chat", self.model_label).observe(self.first_chunk_after)
+        if self.operation:
+            TIME_TO_FIRST_CHUNK.labels(self.operation, self.model_label).observe(self.first_chunk_after)
 
     def settle(self) -> None:
         """Counts and logs the request; called once, whatever has happened."""

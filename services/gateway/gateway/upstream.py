@@ -1,8 +1,9 @@
 """The only user of the HTTP client; turns its errors into the gateway's."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 
 import aiohttp
 import httpx
@@ -23,6 +24,13 @@ LOST = (httpx.RequestError, aiohttp.ClientError)
 
 # An error's body is a line; more than this of it is not read.
 MAX_ERROR_BODY = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAnswer:
+    status: int
+    media_type: str
+    chunks: AsyncIterator[bytes]
 
 
 class Upstream:
@@ -48,7 +56,7 @@ class Upstream:
         with _connecting():
             response = await self._client.get(path, timeout=seconds)
         if response.status_code != 200:
-            raise _error_of(response.status_code, response.content)
+            raise _error_of(response, response.content)
         try:
             return response.json()
         except ValueError:
@@ -56,21 +64,21 @@ class Upstream:
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Yields the answer's body in the pieces in which it arrives, each at once.
+        self, method: str, path: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
+    ) -> AsyncIterator[UpstreamAnswer]:
+        """Yields the answer, whose body comes in the pieces in which it arrives, each at once.
 
         Leaving the context before the body's end closes the connection, which is how Ollama learns that
-        nobody wants the rest. Raises GatewayError, at entry also for every status but 200.
+        nobody wants the rest. Raises GatewayError, at entry also for every status that is not 2xx.
         """
         request = self._client.build_request(method, path, content=body, headers=headers)
         with _connecting():
             response = await self._client.send(request, stream=True)
         try:
-            if response.status_code != 200:
-                raise _error_of(response.status_code, await _read_error(response))
+            if not response.is_success:
+                raise _error_of(response, await _read_error(response))
             async with aclosing(_chunks(response)) as chunks:
-                yield chunks
+                yield UpstreamAnswer(response.status_code, response.headers.get("content-type", ""), chunks)
         finally:
             await response.aclose()
 
@@ -119,16 +127,28 @@ async def _read_error(response: httpx.Response) -> bytes:
     return body
 
 
-def _error_of(status: int, body: bytes) -> GatewayError:
+def _error_of(response: httpx.Response, body: bytes) -> GatewayError:
     """Ollama's errors are `{"error": "text"}` with a status: docs/api/errors in its documentation."""
-    try:
-        message = str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        message = f"upstream answered {status}"
-    if status == 404:
-        return ModelNotFound(message)
+    status, media_type = response.status_code, response.headers.get("content-type", "application/json")
+    error = _error_class(status)(_message(body) or f"upstream answered {status}")
+    error.upstream = status, media_type, body
+    if isinstance(error, UpstreamRefused):
+        error.status = status
+    return error
+
+
+def _error_class(status: int) -> type[GatewayError]:
     if status == 503:
-        return UpstreamBusy(message)
-    if 400 <= status < 500:
-        return UpstreamRefused(message, status)
-    return UpstreamFailed(message)
+        return UpstreamBusy
+    if not 400 <= status < 500:
+        return UpstreamFailed
+    return ModelNotFound if status == 404 else UpstreamRefused
+
+
+def _message(body: bytes) -> str:
+    """The text of an error in any of the three shapes in which Ollama sends one."""
+    try:
+        error = json.loads(body)["error"]
+        return str(error["message"] if isinstance(error, dict) else error)
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
-from .routes.chat import ABORT
+from .routes.forward import ABORT
 from .settings import load_settings
 
 NOTIFY_SECONDS = 1.0

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import InvalidRequest
-from gateway.routes.chat import _validated as validated
+from gateway.routes.chat import validated
 
 USER = {"role": "user", "content": "hi"}
 

@@ -3,10 +3,11 @@ from itertools import combinations
 
 import pytest
 
-from gateway.dialects.chat_sse import ChatSSE, Usage
+from gateway.dialects.chat_sse import ChatSSE
+from gateway.dialects.stream import Usage
 from gateway.errors import UpstreamFailed, UpstreamTruncated
 from tests.fakes.ollama import DONE, line
-from tests.unit.gateway.test_lines import every_chunking
+from tests.unit.gateway.test_splitter import every_chunking
 
 
 def frames_of(pieces: list[bytes]) -> tuple[bytes, ChatSSE]:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from gateway.dialects.api import CHAT
 from gateway.dialects.chat_sse import ChatSSE
 from gateway.errors import Drained, GatewayError, ModelNotFound, UpstreamTruncated
 from gateway.relay import Relay
 from gateway.settings import Settings
 from gateway.telemetry import IN_FLIGHT, RequestRecord
+from gateway.upstream import UpstreamAnswer
 from tests.fakes.ollama import DONE, line
 
 FOR_EVER = 1000.0
@@ -30,13 +32,13 @@ class Model:
         self.released = False
 
     @asynccontextmanager
-    async def answer(self) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def answer(self) -> AsyncIterator[UpstreamAnswer]:
         self.opened.set()
         try:
             await self.may_open.wait()
             if self.refusal:
                 raise self.refusal
-            yield self._chunks()
+            yield UpstreamAnswer(200, "application/json", self._chunks())
         finally:
             self.released = True
 
@@ -84,6 +86,7 @@ class Stream:
         self.relay = Relay(
             Settings(**{**limits, **settings}),
             self.record,
+            CHAT,
             ChatSSE(1_000_000),
             self.model.answer(),
             self.streams,

@@ -5,13 +5,12 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
 
-from ..dialects.chat_sse import ChatSSE
-from ..errors import BodyTooLarge, ClientGone, Drained, InvalidRequest
-from ..relay import Relay
-from ..state import record_of, state_of
+from ..dialects.chat_sse import error_body
+from ..errors import InvalidRequest
+from ..state import state_of
+from .forward import check_open, hand_over, read_body
+from .table import CHAT_ROUTE
 
 router = APIRouter(tags=["chat"])
 
@@ -69,23 +68,7 @@ def _schema() -> dict[str, Any]:
 EVENTS = """\
 One event a line of Ollama's stream, the moment it comes; the last one has `"done":true`. Lines that begin
 with a colon are signs of life. If the answer fails midway, the last event is `event: error`."""
-ERROR = {"application/json": {"example": InvalidRequest("what was wrong").body("4bf92f3577b34da6")}}
-
-
-# Where the worker puts what drops the client's connection. ASGI itself knows no such thing.
-ABORT = "sluice.abort"
-
-
-class Streamed(Response):
-    """Hands the connection over to the relay."""
-
-    def __init__(self, relay: Relay) -> None:
-        super().__init__()
-        self._relay = relay
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        abort = scope.get("extensions", {}).get(ABORT, lambda: None)
-        await self._relay.run(receive, send, abort)
+ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wrong"), "4bf92f3577b34da6")}}
 
 
 @router.post(
@@ -109,45 +92,13 @@ class Streamed(Response):
 )
 async def chat(request: Request) -> Response:
     """The same request as Ollama's `/api/chat`; the answer comes as Server-Sent Events."""
-    state = state_of(request)
-    record = record_of(request)
-    if state.draining:
-        raise Drained("the gateway is restarting; send the request again")
-    body = await _read_body(request, state.settings.max_body_bytes)
-    record.model = _validated(body).model
-    backend = state.backend
-    record.model_label = backend.label(record.model)
-    record.backend = backend.name
+    check_open(request, CHAT_ROUTE)
+    body = await read_body(request, state_of(request).settings.max_body_bytes)
     # The body goes on as it came: upstream sees every field, and nothing is serialised twice.
-    answer = backend.upstream.stream(
-        "POST",
-        "/api/chat",
-        body,
-        {"Content-Type": "application/json", "X-Request-Id": record.request_id},
-    )
-    dialect = ChatSSE(state.settings.max_line_bytes)
-    return Streamed(Relay(state.settings, record, dialect, answer, state.streams))
+    return hand_over(request, CHAT_ROUTE, body, validated(body).model, streams=True)
 
 
-async def _read_body(request: Request, limit: int) -> bytes:
-    too_large = BodyTooLarge(f"the request body is larger than {limit} bytes")
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        raise too_large
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        async for piece in request.stream():
-            size += len(piece)
-            if size > limit:
-                raise too_large
-            pieces.append(piece)
-    except ClientDisconnect:
-        raise ClientGone("the client left before its request was complete") from None
-    return b"".join(pieces)
-
-
-def _validated(body: bytes) -> ChatRequest:
+def validated(body: bytes) -> ChatRequest:
     """Raises InvalidRequest with one sentence that names the field."""
     if not body.strip():
         raise InvalidRequest("the request body is empty; send a JSON object with model and messages")

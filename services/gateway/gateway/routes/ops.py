@@ -1,10 +1,13 @@
 """For those who run the gateway: is it alive, can it answer, what has it counted."""
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ..state import state_of
+from ..telemetry import TASKS
 
 router = APIRouter(tags=["operations"])
 
@@ -30,4 +33,5 @@ async def readyz(request: Request) -> JSONResponse:
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics() -> Response:
     """Reached on the gateway's own port; nginx refuses it."""
+    TASKS.set(len(asyncio.all_tasks()))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

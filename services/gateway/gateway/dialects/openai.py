@@ -1,0 +1,133 @@
+"""OpenAI's API as Ollama serves it: chat completions and completions, and responses.
+
+https://platform.openai.com/docs/api-reference/chat-streaming and …/responses-streaming
+"""
+
+import json
+import re
+import secrets
+from typing import Any
+
+from ..errors import GatewayError, UpstreamFailed
+from .events import EventStream, data_of, fields_of, name_of
+from .stream import Usage
+from .whole import Whole
+
+_TYPES = {400: "invalid_request_error", 404: "not_found_error", 413: "invalid_request_error"}
+
+
+def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
+    """Ollama's rendering of OpenAI's errors, with the gateway's code."""
+    kind = _TYPES.get(error.status, "api_error")
+    return {"error": {"message": error.message, "type": kind, "param": None, "code": error.code}}
+
+
+class WholeAnswer(Whole):
+    """An answer that doesn't stream, with an id that no other answer has."""
+
+    _REPEATED = re.compile(rb'"id":"(chatcmpl-|cmpl-|resp_)\d+"')
+
+    def end(self) -> bytes:
+        answer = super().end()
+        unique = self._REPEATED.sub(rb'"id":"\g<1>%b"' % _token(), answer, count=1)
+        self.size = len(unique)
+        return unique
+
+
+class Completions(EventStream):
+    """`data: {chunk}` until `data: [DONE]`."""
+
+    marks = (b"[DONE]", b'"error"', b'"usage":{', b'"model":""')
+
+    def __init__(self, max_unit_bytes: int) -> None:
+        super().__init__(max_unit_bytes)
+        self._unique = _token()
+
+    def error(self, error: GatewayError, request_id: str) -> bytes:
+        body = json.dumps(error_body(error, request_id)).encode()
+        return b"data: %b\n\ndata: [DONE]\n\n" % body
+
+    def frame(self, unit: bytes) -> bytes:
+        start = unit.find(b'"id":"')
+        dash = unit.find(b"-", start)
+        end = unit.find(b'"', start + 6)
+        if 0 <= start < dash < end and start < 16:  # the chunk's own id, which comes first
+            return b"%b%b%b\n\n" % (unit[: dash + 1], self._unique, unit[end:])
+        return unit + b"\n\n"
+
+    def inspect(self, unit: bytes) -> None:
+        if data_of(unit) == b"[DONE]":
+            self.ended = True
+            return
+        fields = fields_of(unit)
+        if fields is None:
+            self.fail(UpstreamFailed("upstream sent an event that is not JSON"))
+        elif "error" in fields:
+            self.fail(UpstreamFailed(_message(fields["error"])))
+        elif fields.get("model") == "":
+            # What becomes of an error that Ollama meets midway: an empty chunk of no model.
+            self.fail(UpstreamFailed("the model server failed in the middle of the answer"))
+        elif usage := fields.get("usage"):
+            self.usage = Usage(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
+
+
+class Responses(EventStream):
+    """Named events, the last of which is response.completed, .incomplete or .failed."""
+
+    marks = (
+        b"response.created",
+        b"response.completed",
+        b"response.incomplete",
+        b"response.failed",
+        b'"error"',
+    )
+    _last = (b"response.completed", b"response.incomplete", b"response.failed")
+
+    def __init__(self, max_unit_bytes: int) -> None:
+        super().__init__(max_unit_bytes)
+        self._repeated = b""
+        self._unique = b"resp_" + _token()
+        self._response: dict[str, Any] = {"object": "response"}
+
+    def error(self, error: GatewayError, request_id: str) -> bytes:
+        number = self.events
+        # OpenAI's client raises for an event with an `error` object; the documented fields stand beside it.
+        told = {"type": "error", "code": error.code, "message": error.message, "param": None}
+        told["error"] = error_body(error, request_id)["error"]
+        reason = {"code": "server_error", "message": error.message}
+        response = {**self._response, "id": self._unique.decode()}
+        failed = {**response, "status": "failed", "error": reason}
+        return _event({**told, "sequence_number": number}) + _event(
+            {"type": "response.failed", "sequence_number": number + 1, "response": failed}
+        )
+
+    def frame(self, unit: bytes) -> bytes:
+        if self._repeated:
+            unit = unit.replace(b'"%b"' % self._repeated, b'"%b"' % self._unique)
+        return unit + b"\n\n"
+
+    def inspect(self, unit: bytes) -> None:
+        name = name_of(unit)
+        if name == b"response.created":
+            fields = fields_of(unit) or {}
+            self._response = {**self._response, **(fields.get("response") or {})}
+            self._repeated = str(self._response.get("id", "")).encode()
+        elif name in self._last:
+            self.ended = True
+            usage = ((fields_of(unit) or {}).get("response") or {}).get("usage") or {}
+            self.usage = Usage(usage.get("input_tokens", 0), usage.get("output_tokens", 0))
+        elif name in (b"error", b"message") and "error" in (fields := fields_of(unit) or {}):
+            self.fail(UpstreamFailed(_message(fields["error"])))
+
+
+def _token() -> bytes:
+    """For an id: Ollama draws its own from a thousand, or a million, numbers."""
+    return secrets.token_hex(12).encode()
+
+
+def _message(error: object) -> str:
+    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+
+
+def _event(fields: dict[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (fields["type"].encode(), json.dumps(fields).encode())

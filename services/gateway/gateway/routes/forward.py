@@ -1,0 +1,171 @@
+"""One way for every request that goes upstream: read, label, hand over to the relay."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from ..dialects.stream import parsed
+from ..errors import BodyTooLarge, ClientGone, Drained, Forbidden, ModelNotFound
+from ..relay import Relay
+from ..routing import full_name
+from ..state import record_of, state_of
+from .table import PASSED_ON, Route
+
+router = APIRouter()
+
+LIST_SECONDS = 10
+
+# Of the client's headers, those that say what the body is. Everything else is between client and gateway.
+PASSED_HEADERS = ("content-type", "content-encoding", "content-length")
+
+
+# Where the worker puts what drops the client's connection. ASGI itself knows no such thing.
+ABORT = "sluice.abort"
+
+
+class Streamed(Response):
+    """Hands the connection over to the relay."""
+
+    def __init__(self, relay: Relay, receive: Callable[[Receive], Receive] = lambda receive: receive) -> None:
+        super().__init__()
+        self._relay = relay
+        self._receive = receive
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        abort = scope.get("extensions", {}).get(ABORT, lambda: None)
+        await self._relay.run(self._receive(receive), send, abort)
+
+
+class Upload:
+    """A body that goes upstream as it comes, never held. Until it is complete, it alone may receive."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._complete = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._request.stream():
+                yield piece
+        except ClientDisconnect:
+            raise ClientGone("the client left before its request was complete") from None
+        finally:
+            self._complete.set()
+
+    def after(self, receive: Receive) -> Receive:
+        """`receive` for those who come after the body."""
+
+        async def later() -> Message:
+            await self._complete.wait()
+            return await receive()
+
+        return later
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Raises BodyTooLarge, ClientGone."""
+    too_large = BodyTooLarge(f"the request body is larger than {limit} bytes")
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise too_large
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async for piece in request.stream():
+            size += len(piece)
+            if size > limit:
+                raise too_large
+            pieces.append(piece)
+    except ClientDisconnect:
+        raise ClientGone("the client left before its request was complete") from None
+    return b"".join(pieces)
+
+
+def hand_over(
+    request: Request, route: Route, body: bytes | Upload, model: str | None, streams: bool
+) -> Streamed:
+    """The answer to a request that has been read and found good."""
+    state = state_of(request)
+    record = record_of(request)
+    backend = state.backend
+    record.backend = backend.name
+    record.operation = route.operation
+    if model is not None:
+        record.model = model
+        record.model_label = backend.label(model)
+    headers = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
+    answer = backend.upstream.stream(
+        request.method,
+        _upstream_path(request, route),
+        body,
+        {"Content-Type": "application/json", **headers, "X-Request-Id": record.request_id},
+    )
+    limit = state.settings.max_line_bytes
+    dialect = route.stream(limit) if route.stream and streams else route.whole(limit)
+    relay = Relay(state.settings, record, route.api, dialect, answer, state.streams)
+    return Streamed(relay, body.after) if isinstance(body, Upload) else Streamed(relay)
+
+
+def _upstream_path(request: Request, route: Route) -> str:
+    """The path as Ollama's router wants it: a model's name is one segment, whatever is in it."""
+    path = route.upstream_path or request.url.path
+    if name := request.path_params.get("model"):
+        path = path.removesuffix(name) + quote(name, safe=":")
+    return f"{path}?{request.url.query}" if request.url.query else path
+
+
+def check_open(request: Request, route: Route) -> None:
+    """Raises Drained, Forbidden."""
+    state = state_of(request)
+    if state.draining:
+        raise Drained("the gateway is restarting; send the request again")
+    if route.kind in ("admin", "account") and state.settings.admin_api == "off":
+        raise Forbidden("managing models is switched off here; GATEWAY_ADMIN_API=on switches it on")
+
+
+def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
+    async def forward(request: Request) -> Response:
+        check_open(request, route)
+        if "/" in request.path_params.get("model", ""):
+            return await _model_with_a_slash(request)
+        if route.upload:
+            return hand_over(request, route, Upload(request), None, streams=False)
+        body = await read_body(request, state_of(request).settings.max_body_bytes)
+        # What cannot be read here goes upstream as it is, and gets upstream's own refusal.
+        fields = parsed(body) or {}
+        model = fields.get("model", fields.get("name"))
+        streams = fields.get("stream", route.streams)
+        return hand_over(
+            request, route, body, model if isinstance(model, str) else None, streams=streams is True
+        )
+
+    return forward
+
+
+async def _model_with_a_slash(request: Request) -> Response:
+    """`/v1/models/{model}` for a name that Ollama's router cannot match: looked up in the whole list."""
+    backend = state_of(request).backend
+    name = request.path_params["model"]
+    answer = await backend.upstream.get_json("/v1/models", LIST_SECONDS)
+    models = answer.get("data") if isinstance(answer, dict) else None
+    for model in models or []:
+        if full_name(model["id"]) == full_name(name):
+            return JSONResponse(model)
+    raise ModelNotFound(f"model '{name}' not found")
+
+
+for entry in PASSED_ON:
+    router.add_api_route(
+        entry.path,
+        _endpoint(entry),
+        methods=[entry.method],
+        response_class=Response,
+        tags=[entry.api.name],
+        name=f"{entry.method} {entry.path}",
+        summary=f"{entry.kind}: as Ollama answers it",
+    )
