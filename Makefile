@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify test lint format lock clean
+.PHONY: help run demo verify test chaos lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,6 +18,9 @@ verify: .venv/run.stamp ## Check a running stack and print the verification reco
 ##@ Develop
 test: lint ## Lint, types, unit and integration tests with the real engine, gateway and nginx (T= picks tests)
 	$(BIN)/pytest $(T)
+
+chaos: .venv/test.stamp ## 20,000 streams through an upstream that goes wrong in every way (STREAMS=)
+	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.chaos $(if $(STREAMS),--streams $(STREAMS))
 
 lint: .venv/test.stamp ## Format check, linter and types
 	$(BIN)/ruff format --check .

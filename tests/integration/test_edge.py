@@ -28,7 +28,7 @@ def fake() -> Iterator[FakeOllama]:
 
 @pytest.fixture(scope="module")
 def gateway_port(fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with gateway(fake.url, tmp_path_factory.mktemp("edge")) as (process, url):
+    with gateway(fake.url, tmp_path_factory.mktemp("edge"), GATEWAY_ADMIN_API="on") as (process, url):
         process.wait_ready(f"{url}/readyz")
         yield int(url.rpartition(":")[2])
 
@@ -143,6 +143,11 @@ def test_a_long_prompt_passes_without_the_disk(client: httpx.Client, url: str, e
     assert "temporary file" not in edge_log.output
 
 
+def test_a_layer_of_a_model_may_be_larger_than_any_other_body(client: httpx.Client) -> None:
+    response = client.post("/api/blobs/sha256:0", content=b"x" * (MAX_BODY + 2 * 1024 * 1024))
+    assert response.status_code == 201
+
+
 def test_what_is_not_http_is_400_in_the_same_shape(url: str) -> None:
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as client:
@@ -174,6 +179,11 @@ def test_a_well_formed_request_id_goes_all_the_way(
 def test_an_edge_without_a_gateway_says_so_in_the_same_shape() -> None:
     with nginx(free_port()) as (_, url):
         response = httpx.get(f"{url}/readyz")
+        native = httpx.post(f"{url}/api/chat", json={})
+        anthropic = httpx.post(f"{url}/v1/messages", json={})
+    assert native.json() == {"error": "the gateway is not running or does not answer"}
+    assert anthropic.json()["type"] == "error"
+    assert anthropic.json()["error"]["type"] == "api_error"
     assert response.status_code == 502
     assert response.json()["error"]["code"] == "gateway_unreachable"
     assert response.headers["x-request-id"] == response.json()["error"]["request_id"]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 
 from gateway.verification.probe import ask
 from gateway.verification.timing import Timing, measure
+from tests.integration.apis import CASES, Case
 from tests.integration.programs import nginx
 from tests.processes import BIN, ROOT, Process, free_port, listens, wait_until
 
@@ -42,8 +43,12 @@ class Running:
 
     def busy_slots(self) -> float:
         """How many slots are working, as llama.cpp itself says."""
+        return self.metric("engine_slots_busy")
+
+    def metric(self, name: str) -> float:
+        """A gauge of the engine."""
         text = httpx.get(f"http://127.0.0.1:{self.ports['ENGINE_PORT']}/metrics", timeout=30).text
-        match = re.search(r"^engine_slots_busy (\S+)", text, re.MULTILINE)
+        match = re.search(rf"^{name} (\S+)", text, re.MULTILINE)
         assert match
         return float(match[1])
 
@@ -113,14 +118,26 @@ def test_an_edge_that_buffers_is_found_out(stack: Running) -> None:
     assert timing.distinct_arrivals < 20
 
 
-def answering(stack: Running, request: dict[str, Any]) -> socket.socket:
-    """A client's connection whose request llama.cpp is working on."""
-    body = json.dumps(request).encode()
-    connection = socket.create_connection(("127.0.0.1", int(stack.ports["PORT"])))
-    head = f"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-    connection.sendall(head.encode() + body)
-    wait_until(lambda: stack.busy_slots() == 1, 30, "a slot is busy")
-    return connection
+@contextmanager
+def answering(
+    stack: Running, case: Case, text: str, *, streams: bool, busy: int = 1
+) -> Iterator[socket.socket]:
+    """A client's connection whose request llama.cpp is working on, with which `busy` slots are."""
+    with asking(stack, case, text, streams=streams) as connection:
+        wait_until(lambda: stack.busy_slots() == busy, 30, f"{busy} slots are busy")
+        yield connection
+
+
+@contextmanager
+def asking(stack: Running, case: Case, text: str, *, streams: bool) -> Iterator[socket.socket]:
+    """A client's connection with its request sent."""
+    asked = {"messages": [{"role": "user", "content": text}], "prompt": text, "input": text}
+    fields = {name: asked[name] for name in case.fields if name in asked}
+    body = json.dumps(case.request(MODEL, **fields, **ENDLESS, stream=streams)).encode()
+    with socket.create_connection(("127.0.0.1", int(stack.ports["PORT"]))) as connection:
+        head = f"POST {case.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        yield connection
 
 
 def seconds_until_free(stack: Running) -> float:
@@ -129,22 +146,59 @@ def seconds_until_free(stack: Running) -> float:
     return time.monotonic() - left
 
 
-def test_a_client_that_leaves_mid_answer_frees_the_slot_within_a_second(stack: Running) -> None:
-    connection = answering(stack, question("Tell me a very long story.", num_predict=2000))
-    while b"id: 5\n" not in connection.recv(65536):
-        pass
-    connection.close()
+# In the words of each API; the others ignore them.
+ENDLESS = {"options": {"num_predict": 3000}, "max_tokens": 3000}
+ANSWERED_BY_THE_ENGINE = [case for case in CASES if case.path != "/v1/responses"]
+every_api = pytest.mark.parametrize("case", ANSWERED_BY_THE_ENGINE, ids=lambda case: case.name)
+
+
+@every_api
+def test_a_client_that_leaves_mid_answer_frees_the_slot_within_a_second(stack: Running, case: Case) -> None:
+    with answering(stack, case, "Tell me a very long story.", streams=True) as connection:
+        received = b""
+        while received.count(b"\n") < 20:
+            received += connection.recv(65536)
     assert seconds_until_free(stack) < 1
 
 
-def test_a_client_that_leaves_before_the_first_token_frees_the_slot_within_a_second(stack: Running) -> None:
+@every_api
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_client_that_leaves_before_the_first_token_frees_the_slot_within_a_second(
+    stack: Running, case: Case, streams: bool
+) -> None:
+    if case.name == "chat" and not streams:
+        return  # it always streams
     # The time makes the prompt a new one, whose evaluation no cache can shorten.
-    connection = answering(stack, question(f"{time.time()} {LONG_PROMPT}", num_predict=2000))
-    connection.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        connection.recv(1)
-    connection.close()
+    with answering(stack, case, f"{time.time()} {LONG_PROMPT}", streams=streams) as connection:
+        connection.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            connection.recv(1)
     assert seconds_until_free(stack) < 1
+
+
+@pytest.fixture(scope="module")
+def all_slots_taken(stack: Running) -> Iterator[None]:
+    with ExitStack() as clients:
+        for busy in range(4):
+            text = f"Count to a million. {busy}"
+            clients.enter_context(answering(stack, CASES[1], text, streams=True, busy=busy + 1))
+        yield
+    wait_until(lambda: stack.busy_slots() == 0, 30, "the slots are free")
+
+
+@every_api
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_client_that_leaves_while_it_waits_for_a_slot_is_forgotten(
+    stack: Running, all_slots_taken: None, case: Case, streams: bool
+) -> None:
+    if case.name == "chat" and not streams:
+        return  # it always streams
+    before = stack.metric("engine_requests_waiting")
+    with asking(stack, case, "hi", streams=streams):
+        wait_until(lambda: stack.metric("engine_requests_waiting") == before + 1, 10, "it waits")
+    left = time.monotonic()
+    wait_until(lambda: stack.metric("engine_requests_waiting") == before, 10, "it is forgotten")
+    assert time.monotonic() - left < 1
 
 
 def test_an_unknown_model_is_404_through_the_whole_chain(client: httpx.Client) -> None:
