@@ -84,7 +84,7 @@ class Relay:
             move.cancel()
             # When this returns, the connection to upstream is closed and the model free.
             await asyncio.gather(watch, move, return_exceptions=True)
-            if self._complete:
+            if self._delivered:
                 failure = None  # the client has its answer; what came of upstream's connection is no matter
             IN_FLIGHT.dec()
             self._streams.discard(self)
@@ -98,11 +98,16 @@ class Relay:
             if failure:
                 await self._tell(failure)
 
+    @property
+    def _delivered(self) -> bool:
+        """Whether the whole answer has been sent."""
+        return self._complete and self._sending_since is None
+
     async def _watch_client(self, receive: Receive) -> None:
         # receive() alone knows that the client has left: uvicorn's send() returns silently then.
         while (await receive())["type"] != "http.disconnect":
             pass
-        if not self._complete:
+        if not self._delivered:
             self.stop(ClientGone("the client left"))
 
     async def _move(self) -> None:
@@ -154,7 +159,7 @@ class Relay:
                 return failure
 
     def _next_due(self) -> float:
-        if self._complete and self._sending_since is None:
+        if self._delivered:
             return self._loop.time() + TAIL_SECONDS  # nothing is: the tail has its own limit
         if self._sending_since is not None:
             return self._sending_since + self._settings.send_timeout

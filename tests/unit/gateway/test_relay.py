@@ -176,6 +176,23 @@ async def test_a_reader_that_takes_nothing_is_let_go() -> None:
     assert stream.record.outcome == "client_gone"
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_an_answer_whose_last_event_is_not_taken_is_not_complete(leaves: bool) -> None:
+    stream = Stream(send_timeout=1000 if leaves else 0.05)
+    stream.model.bytes.put_nowait(line())
+    await stream.next_sent()
+    await stream.next_sent()
+    stream.client.reads.clear()
+    stream.model.bytes.put_nowait(DONE)
+    for _ in range(10):  # turns of the event loop, until the last event is being sent
+        await asyncio.sleep(0)
+    if leaves:
+        stream.client.gone.set()
+    await stream.end()
+    assert stream.record.outcome == "client_gone"
+    assert stream.client.aborted.is_set() is not leaves
+
+
 async def test_a_slow_reader_holds_upstream_back() -> None:
     stream = Stream()
     stream.client.reads.clear()
