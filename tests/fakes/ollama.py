@@ -19,6 +19,7 @@ class Do(Enum):
     """What is not bytes."""
 
     WAIT = "wait for Fake.go_on"
+    HEADERS = "send the headers, and nothing of the body yet"
     HANG = "send nothing more until the client leaves"
     DROP = "reset the connection"
 
@@ -172,15 +173,14 @@ class FakeOllama:
             elif step is Do.DROP:
                 writer.transport.abort()
                 raise ConnectionError
-            else:
-                assert isinstance(step, bytes)
-                if not started:
-                    kind = "application/x-ndjson" if answer.status == 200 else "application/json"
-                    writer.write(
-                        f"HTTP/1.1 {answer.status} -\r\nContent-Type: {kind}\r\n"
-                        "Transfer-Encoding: chunked\r\n\r\n".encode()
-                    )
-                    started = True
+            elif not started:
+                kind = "application/x-ndjson" if answer.status == 200 else "application/json"
+                writer.write(
+                    f"HTTP/1.1 {answer.status} -\r\nContent-Type: {kind}\r\n"
+                    "Transfer-Encoding: chunked\r\n\r\n".encode()
+                )
+                started = True
+            if isinstance(step, bytes):
                 writer.write(b"%x\r\n%b\r\n" % (len(step), step))
                 await writer.drain()
                 received.written += len(step)

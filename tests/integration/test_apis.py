@@ -131,11 +131,15 @@ def test_silence_before_the_answer_is_filled_with_signs_of_life(
 
 
 @every_api
-@pytest.mark.parametrize("phase", ["before the first byte", "midway"])
+@pytest.mark.parametrize("phase", ["before the headers", "after the headers", "midway"])
 def test_an_upstream_that_falls_silent_is_cut(
     case: Case, impatient: str, fake: FakeOllama, phase: str
 ) -> None:
-    fake.answer("stalls", *([case.answer.parts[0]] if phase == "midway" else []), Do.HANG)
+    begins: dict[str, list[bytes | Do]] = {
+        "after the headers": [Do.HEADERS],
+        "midway": [case.answer.parts[0]],
+    }
+    fake.answer("stalls", *begins.get(phase, []), Do.HANG)
     body = post(impatient, case, "stalls").content
     assert case.tells_an_error(body)
     assert case.terminals(body) == 1

@@ -24,7 +24,14 @@ from tests.integration.conftest import running_engine
 from tests.processes import BIN, Process, free_port, wait_until
 
 MODEL = "smollm2:135m"
-STREAMS = ["/api/chat", "/api/generate", "/v1/chat/completions", "/v1/completions", "/v1/messages"]
+STREAMS = [
+    "/api/chat",
+    "/api/generate",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/messages",
+]
 # The grammar forbids an end, so that an answer lasts until its client leaves.
 ENDLESS = {"type": "array", "items": {"type": "integer"}, "minItems": 1500}
 # About five seconds of evaluation, and more than the context of a slot is not.
@@ -86,6 +93,8 @@ def body_for(path: str, prompt: str, stream: bool) -> dict[str, Any]:
     body: dict[str, Any] = {"model": MODEL, "stream": stream, "max_tokens": 3000}
     if path.endswith(("generate", "/completions")) and "chat" not in path:
         body["prompt"] = prompt
+    elif path == "/v1/responses":
+        body |= {"input": prompt, "max_output_tokens": 3000}
     else:
         body["messages"] = [{"role": "user", "content": prompt}]
     if path.startswith("/api"):

@@ -53,6 +53,7 @@ def create_app(settings: Settings) -> Starlette:
             post("/v1/chat/completions", inference.openai_chat, openai),
             post("/v1/completions", inference.openai_completion, openai),
             post("/v1/embeddings", inference.openai_embed, openai),
+            post("/v1/responses", inference.openai_response, openai),
             post("/v1/messages", inference.anthropic_messages, anthropic),
             Route("/metrics", inventory.metrics),
         ],

@@ -13,6 +13,7 @@ from .generation import chat_chunks, deliver, generate_chunks
 from .ollama import ChatLines, Clock, GenerateLines, Lines
 from .ollama_requests import ChatRequest, GenerateRequest, Request
 from .openai import ChatCompletion, Completion, TextCompletion
+from .responses import Responses
 
 
 class Native:
@@ -65,12 +66,16 @@ async def anthropic_messages(exchange: Exchange, body: bytes) -> None:
     await _complete(exchange, Messages(wire.loads(body)))
 
 
-async def _complete(exchange: Exchange, answer: Completion | Messages) -> None:
+async def openai_response(exchange: Exchange, body: bytes) -> None:
+    await _complete(exchange, Responses(wire.loads(body)))
+
+
+async def _complete(exchange: Exchange, answer: Completion | Messages | Responses) -> None:
     model = await _model(exchange, answer)
     runners = exchange.state.runners
     async with runners.lease(model, None, None) as runner, runners.slot(runner):
-        if isinstance(answer, TextCompletion):
-            chunks = runner.llama.stream("/v1/completions", answer.llama())
+        if isinstance(answer, TextCompletion | Responses):
+            chunks = runner.llama.stream(answer.path, answer.llama())
         else:
             chunks = chat_chunks(runner.llama, answer.llama(), truncate=True)
         await deliver(exchange, answer, chunks)
@@ -106,7 +111,9 @@ async def _embed(exchange: Exchange, request: EmbedRequest) -> None:
         await exchange.reply(request.answer(vectors, count, clock))
 
 
-async def _model(exchange: Exchange, request: Request | Completion | Messages | EmbedRequest) -> Model:
+async def _model(
+    exchange: Exchange, request: Request | Completion | Messages | Responses | EmbedRequest
+) -> Model:
     model = await exchange.state.catalogue.find(request.model)
     exchange.record.model = model.name.short
     request.check(model)

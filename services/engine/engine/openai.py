@@ -116,6 +116,7 @@ class ChatCompletion(Completion):
 
 class TextCompletion(Completion):
     kind = "text_completion"
+    path = "/v1/completions"
     verb = "generate"
 
     def __init__(self, raw: object) -> None:
