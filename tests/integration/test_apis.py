@@ -181,6 +181,16 @@ def test_a_whole_answer_passes_as_it_is(case: Case, url: str, fake: FakeOllama) 
     assert response.headers["content-length"] == str(len(whole_answer(case)))
 
 
+@pytest.mark.parametrize(("path", "streams"), [("/api/generate", True), ("/v1/completions", False)])
+def test_a_request_that_does_not_say_whether_to_stream_gets_the_apis_default(
+    path: str, streams: bool, url: str, fake: FakeOllama
+) -> None:
+    fake.answer("m", line(), DONE)
+    for request in ({"model": "m"}, {"model": "m", "stream": None}):
+        response = httpx.post(f"{url}{path}", json=request)
+        assert ("content-length" not in response.headers) is streams
+
+
 @every_api_that_can_answer_whole
 def test_half_of_a_whole_answer_is_502(case: Case, url: str, fake: FakeOllama) -> None:
     fake.answer("half", whole_answer(case)[:3], Do.DROP)

@@ -93,10 +93,11 @@ class Relay:
             if self._dialect.usage:
                 self._record.prompt_tokens = self._dialect.usage.prompt_tokens
                 self._record.output_tokens = self._dialect.usage.output_tokens
-            if isinstance(failure, ReaderStalled):
-                abort()
             if failure:
-                await self._tell(failure)
+                try:
+                    await self._tell(failure)
+                except ReaderStalled:
+                    abort()
 
     @property
     def _delivered(self) -> bool:
@@ -211,21 +212,22 @@ class Relay:
             raise ReaderStalled("the client took nothing for too long")
 
     async def _tell(self, failure: GatewayError) -> None:
-        """Sends the terminal event, or the status if nothing has been sent yet."""
+        """Sends the terminal event, or the status if nothing has been sent yet. Raises ReaderStalled."""
         request_id = self._record.request_id
         if isinstance(failure, ClientGone):
             self._record.status = failure.status
+            if isinstance(failure, ReaderStalled):
+                raise failure
             return
-        with suppress(ClientGone):
-            if self._committed:
-                last = self._dialect.error(failure, request_id)
-                await self._send_aside(last, more=False, seconds=LAST_WORDS_SECONDS)
-                return
-            status, media_type, body = self._api.refusal(failure, request_id)
-            headers = [
-                (b"content-type", media_type.encode()),
-                (b"content-length", b"%d" % len(body)),
-                *failure.headers(),
-            ]
-            await self._send({"type": "http.response.start", "status": status, "headers": headers})
-            await self._send_aside(body, more=False, seconds=LAST_WORDS_SECONDS)
+        if self._committed:
+            last = self._dialect.error(failure, request_id)
+            await self._send_aside(last, more=False, seconds=LAST_WORDS_SECONDS)
+            return
+        status, media_type, body = self._api.refusal(failure, request_id)
+        headers = [
+            (b"content-type", media_type.encode()),
+            (b"content-length", b"%d" % len(body)),
+            *failure.headers(),
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send_aside(body, more=False, seconds=LAST_WORDS_SECONDS)

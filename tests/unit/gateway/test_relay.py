@@ -284,7 +284,8 @@ async def test_silence_after_the_first_token_is_filled_with_heartbeats_too() -> 
     await stream.end()
 
 
-async def test_a_heartbeat_that_blocks_does_not_hold_up_a_stop() -> None:
+async def test_a_heartbeat_that_blocks_does_not_hold_up_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.relay.LAST_WORDS_SECONDS", 0.05)
     stream = Stream(early_commit=0.02, heartbeat=0.02)
     await stream.next_sent()
     await stream.next_sent()
@@ -292,9 +293,9 @@ async def test_a_heartbeat_that_blocks_does_not_hold_up_a_stop() -> None:
     for _ in range(10):  # until a heartbeat blocks
         await asyncio.sleep(0.01)
     stream.relay.stop(Drained("restarting"))
-    stream.client.reads.set()
     await stream.end()
     assert stream.record.outcome == "drained"
+    assert stream.client.aborted.is_set()
 
 
 async def test_a_heartbeat_that_blocks_for_too_long_is_a_reader_that_takes_nothing() -> None:

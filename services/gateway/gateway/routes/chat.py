@@ -9,13 +9,10 @@ from pydantic_core import PydanticCustomError
 from ..dialects.chat_sse import error_body
 from ..errors import InvalidRequest
 from ..state import state_of
-from .forward import check_open, hand_over, read_body
+from .forward import MAX_MODEL_NAME, check_open, hand_over, read_body
 from .table import CHAT_ROUTE
 
 router = APIRouter(tags=["chat"])
-
-# It goes into the log. Ollama's longest are registry, namespace, name and tag, of 80 characters at most each.
-MAX_MODEL_NAME = 350
 
 
 class Message(BaseModel):

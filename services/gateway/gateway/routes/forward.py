@@ -20,6 +20,9 @@ router = APIRouter()
 
 LIST_SECONDS = 10
 
+# It goes into the log. Ollama's longest are registry, namespace, name and tag, of 80 characters at most each.
+MAX_MODEL_NAME = 350
+
 # Of the client's headers, those that say what the body is. Everything else is between client and gateway.
 PASSED_HEADERS = ("content-type", "content-encoding", "content-length")
 
@@ -96,7 +99,7 @@ def hand_over(
     record.backend = backend.name
     record.operation = route.operation
     if model is not None:
-        record.model = model
+        record.model = model[:MAX_MODEL_NAME]
         record.model_label = backend.label(model)
     headers = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
     answer = backend.upstream.stream(
@@ -139,10 +142,9 @@ def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
         # What cannot be read here goes upstream as it is, and gets upstream's own refusal.
         fields = parsed(body) or {}
         model = fields.get("model", fields.get("name"))
-        streams = fields.get("stream", route.streams)
-        return hand_over(
-            request, route, body, model if isinstance(model, str) else None, streams=streams is True
-        )
+        said = fields.get("stream")  # null says nothing, as to Ollama
+        streams = route.streams if said is None else said is True
+        return hand_over(request, route, body, model if isinstance(model, str) else None, streams=streams)
 
     return forward
 
