@@ -1,11 +1,13 @@
 """Which backend answers: for now one, with what is known of its health and its models."""
 
 import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
-from .errors import GatewayError
-from .upstream import Upstream
+from .errors import GatewayError, UpstreamFailed
+from .upstream import Upstream, UpstreamAnswer
 
 # Quick while something is missing, so that a start is noticed at once; slow when all is well.
 POLL_SECONDS_MISSING = 0.5
@@ -25,6 +27,7 @@ class Backend:
         self.awaited = awaited
         self.up = False
         self.models: frozenset[str] = frozenset()
+        self._doubted = asyncio.Event()
 
     @property
     def missing(self) -> str | None:
@@ -49,8 +52,24 @@ class Backend:
     async def watch(self) -> None:
         """Polls for ever."""
         while True:
+            self._doubted.clear()
             await self._poll()
-            await asyncio.sleep(POLL_SECONDS_MISSING if self.missing else POLL_SECONDS_READY)
+            await asyncio.sleep(POLL_SECONDS_MISSING)
+            if not self.missing:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._doubted.wait(), POLL_SECONDS_READY)
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
+    ) -> AsyncIterator[UpstreamAnswer]:
+        """As `Upstream.stream`; a failure is a reason to look at once whether the backend is still there."""
+        try:
+            async with self.upstream.stream(method, path, body, headers) as answer:
+                yield answer
+        except UpstreamFailed:
+            self._doubted.set()
+            raise
 
     async def _poll(self) -> None:
         was_missing = self.missing

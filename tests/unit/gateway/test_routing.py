@@ -1,7 +1,13 @@
+import asyncio
+from contextlib import suppress
+
 import pytest
 
+from gateway import routing
+from gateway.errors import UpstreamFailed
 from gateway.routing import Backend, full_name
 from gateway.upstream import Upstream
+from tests.fakes.ollama import FakeOllama
 
 
 @pytest.mark.parametrize(
@@ -36,4 +42,28 @@ async def test_what_is_awaited_is_named_while_there_is_no_model(
     backend = Backend("ollama", upstream, default_model, awaited)
     backend.up, backend.models = True, frozenset(models)
     assert backend.missing == missing
+    await upstream.aclose()
+
+
+async def test_a_failed_answer_is_a_reason_to_look_at_once_whether_the_backend_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(routing, "POLL_SECONDS_READY", 3600)
+    monkeypatch.setattr(routing, "POLL_SECONDS_MISSING", 0.01)
+    with FakeOllama().running() as fake:
+        upstream = Upstream(fake.url, 1)
+        backend = Backend("ollama", upstream, "")
+        watch = asyncio.create_task(backend.watch())
+        async with asyncio.timeout(10):
+            while not backend.up:
+                await asyncio.sleep(0.01)
+    with pytest.raises(UpstreamFailed):
+        async with backend.stream("POST", "/api/chat", b"{}", {}):
+            pass
+    async with asyncio.timeout(10):
+        while backend.up:
+            await asyncio.sleep(0.01)
+    watch.cancel()
+    with suppress(asyncio.CancelledError):
+        await watch
     await upstream.aclose()

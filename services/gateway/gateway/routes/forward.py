@@ -102,7 +102,7 @@ def hand_over(
         record.model = model[:MAX_MODEL_NAME]
         record.model_label = backend.label(model)
     headers = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
-    answer = backend.upstream.stream(
+    answer = backend.stream(
         request.method,
         _upstream_path(request, route),
         body,
