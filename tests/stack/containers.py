@@ -1,0 +1,106 @@
+"""The stack in containers, as a project of its own beside whatever else runs on this machine."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.processes import ROOT, free_port, wait_until
+
+PROJECT = "sluice-test"
+MODEL = "smollm2:135m"
+GATEWAY_IMAGE = "sluice-gateway:0.1.0"
+
+
+def docker(*arguments: str) -> str:
+    """The output of a docker command; fails with what it says."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"docker {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Containers:
+    """`url` is that of nginx's published port."""
+
+    url: str
+    environment: dict[str, str]
+
+    def compose(self, *arguments: str) -> str:
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"docker compose {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def command(self, *arguments: str) -> list[str]:
+        # Settings that a developer keeps in .env are not what is tested.
+        return ["docker", "compose", "--env-file", "/dev/null", *arguments]
+
+    def containers(self, service: str) -> list[str]:
+        return self.compose("ps", "--quiet", service).split()
+
+    def python(self, container: str, code: str) -> str:
+        """The output of `code`, run inside `container`."""
+        return docker("exec", container, "python", "-c", code)
+
+    def metric(self, container: str, port: int, name: str) -> float:
+        """The sum of one metric's samples, read inside `container`, whose port is not reached from outside."""
+        text = self.python(
+            container,
+            f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:{port}/metrics').read().decode())",
+        )
+        samples = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+        return sum(float(value) for sample, value in samples if sample.partition("{")[0] == name)
+
+    def busy_slots(self) -> float:
+        return self.metric(self.containers("engine")[0], 11434, "engine_slots_busy")
+
+    def answers(self, gateway: str) -> float:
+        """How many answers this gateway has given."""
+        return self.metric(gateway, 8001, "gen_ai_client_operation_time_to_first_chunk_seconds_count")
+
+    def wait_ready(self, seconds: float = 60) -> None:
+        wait_until(self.is_ready, seconds, f"{self.url}/readyz answers 200\n{self.compose('ps', '--all')}")
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def logs(self, service: str) -> list[dict[str, Any]]:
+        lines = self.compose("logs", "--no-log-prefix", "--no-color", service).splitlines()
+        return [json.loads(line[line.index("{") :]) for line in lines if "{" in line]
+
+
+@contextmanager
+def running(**environment: str) -> Iterator[tuple[Containers, float]]:
+    """The stack and the seconds from `docker compose up` to ready, its images being built. Leaves nothing."""
+    port = free_port()
+    settings = {
+        "COMPOSE_PROJECT_NAME": PROJECT,
+        "COMPOSE_PROFILES": "embedded",
+        "PORT": str(port),
+        **environment,
+    }
+    stack = Containers(f"http://127.0.0.1:{port}", settings)
+    stack.compose("build", "--quiet")
+    try:
+        started = time.monotonic()
+        stack.compose("up", "--detach")
+        stack.wait_ready()
+        yield stack, time.monotonic() - started
+    finally:
+        stack.compose("--profile", "*", "down", "--volumes", "--timeout", "1")

@@ -1,0 +1,131 @@
+"""What the running containers may do, as the kernel and Docker say it, and who can reach them."""
+
+import json
+import socket
+from typing import Any
+
+import pytest
+
+from tests.stack.containers import GATEWAY_IMAGE, PROJECT, Containers, docker
+
+SERVICES = ("nginx", "gateway", "engine")
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(params=SERVICES)
+def container(request: pytest.FixtureRequest, stack: Containers) -> str:
+    return stack.containers(request.param)[0]
+
+
+def inspect(container: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = json.loads(docker("inspect", container))
+    return found[0]
+
+
+def status(container: str) -> dict[str, str]:
+    """/proc/1/status: what the kernel says of the container's main process."""
+    lines = docker("exec", container, "cat", "/proc/1/status").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def address(container: str, network: str) -> str:
+    return str(inspect(container)["NetworkSettings"]["Networks"][f"{PROJECT}_{network}"]["IPAddress"])
+
+
+def reaches(url: str, *where: str) -> bool:
+    """Whether a container that is run with `where` gets an answer from `url`."""
+    code = f"import urllib.request as r; print('reached', r.urlopen('{url}', timeout=3).status)"
+    probe = f"try:\n {code}\nexcept OSError as error:\n print(error)"
+    return "reached" in docker("run", "--rm", *where, "--entrypoint", "python", GATEWAY_IMAGE, "-c", probe)
+
+
+def test_no_process_is_root_or_has_a_capability_or_can_get_one(container: str) -> None:
+    said = status(container)
+    assert "0" not in said["Uid"].split() + said["Gid"].split()
+    assert {said[kind] for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    assert said["NoNewPrivs"] == "1"
+
+
+def test_the_root_file_system_is_read_only(container: str) -> None:
+    mounts = docker("exec", container, "cat", "/proc/1/mounts").splitlines()
+    [options] = [mount.split()[3] for mount in mounts if mount.split()[1] == "/"]
+    assert "ro" in options.split(",")
+
+
+def test_memory_processes_and_logs_are_bounded(container: str) -> None:
+    limits = inspect(container)["HostConfig"]
+    assert limits["Memory"] > 0
+    assert limits["PidsLimit"] > 0
+    assert {"max-size", "max-file"} <= set(limits["LogConfig"]["Config"])
+
+
+def test_docker_waits_for_longer_than_the_gateway_takes_to_drain(stack: Containers) -> None:
+    grace = 30
+    waits = {one: inspect(stack.containers(one)[0])["Config"]["StopTimeout"] for one in SERVICES}
+    assert grace + 5 < waits["gateway"] < waits["nginx"]
+
+
+def test_only_nginx_publishes_a_port_and_only_on_loopback(stack: Containers) -> None:
+    published = {
+        one: [
+            binding["HostIp"]
+            for bindings in inspect(stack.containers(one)[0])["NetworkSettings"]["Ports"].values()
+            for binding in bindings or []
+        ]
+        for one in SERVICES
+    }
+    assert published == {"nginx": ["127.0.0.1"], "gateway": [], "engine": []}
+
+
+def test_from_the_host_nothing_but_the_published_port_is_reached(stack: Containers) -> None:
+    gateway, engine = (stack.containers(one)[0] for one in ("gateway", "engine"))
+    port = int(stack.url.rpartition(":")[2])
+    assert reaches(f"{stack.url}/healthz", "--network", "host")
+    for network in ("inner", "models"):
+        assert not reaches(f"http://{address(gateway, network)}:8001/healthz", "--network", "host")
+    assert not reaches(f"http://{address(engine, 'models')}:11434/api/version", "--network", "host")
+    for other in (8001, 11434):
+        assert not reaches(f"http://127.0.0.1:{other}/", "--network", "host")
+    # The machine's own address in its network, if it has one.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        assert not reaches(f"http://{probe.getsockname()[0]}:{port}/healthz", "--network", "host")
+
+
+def test_from_beside_nginx_the_gateway_is_not_reached_around_it(stack: Containers) -> None:
+    gateway, engine, nginx = (stack.containers(one)[0] for one in ("gateway", "engine", "nginx"))
+    beside = ("--network", f"{PROJECT}_edge")
+    assert reaches(f"http://{address(nginx, 'edge')}:8000/healthz", *beside)
+    assert not reaches(f"http://{address(gateway, 'inner')}:8001/healthz", *beside)
+    assert not reaches(f"http://{address(engine, 'models')}:11434/api/version", *beside)
+
+
+def test_nginx_itself_reaches_the_gateway_and_not_the_engine(stack: Containers) -> None:
+    gateway, engine, nginx = (stack.containers(one)[0] for one in ("gateway", "engine", "nginx"))
+    inside = ("--network", f"container:{nginx}")
+    assert reaches(f"http://{address(gateway, 'inner')}:8001/healthz", *inside)
+    assert not reaches(f"http://{address(engine, 'models')}:11434/api/version", *inside)
+
+
+@pytest.mark.parametrize("service", ["gateway", "engine"])
+def test_gateway_and_engine_have_no_way_out(stack: Containers, service: str) -> None:
+    container = stack.containers(service)[0]
+    routes = docker("exec", container, "cat", "/proc/net/route").splitlines()[1:]
+    assert not [route for route in routes if route.split()[1] == "00000000"], "there is a default route"
+
+
+@pytest.mark.parametrize("service", ["gateway", "engine"])
+def test_images_have_neither_pip_nor_a_compiler(stack: Containers, service: str) -> None:
+    programs = "[name for name in ('pip', 'pip3', 'gcc', 'cc', 'make') if shutil.which(name)]"
+    code = f"import shutil, importlib.util; print({programs}, importlib.util.find_spec('pip'))"
+    for python in ("python", "/usr/bin/env -i PATH=/usr/local/bin:/usr/bin python3"):
+        assert docker("exec", stack.containers(service)[0], *python.split(), "-c", code) == "[] None"
+
+
+def test_the_gateways_image_is_at_most_60_mb_above_its_base() -> None:
+    sizes = [
+        int(docker("image", "inspect", "-f", "{{.Size}}", name))
+        for name in (GATEWAY_IMAGE, "python:3.13-slim-trixie")
+    ]
+    print(f"{(sizes[0] - sizes[1]) / MEGABYTE:.1f} MB")
+    assert sizes[0] - sizes[1] <= 60 * MEGABYTE
