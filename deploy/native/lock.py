@@ -34,7 +34,9 @@ def main() -> None:
             lock = path.with_name("requirements.txt")
             print(f"locking {lock.relative_to(ROOT)}", file=sys.stderr, flush=True)
             constraints = [argument for earlier in locks for argument in ("--constraints", str(earlier))]
-            command = [str(uv), "pip", "compile", *OPTIONS.split(), *constraints, path.name, "-o", lock.name]
+            group = ["--group", "build"] if path.name == "pyproject.toml" else []
+            chosen = [*OPTIONS.split(), *group, *constraints]
+            command = [str(uv), "pip", "compile", *chosen, path.name, "-o", lock.name]
             # From within the folder: uv reads what is left out of the engine's lock from its pyproject.toml.
             subprocess.run(command, cwd=path.parent, check=True, env={**os.environ, "UV_NO_PROGRESS": "1"})
             locks.append(lock)

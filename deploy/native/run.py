@@ -93,7 +93,7 @@ async def _bring_up(stack: Stack, supervisor: Supervisor) -> None:
         _say(f"{program.name:8}starting")
         _say(f"{program.name:8}ready after {await supervisor.start(program, START_SECONDS):.1f} s")
     # For `make verify`, which cannot learn these through the public port.
-    facts = {"url": stack.url, "upstream": stack.upstream_url, "nginx": nginx_version}
+    facts = {"url": stack.url, "nginx": nginx_version}
     (stack.folder / FACTS).write_text(json.dumps(facts))
 
 
@@ -120,9 +120,7 @@ def _verify_command(url: str, out: str | None = None) -> list[str]:
     facts = run_folder(urlsplit(url).port or 80) / FACTS
     known = json.loads(facts.read_text()) if facts.exists() else {}
     if known.get("url") == url.replace("localhost", "127.0.0.1").rstrip("/"):
-        command += ["--upstream", known["upstream"], "--program", f"nginx={known['nginx']}"]
-    elif upstream := os.environ.get("OLLAMA_URL"):
-        command += ["--upstream", upstream]
+        command += ["--program", f"nginx={known['nginx']}"]
     if model := os.environ.get("MODEL") or os.environ.get("GATEWAY_DEFAULT_MODEL"):
         command += ["--model", model]
     return command + (["--out", out] if out else [])

@@ -8,6 +8,7 @@ import signal
 import socket
 import string
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,8 @@ def run_folder(port: int) -> Path:
 
 def read_stack() -> Stack:
     """Raises BadSetting."""
+    if (os.environ.get("TLS") or "off") != "off":
+        raise BadSetting("TLS is for the stack in containers (`make up`); without Docker, run with TLS=off")
     return Stack(
         bind=os.environ.get("BIND") or "127.0.0.1",
         port=_port("PORT", 8000),
@@ -121,28 +124,38 @@ def _packaged_nginx() -> str | None:
 
 
 def configure_nginx(stack: Stack) -> Path:
-    """Lays the files of nginx/ out in the run folder, as the container's entrypoint does in its own."""
+    """Lays the files of nginx/ out in the run folder, as Compose does in the container."""
     folder = stack.folder / "nginx"
+    render_nginx(
+        folder,
+        {
+            "NGINX_LISTEN": stack.listen,
+            "NGINX_GATEWAY": f"127.0.0.1:{stack.gateway_port}",
+            "NGINX_RESOLVER": "127.0.0.1",
+            "NGINX_MAX_BODY": os.environ.get("GATEWAY_MAX_BODY_BYTES") or str(10 * 1024 * 1024),
+            "NGINX_TLS": "off",
+        },
+    )
+    return folder
+
+
+def render_nginx(folder: Path, values: Mapping[str, str]) -> None:
+    """Copies nginx/ to `folder` and fills its templates in, as the entrypoint of nginx's image does."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "nginx", folder)
-    (folder / "conf.d").mkdir()
-    (folder / "tmp").mkdir()
-    max_body = int(os.environ.get("GATEWAY_MAX_BODY_BYTES") or 10 * 1024 * 1024)
-    values = {
-        "NGINX_LISTEN": stack.listen,
-        "NGINX_GATEWAY": f"127.0.0.1:{stack.gateway_port}",
-        "NGINX_MAX_BODY": str(max_body + 1024 * 1024),
-    }
-    for template in folder.glob("templates/*.template"):
+    (folder / "run").mkdir()
+    templates = folder / "templates"
+    for template in templates.rglob("*.template"):
+        target = (folder / "conf.d" / template.relative_to(templates)).with_suffix("")
+        target.parent.mkdir(parents=True, exist_ok=True)
         # Like envsubst, it leaves nginx's own $variables alone.
-        text = string.Template(template.read_text()).safe_substitute(values)
-        (folder / "conf.d" / template.stem).write_text(text)
-    return folder
+        target.write_text(string.Template(template.read_text()).safe_substitute(values))
 
 
 def nginx_command(nginx: str, folder: Path) -> list[str]:
     """nginx in the foreground, with the files of `folder`."""
-    return [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr", "-g", "daemon off;"]
+    files = ["-p", str(folder / "run"), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
+    return [nginx, *files, "-g", "daemon off;"]
 
 
 def programs(stack: Stack, nginx: str) -> list[Program]:

@@ -1,6 +1,7 @@
 """`engine serve` and `engine models`."""
 
 import argparse
+import ctypes
 import os
 import signal
 import socket
@@ -41,6 +42,7 @@ def main() -> None:
 
 
 def serve(settings: Settings) -> None:
+    _check_system()
     config = uvicorn.Config(
         create_app(settings),
         loop="uvloop",
@@ -56,6 +58,18 @@ def serve(settings: Settings) -> None:
         signal.signal(terminating, lambda *_: sys.exit(0))
     with listening(settings) as listener:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _check_system() -> None:
+    # The one thing that llama.cpp's package does not bring. Without it no model could be loaded, ever.
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL("libgomp.so.1")
+        except OSError:
+            raise SettingsError(
+                "llama.cpp needs libgomp.so.1, which is not on this machine; "
+                "on Debian and Ubuntu: apt install libgomp1"
+            ) from None
 
 
 def listening(settings: Settings) -> socket.socket:

@@ -15,6 +15,7 @@ from .fields import Fields, checked
 from .openai import model_object
 from .runners import Runner
 from .state import State
+from .telemetry import PACKAGES
 
 # The Ollama whose behaviour this follows. Clients use it to tell what a server can do.
 OLLAMA_VERSION = "0.24.0"
@@ -31,7 +32,9 @@ async def alive(request: Request) -> Response:
 
 
 async def version(request: Request) -> Response:
-    return answer({"version": OLLAMA_VERSION})
+    """Ollama's answer, and beside it what this is made of, for the records of those who run it."""
+    about = {**PACKAGES, "threads": _state(request).settings.threads}
+    return answer({"version": OLLAMA_VERSION, "engine": about})
 
 
 async def tags(request: Request) -> Response:

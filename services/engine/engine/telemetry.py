@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Info
 
 from .settings import Settings
 
+PACKAGES = {package: metadata.version(package) for package in ("sluice-engine", "xllamacpp")}
+
 
 class Metrics:
     def __init__(self, threads: int) -> None:
@@ -23,9 +25,8 @@ class Metrics:
         self.tokens = counter("engine_generated_tokens", "Tokens generated, also of cancelled answers")
         for outcome in ("ok", "client_gone", "error"):
             self.requests.labels(outcome)
-        packages = {"version": "sluice-engine", "xllamacpp": "xllamacpp"}
         Info("engine_build", "Versions in use", registry=self.registry).info(
-            {label: metadata.version(package) for label, package in packages.items()}
+            {"version": PACKAGES["sluice-engine"], "xllamacpp": PACKAGES["xllamacpp"]}
         )
 
     def _gauge(self, name: str, text: str) -> Gauge:

@@ -26,11 +26,11 @@ def main() -> None:
     )
     check.add_argument("--url", default="http://127.0.0.1:8000", help="where clients reach it (%(default)s)")
     check.add_argument(
-        "--upstream",
-        default=os.environ.get("GATEWAY_OLLAMA_URL", "http://127.0.0.1:11434"),
-        help="the Ollama behind it, for what the public port does not tell (%(default)s)",
+        "--cacert",
+        metavar="FILE",
+        help="the certificate to trust, if the address is https with one of your own",
     )
-    check.add_argument("--model", help="the model to ask (default: the first that the upstream has)")
+    check.add_argument("--model", help="the model to ask (default: the first that there is)")
     check.add_argument("--out", help="also write the record as JSON to this file")
     check.add_argument(
         "--program",

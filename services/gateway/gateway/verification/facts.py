@@ -13,17 +13,13 @@ from typing import Any
 import httpx
 
 
-def package_versions(services: Iterable[str]) -> dict[str, str]:
-    """`services` as installed in this environment, and what each is built on."""
-    versions = {}
-    for service in services:
-        try:
-            versions[service] = importlib.metadata.version(service)
-        except importlib.metadata.PackageNotFoundError:  # it runs elsewhere
-            continue
-        for requirement in importlib.metadata.requires(service) or []:
-            name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
-            versions[name] = importlib.metadata.version(name)
+def package_versions() -> dict[str, str]:
+    """The gateway as installed in this environment, and what it is built on."""
+    service = "sluice-gateway"
+    versions = {service: importlib.metadata.version(service)}
+    for requirement in importlib.metadata.requires(service) or []:
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        versions[name] = importlib.metadata.version(name)
     return versions
 
 
@@ -55,24 +51,31 @@ def _processor() -> str:
 
 
 class ModelServer:
-    """Ollama or the embedded engine, asked directly. Facts are None if it cannot be reached from here."""
+    """Ollama or the embedded engine, by way of `client`. Facts are None if they cannot be had."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._client = httpx.Client(base_url=url, timeout=10, trust_env=False)
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
 
     @cached_property
-    def threads(self) -> int | None:
-        """The embedded engine says it in its metrics; Ollama does not say it."""
-        try:
-            match = re.search(r"^engine_threads (\d+)", self._client.get("/metrics").text, re.MULTILINE)
-        except httpx.HTTPError:
-            return None
-        return int(match[1]) if match else None
+    def _about(self) -> dict[str, Any]:
+        return self._get("/api/version")
+
+    @property
+    def _engine(self) -> dict[str, Any]:
+        """What the embedded engine says of itself; {} for Ollama."""
+        return self._about.get("engine") or {}
 
     @property
     def embedded(self) -> bool:
-        return self.threads is not None
+        return bool(self._engine)
+
+    @property
+    def threads(self) -> int | None:
+        return self._engine.get("threads")
+
+    @property
+    def packages(self) -> dict[str, str]:
+        return {name: about for name, about in self._engine.items() if isinstance(about, str)}
 
     @property
     def name(self) -> str:
@@ -84,7 +87,7 @@ class ModelServer:
         return "Ollama API of the embedded engine" if self.embedded else "Ollama"
 
     def version(self) -> str | None:
-        return self._get("/api/version").get("version")
+        return self._about.get("version")
 
     def installed(self) -> list[dict[str, Any]]:
         return list(self._get("/api/tags").get("models") or [])

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import ssl
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -36,9 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out and not Path(arguments.out).absolute().parent.is_dir():
         print(f"FAILED: there is no folder for {arguments.out}", file=sys.stderr)
         return 1
-    server = ModelServer(arguments.upstream)
+    if arguments.cacert and not Path(arguments.cacert).is_file():
+        print(f"FAILED: there is no file {arguments.cacert}", file=sys.stderr)
+        return 1
     programs = dict(program.split("=", 1) for program in arguments.program)
-    with httpx.Client(base_url=arguments.url, timeout=TIMEOUT, trust_env=False) as client:
+    trusted = ssl.create_default_context(cafile=arguments.cacert)
+    with httpx.Client(base_url=arguments.url, timeout=TIMEOUT, trust_env=False, verify=trusted) as client:
+        server = ModelServer(client)
         try:
             _reach(client)
             model = arguments.model or _first_model(server)
@@ -63,9 +68,7 @@ def _reach(client: httpx.Client) -> None:
 def _first_model(server: ModelServer) -> str:
     models = server.installed()
     if not models:
-        raise ProbeFailed(
-            f"no model found at {server.url}; name one with --model, or the server with --upstream"
-        )
+        raise ProbeFailed("the model server has no models")
     return str(models[0]["name"])
 
 
@@ -157,10 +160,9 @@ def _lateness(timing: Timing) -> str:
 
 
 def _versions(server: ModelServer, programs: dict[str, str]) -> dict[str, dict[str, str | None]]:
-    ours = ["sluice-gateway", "sluice-engine"] if server.embedded else ["sluice-gateway"]
     return {
         "programs": {**programs, server.api: server.version()},
-        "packages": {**package_versions(ours)},
+        "packages": {**package_versions(), **server.packages},
     }
 
 
@@ -170,7 +172,7 @@ def _path(client: httpx.Client, server: ModelServer, answer: Answer) -> list[dic
         {"hop": "client", "speaks": "HTTP/1.1, POST /chat", "address": str(client.base_url)},
         {"hop": edge, "speaks": "HTTP/1.1, no buffering", "address": urlsplit(str(client.base_url)).netloc},
         {"hop": "gateway", "speaks": "NDJSON in, Server-Sent Events out", "address": "behind it"},
-        {"hop": server.name, "speaks": "POST /api/chat, NDJSON", "address": server.url},
+        {"hop": server.name, "speaks": "POST /api/chat, NDJSON", "address": "behind it"},
     ]
 
 
