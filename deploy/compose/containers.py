@@ -1,6 +1,7 @@
 """The docker command: the one way in which these scripts talk to Docker."""
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from environment import ROOT
 
 # Compose leaves out the services of inactive profiles unless it is asked for all of them.
 ALL_PROFILES = ("--profile", "*")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class CommandFailed(Exception):
@@ -84,4 +86,5 @@ def last_lines(service: str, count: int) -> list[str]:
         output = compose(*ALL_PROFILES, "logs", "--no-color", "--no-log-prefix", f"--tail={count}", service)
     except CommandFailed:
         return []
-    return output.splitlines()[-count:]
+    # Compose puts a "clear this line" in front of each, also where there is no terminal.
+    return _CONTROL.sub("", output).splitlines()[-count:]

@@ -79,8 +79,7 @@ def read_settings(environment: Mapping[str, str] = os.environ, dotenv: Path = RO
         bind=_address(get("BIND", "127.0.0.1")),
         port=_number("PORT", get("PORT", "8000"), 1, 65535),
         tls=_on_or_off("TLS", get("TLS", "off")),
-        # Compose takes relative paths from the folder of compose.yaml, wherever it was called.
-        tls_dir=ROOT / Path(get("TLS_DIR", "deploy/tls")).expanduser(),
+        tls_dir=_absolute("TLS_DIR", get("TLS_DIR", str(ROOT / "deploy/tls"))),
         http_port=_number("HTTP_PORT", get("HTTP_PORT", "8080"), 1, 65535),
         models=tuple(get("MODELS", "qwen2.5:1.5b").replace(",", " ").split()),
         ollama_memory=_memory("OLLAMA_MEMORY", get("OLLAMA_MEMORY", "8g")),
@@ -140,6 +139,12 @@ def _address(value: str) -> str:
             f"BIND must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0, not {value!r}"
         ) from None
     return address
+
+
+def _absolute(variable: str, value: str) -> Path:
+    if not Path(value).is_absolute():
+        raise BadSetting(f"{variable} must be an absolute path, or empty for deploy/tls, not {value!r}")
+    return Path(value)
 
 
 def _number(variable: str, value: str, least: int, most: int) -> int:

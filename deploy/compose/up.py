@@ -31,28 +31,31 @@ def start(settings: Settings) -> None:
     """Raises StartFailed, CommandFailed."""
     if not report(before_start(settings), sys.stderr, with_ok=False):
         raise StartFailed("Nothing was started.")
-    _remove_other_profiles()
+    if others := _of_other_profiles():
+        # Built beforehand, so that what runs goes on running when that fails.
+        if _run_in_foreground("docker", "compose", "build") != 0:
+            raise StartFailed(
+                "`docker compose build` failed; it has said why above. What runs was left alone."
+            )
+        _say(f"removing what another profile has started ({', '.join(others)}); pulled models are kept")
+        compose(*ALL_PROFILES, "rm", "--stop", "--force", *others, timeout=300)
     # Its own progress is better than anything that could be made of it.
-    command = ["docker", "compose", "up", "--detach", "--build", "--remove-orphans"]
-    if _run_in_foreground(command) != 0:
+    if _run_in_foreground("docker", "compose", "up", "--detach", "--build", "--remove-orphans") != 0:
         raise StartFailed(
             _what_is_wrong(list_containers()) or "`docker compose up` failed; it has said why above."
         )
 
 
-def _remove_other_profiles() -> None:
-    """Compose leaves a profile's containers alone when another one is started, and both would answer."""
+def _of_other_profiles() -> list[str]:
+    """Services that Compose would leave running, since their profile is not active: they answer too."""
     there = {container.service for container in list_containers()}
     if not there:
-        return
+        return []
     known = set(compose(*ALL_PROFILES, "config", "--services").split())
-    others = sorted((there & known) - set(compose("config", "--services").split()))
-    if others:
-        _say(f"removing {', '.join(others)}, which another profile has started; pulled models are kept")
-        compose(*ALL_PROFILES, "rm", "--stop", "--force", *others, timeout=300)
+    return sorted((there & known) - set(compose("config", "--services").split()))
 
 
-def _run_in_foreground(command: list[str]) -> int:
+def _run_in_foreground(*command: str) -> int:
     with subprocess.Popen(command, cwd=ROOT) as process:
         try:
             return process.wait()

@@ -44,6 +44,7 @@ def test_without_any_setting_the_profile_is_cpu(settings: MakeSettings) -> None:
         ("TLS", "yes"),
         ("OLLAMA_MEMORY", "much"),
         ("RENDER_GID", "render"),
+        ("TLS_DIR", "./certs"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_its_variable(
@@ -79,7 +80,6 @@ def test_the_address_is_one_that_this_machine_reaches(
     assert settings(**variables).url == url
 
 
-def test_the_folder_of_the_certificate_is_taken_from_the_repository(settings: MakeSettings) -> None:
+def test_the_pair_is_in_the_repository_unless_it_is_said_to_be_elsewhere(settings: MakeSettings) -> None:
     assert settings().certificate == ROOT / "deploy/tls/fullchain.pem"
-    assert settings(TLS_DIR="./certs").key == ROOT / "certs/privkey.pem"
-    assert settings(TLS_DIR="/etc/tls").tls_dir == Path("/etc/tls")
+    assert settings(TLS_DIR="/etc/tls").key == Path("/etc/tls/privkey.pem")

@@ -74,7 +74,10 @@ def test_waiting_ends_when_the_stack_is_ready_and_shows_the_pull_meanwhile(
     docker: Path, stack: FakeStack, settings: MakeSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ps(docker, ("models", "running", {}), ("nginx", "running", {"Health": "healthy"}))
-    (docker / "logs").write_text('{"event":"pulling","model":"m","status":"pulling 3f","percent":37}\n')
+    # With what Compose puts in front of its lines.
+    (docker / "logs").write_text(
+        '\x1b[2K{"event":"pulling","model":"m","status":"pulling 3f","percent":37}\n'
+    )
     answers = iter([(502, {}), (503, {"missing": "model m is not there"}), (200, {})])
     stack.answers["/readyz"] = lambda: next(answers)
     up.wait_until_ready(settings(PORT=stack.port), look_every=0)
@@ -132,19 +135,35 @@ def test_waiting_has_an_end_only_while_nothing_is_pulled(
     assert time.monotonic() - started > 0.2
 
 
-def test_the_model_server_of_another_profile_is_removed(
-    docker: Path, capsys: pytest.CaptureFixture[str]
+def test_the_model_server_of_another_profile_is_removed_before_the_start(
+    docker: Path, settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(up, "before_start", lambda _: [])
     ps(docker, ("nginx", "running", {}), ("ollama", "running", {}), ("an-orphan", "running", {}))
-    up._remove_other_profiles()
-    assert "--profile * rm --stop --force ollama\n" in (docker / "calls").read_text()
-    assert "removing ollama" in capsys.readouterr().err
+    up.start(settings())
+    calls = (docker / "calls").read_text().splitlines()
+    assert calls[-3:] == [
+        "compose build",
+        "compose --profile * rm --stop --force ollama",
+        "compose up --detach --build --remove-orphans",
+    ]
+    assert "removing what another profile has started (ollama)" in capsys.readouterr().err
+
+
+def test_what_runs_is_left_alone_when_the_other_profile_cannot_be_built(
+    docker: Path, program: Program, settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "before_start", lambda _: [])
+    monkeypatch.setattr(up, "_of_other_profiles", lambda: ["ollama"])
+    program("docker", f'echo "$*" >> {docker}/calls; exit 1')
+    with pytest.raises(up.StartFailed, match="left alone"):
+        up.start(settings())
+    assert (docker / "calls").read_text() == "compose build\n"
 
 
 def test_nothing_is_removed_when_the_profile_stays(docker: Path) -> None:
     ps(docker, ("nginx", "running", {}), ("ollama-gpu", "running", {}), ("models", "exited", {}))
-    up._remove_other_profiles()
-    assert " rm " not in (docker / "calls").read_text()
+    assert up._of_other_profiles() == []
 
 
 def test_at_the_end_stands_a_question_that_can_be_pasted(
