@@ -65,4 +65,4 @@ def _words(version: tuple[int, ...]) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text.splitlines()[-1].rstrip(".")
+    return text.splitlines()[-1].removesuffix(". Is the docker daemon running?").rstrip(".")

@@ -17,6 +17,13 @@ def check_model(settings: Settings, containers: list[Container]) -> Iterator[Fin
     profiles = [profile for profile, server in MODEL_SERVERS.items() if server in running]
     if not profiles or "nginx" not in running:
         return
+    if len(profiles) > 1:
+        servers = " and ".join(MODEL_SERVERS[profile] for profile in profiles)
+        yield fail(
+            f"{servers} run at the same time, and the gateway asks now one, now the other",
+            f"Keep one: make up PROFILE={settings.profile}",
+        )
+        return
     profile = profiles[0]
     if profile != settings.profile:
         yield warn(

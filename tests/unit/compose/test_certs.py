@@ -15,6 +15,7 @@ def test_the_pair_is_for_this_machine_and_its_key_in_a_closed_folder(
     settings: MakeSettings, tmp_path: Path
 ) -> None:
     tls = settings(TLS_DIR=tmp_path / "tls", TLS="on")
+    tls.tls_dir.mkdir(mode=0o755)
     make_pair(tls, force=False)
     assert stat.S_IMODE(tls.tls_dir.stat().st_mode) == 0o700
     assert stat.S_IMODE(tls.key.stat().st_mode) == 0o644

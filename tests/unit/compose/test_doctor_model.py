@@ -81,6 +81,14 @@ def test_a_stack_of_another_profile_is_said_to_be_one(stack: FakeStack, settings
     assert "profile cpu, not gpu. Change it: make up PROFILE=gpu" in text
 
 
+def test_two_model_servers_at_once_are_one_too_many(settings: MakeSettings) -> None:
+    both = [*running("ollama"), container("ollama-gpu")]
+    levels, text = levels_and_text(check_model(settings(COMPOSE_PROFILES="gpu"), both))
+    assert levels == ["fail"]
+    assert "ollama and ollama-gpu run at the same time" in text
+    assert "make up PROFILE=gpu" in text
+
+
 def test_a_stack_that_does_not_run_is_not_asked(settings: MakeSettings) -> None:
     assert not list(check_model(settings(), []))
     assert not list(check_model(settings(), [container("nginx"), container("ollama", "exited")]))

@@ -110,6 +110,12 @@ def test_a_container_that_will_not_come_up_ends_the_waiting_with_its_log(
     assert "Not ready: a model" in str(failed.value)
 
 
+def test_a_container_that_restarts_once_is_given_its_chance() -> None:
+    nginx = container("nginx", "restarting", exit_code=1)
+    assert up._what_is_wrong([nginx], set()) is None
+    assert up._what_is_wrong([nginx], {nginx.name}) is not None
+
+
 def test_a_puller_that_has_done_its_work_or_tries_again_is_no_failure() -> None:
     for state, code in (("exited", 0), ("restarting", 1)):
         models = container("models", state, exit_code=code)
