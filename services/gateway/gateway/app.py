@@ -34,7 +34,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Lifespan]:
         upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
-        backend = Backend("ollama", upstream, settings.default_model)
+        backend = Backend("ollama", upstream, settings.default_model, settings.model_names)
         watch = asyncio.create_task(backend.watch())
         try:
             yield {"gateway": State(settings, backend)}

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from .settings import BadSettings, load_settings
+from .settings import BadSettings, Settings, load_settings
 from .verification import verify
 
 GUNICORN_CONFIG = Path(__file__).resolve().parents[1] / "gunicorn.conf.py"
@@ -21,6 +21,10 @@ def main() -> None:
         "serve", help="run the gateway under gunicorn; settings are GATEWAY_* variables"
     )
     serve.set_defaults(run=_serve)
+    pull = commands.add_parser(
+        "pull", help="have Ollama pull what it lacks of GATEWAY_MODELS, and end when all of it is there"
+    )
+    pull.set_defaults(run=_pull)
     check = commands.add_parser(
         "verify", help="ask one question through a running stack and check the answer"
     )
@@ -45,10 +49,21 @@ def main() -> None:
 
 
 def _serve(_: argparse.Namespace) -> NoReturn:
-    try:
-        load_settings()
-    except BadSettings as error:
-        sys.exit(f"gateway: {error}")
+    _settings()
     # The process becomes gunicorn, so that signals reach it and nothing stands between.
     command = [sys.executable, "-m", "gunicorn", "--config", str(GUNICORN_CONFIG)]
     os.execv(sys.executable, command)  # noqa: S606 - that is the point
+
+
+def _pull(_: argparse.Namespace) -> int:
+    # It needs the HTTP client with all that hangs on it, which the other commands do without.
+    from .pulling import pull
+
+    return pull.run(_settings())
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except BadSettings as error:
+        sys.exit(f"gateway: {error}")

@@ -16,10 +16,13 @@ POLL_TIMEOUT = 5
 class Backend:
     """One Ollama. `up` and `models` are as of the last poll."""
 
-    def __init__(self, name: str, upstream: Upstream, default_model: str) -> None:
+    def __init__(
+        self, name: str, upstream: Upstream, default_model: str, awaited: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
         self.upstream = upstream
         self.default_model = default_model
+        self.awaited = awaited
         self.up = False
         self.models: frozenset[str] = frozenset()
 
@@ -30,6 +33,8 @@ class Backend:
             return "the model server is not reachable"
         if self.default_model and not self.has(self.default_model):
             return f"the model {self.default_model} is not there yet"
+        if not self.models and self.awaited:
+            return f"none of the models is there yet: {', '.join(self.awaited)}"
         if not self.models:
             return "the model server has no models"
         return None
@@ -51,7 +56,7 @@ class Backend:
         was_missing = self.missing
         try:
             tags = await self.upstream.get_json("/api/tags", POLL_TIMEOUT)
-            self.models = _names(tags)
+            self.models = listed(tags)
             self.up = True
         except GatewayError:
             self.up = False
@@ -63,7 +68,8 @@ class Backend:
             structlog.get_logger().info("backend", backend=self.name, missing=self.missing)
 
 
-def _names(tags: object) -> frozenset[str]:
+def listed(tags: object) -> frozenset[str]:
+    """The full names in the answer of /api/tags."""
     models = tags.get("models") if isinstance(tags, dict) else None
     return frozenset(
         full_name(model["name"])
@@ -73,6 +79,9 @@ def _names(tags: object) -> frozenset[str]:
 
 
 def full_name(model: str) -> str:
-    """Ollama compares names without regard to case and takes `latest` for a tag that is not said."""
-    name = model.lower()
+    """Ollama compares names without regard to case and takes `latest` for a tag that is not said.
+
+    Its own registry and that registry's `library` may be said, but it never lists them.
+    """
+    name = model.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"

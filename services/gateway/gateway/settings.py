@@ -1,9 +1,13 @@
 """Every setting of the gateway, read once from the environment."""
 
+import re
 from typing import Literal, Self
 
-from pydantic import AnyHttpUrl, Field, ValidationError, model_validator
+from pydantic import AnyHttpUrl, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# As Ollama reads it: [[host/]namespace/]model[:tag].
+MODEL_NAME = re.compile(r"((\w[\w.:-]{0,349}/)?\w[\w-]{0,79}/)?\w[\w.-]{0,79}(:\w[\w.-]{0,79})?", re.ASCII)
 
 
 class Settings(BaseSettings):
@@ -20,6 +24,9 @@ class Settings(BaseSettings):
         AnyHttpUrl("http://127.0.0.1:11434"), description="the Ollama, or embedded engine, to stream from"
     )
     default_model: str = Field("", description="model that /readyz waits for; empty: any model will do")
+    models: str = Field(
+        "", description="models that `gateway pull` sees to, first one first, separated by commas or blanks"
+    )
 
     admin_api: Literal["off", "on"] = Field(
         "off", description="whether models may be pulled, created and deleted through the gateway"
@@ -44,6 +51,21 @@ class Settings(BaseSettings):
 
     log_format: Literal["json", "console"] = Field("json", description="console is for people")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.models.replace(",", " ").split()))
+
+    @field_validator("models")
+    @classmethod
+    def _check_models(cls, models: str) -> str:
+        for name in models.replace(",", " ").split():
+            if not MODEL_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} cannot be a model's name; write names like qwen2.5:1.5b or "
+                    "hf.co/user/model:tag, separated by commas or blanks"
+                )
+        return models
 
     @model_validator(mode="after")
     def _cross_check(self) -> Self:

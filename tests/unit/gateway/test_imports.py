@@ -16,7 +16,7 @@ FLOORS = [
     {"state"},
     {"routes", "middleware"},
     {"app"},
-    {"worker", "verification"},
+    {"worker", "verification", "pulling"},
     {"cli"},
 ]
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}

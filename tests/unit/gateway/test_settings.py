@@ -18,6 +18,10 @@ def test_the_defaults_need_no_environment() -> None:
         ("GATEWAY_OLLAMA_URL", "localhost"),
         ("GATEWAY_HEARTBEAT", "-1"),
         ("GATEWAY_LOG_FORMAT", "xml"),
+        ("GATEWAY_MODELS", "qwen2.5:1.5b; llama3.2"),
+        ("GATEWAY_MODELS", "https://hf.co/user/model"),
+        ("GATEWAY_MODELS", "qwen2.5:"),
+        ("GATEWAY_MODELS", "a/b/c/d"),
     ],
 )
 def test_a_bad_setting_stops_the_start_and_names_its_variable(
@@ -33,3 +37,22 @@ def test_settings_that_contradict_each_other_are_refused(monkeypatch: pytest.Mon
     monkeypatch.setenv("GATEWAY_EARLY_COMMIT", "2")
     with pytest.raises(BadSettings, match="GATEWAY_EARLY_COMMIT"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (" ,\t, ", ()),
+        ("qwen2.5:1.5b", ("qwen2.5:1.5b",)),
+        ("b,a  c\n, b", ("b", "a", "c")),
+        (
+            "hf.co/Some-User/Model.gguf:Q4_K_M localhost:5000/x/y",
+            ("hf.co/Some-User/Model.gguf:Q4_K_M", "localhost:5000/x/y"),
+        ),
+    ],
+)
+def test_models_are_separated_by_commas_or_blanks_and_keep_their_order(
+    monkeypatch: pytest.MonkeyPatch, value: str, names: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("GATEWAY_MODELS", value)
+    assert load_settings().model_names == names

@@ -1,0 +1,194 @@
+"""Has Ollama pull one model after the other, and does not give up on what can still come right."""
+
+import asyncio
+import json
+import math
+import random
+import signal
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from ..dialects.splitter import LINE, Splitter
+from ..errors import GatewayError, UpstreamFailed, UpstreamTimeout, UpstreamTruncated
+from ..routing import full_name, listed
+from ..settings import Settings
+from ..telemetry import configure_structlog
+from ..upstream import Upstream
+from .lines import parsed, stays
+from .progress import Progress
+
+MAX_LINE_BYTES = 1024 * 1024
+
+TODO = (
+    "correct or remove these names in MODELS (GATEWAY_MODELS), see https://ollama.com/search, and start again"
+)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Times in seconds."""
+
+    poll: float = 1
+    """Between two looks for an Ollama that is not up."""
+    remind: float = 30
+    """Between two lines that say that it still is not."""
+    look: float = 10
+    """For an answer of /api/tags."""
+    report: float = 5
+    """Between two lines that say how far a download is."""
+    stall: float = 60
+    """A download that does not move for this long is begun again where it stands."""
+    settle: float = 3600
+    """The same for what comes after: Ollama reads all of a large model without a word, and if it is cut
+    there, it takes the file unread the next time."""
+    first_delay: float = 1
+    longest_delay: float = 60
+    patience: float = 5
+    """A model that is to be tried again within this keeps its turn, up to `tries` times."""
+    tries: int = 3
+
+
+@dataclass(eq=False)
+class Wanted:
+    name: str
+    due: float = 0
+    failures: int = 0
+
+
+def run(settings: Settings) -> int:
+    """The command's exit status: 0 if every model is there, 1 if one cannot be had."""
+    configure_structlog(settings)
+    return asyncio.run(until_signal(settings))
+
+
+async def until_signal(settings: Settings) -> int:
+    """The same; SIGTERM and SIGINT end it at once, and with it Ollama's download, which can be resumed."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        received.append(number)
+        if task:
+            task.cancel()
+
+    # A container's first process does not hear a signal for which it has no handler.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
+    try:
+        refused = await Puller(upstream, settings.model_names, Pace()).run()
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        structlog.get_logger().info("stopped")
+        return 128 + received[0]
+    finally:
+        await upstream.aclose()
+    return 1 if refused else 0
+
+
+class Puller:
+    def __init__(self, upstream: Upstream, names: tuple[str, ...], pace: Pace) -> None:
+        self._upstream = upstream
+        self._names = names
+        wanted: dict[str, Wanted] = {}
+        for name in names:
+            wanted.setdefault(full_name(name), Wanted(name))
+        self._waiting = list(wanted.values())
+        self._pace = pace
+        self._refused: dict[str, str] = {}
+
+    async def run(self) -> dict[str, str]:
+        """Returns when every model is there or refused; the refused ones with the reason."""
+        log = structlog.get_logger()
+        if self._waiting:
+            there = await self._listed()
+            self._waiting = [model for model in self._waiting if full_name(model.name) not in there]
+        while self._waiting:
+            # Whoever has waited longest, in the order given: no model can keep another from its turn.
+            await self._turn(min(self._waiting, key=lambda model: model.due))
+        if self._refused:
+            log.error("models_missing", models=self._refused, todo=TODO)
+        else:
+            log.info("all_models_there", models=self._names)
+        return self._refused
+
+    async def _turn(self, model: Wanted) -> None:
+        for _ in range(self._pace.tries):
+            await asyncio.sleep(model.due - time.monotonic())
+            await self._try(model)
+            if model not in self._waiting or model.due - time.monotonic() > self._pace.patience:
+                break
+
+    async def _try(self, model: Wanted) -> None:
+        if full_name(model.name) in await self._listed():
+            self._waiting.remove(model)
+            return
+        progress = Progress(model.name, self._pace.report)
+        try:
+            await self._pull(progress)
+            if full_name(model.name) not in await self._listed():
+                raise UpstreamFailed("Ollama says that it has pulled the model, but does not list it")
+        except GatewayError as error:
+            if stays(error):
+                self._waiting.remove(model)
+                self._refused[model.name] = error.message
+                structlog.get_logger().error("pull_refused", model=model.name, reason=error.message)
+            else:
+                self._put_off(model, progress, error.message)
+        else:
+            self._waiting.remove(model)
+            progress.tell_pulled()
+
+    def _put_off(self, model: Wanted, progress: Progress, reason: str) -> None:
+        # A connection that breaks now and then still gets there, a file that is always wrong does not.
+        if progress.fetched > 0 and progress.downloading:
+            model.failures = 0
+        longest = min(self._pace.longest_delay, self._pace.first_delay * 2 ** min(model.failures, 30))
+        delay = longest * random.uniform(0.5, 1)  # noqa: S311 - only spreads the attempts
+        model.failures += 1
+        model.due = time.monotonic() + delay
+        structlog.get_logger().warning(
+            "pull_failed",
+            model=model.name,
+            reason=reason,
+            failures=model.failures,
+            retry_in_seconds=round(delay, 1),
+        )
+
+    async def _pull(self, progress: Progress) -> None:
+        """One attempt. Raises GatewayError, UpstreamRefused where another one would be the same."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._pace.stall) as limit:
+                body = json.dumps({"model": progress.model}).encode()
+                headers = {"Content-Type": "application/json"}
+                async with self._upstream.stream("POST", "/api/pull", body, headers) as answer:
+                    splitter = Splitter(LINE, MAX_LINE_BYTES)
+                    async for chunk in answer.chunks:
+                        for line in splitter.feed(chunk):
+                            if progress.take(parsed(line)):
+                                pace = self._pace
+                                limit.reschedule(
+                                    loop.time() + (pace.stall if progress.downloading else pace.settle)
+                                )
+                    for line in splitter.flush():
+                        progress.take(parsed(line))
+        except TimeoutError:
+            raise UpstreamTimeout(f"stalled at {progress.status or 'the start'!r}") from None
+        if progress.status != "success":
+            raise UpstreamTruncated("Ollama ended the pull without saying that it is done")
+
+    async def _listed(self) -> frozenset[str]:
+        """What is there; waits until Ollama says it."""
+        reminded = -math.inf
+        while True:
+            try:
+                return listed(await self._upstream.get_json("/api/tags", self._pace.look))
+            except GatewayError as error:
+                if time.monotonic() - reminded >= self._pace.remind:
+                    reminded = time.monotonic()
+                    structlog.get_logger().info("waiting", url=self._upstream.base_url, reason=error.message)
+            await asyncio.sleep(self._pace.poll)

@@ -1,0 +1,175 @@
+"""What this project asks of every service in compose.yaml: hardened, bounded, watched, hidden by nginx."""
+
+import re
+
+import pytest
+
+from gateway.settings import Settings
+from tests.static import composition
+from tests.static.composition import Service
+
+# It pulls the models and ends.
+ONE_SHOT = {"models"}
+# What compose.yaml decides itself: an .env written for the native run must not change it.
+DECIDED = {"GATEWAY_HOST", "GATEWAY_PORT", "GATEWAY_OLLAMA_URL", "GATEWAY_MODELS"}
+
+Services = dict[str, Service]
+
+
+@pytest.fixture(scope="module", params=["off", "on"], ids=["TLS off", "TLS on"])
+def services(request: pytest.FixtureRequest) -> Services:
+    return composition.services({"TLS": request.param})
+
+
+def seconds(duration: str) -> float:
+    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+    return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)(ms|s|m|h)", duration))
+
+
+def published(service: Service) -> list[tuple[str, str]]:
+    """Address and port of each, as seen from outside the containers."""
+    ports = service.get("ports", [])
+    return [(address, port) for address, port, _ in (str(entry).rsplit(":", 2) for entry in ports)]
+
+
+def test_every_service_has_a_health_check_but_the_one_shots(services: Services) -> None:
+    def has_check(service: Service) -> bool:
+        check = service.get("healthcheck", {})
+        return not check.get("disable") and (
+            "test" in check
+            or re.search(r"^HEALTHCHECK ", composition.dockerfile(service), re.MULTILINE) is not None
+        )
+
+    assert {name for name, service in services.items() if not has_check(service)} == ONE_SHOT
+
+
+def test_every_health_check_looks_often_while_its_service_starts(services: Services) -> None:
+    for name in services.keys() - ONE_SHOT:
+        check = services[name].get("healthcheck", {})
+        assert seconds(check.get("start_interval", "5s")) <= 2, name
+        assert seconds(check.get("start_period", "0s")) > 0, f"{name}: without it start_interval does nothing"
+
+
+def test_every_service_comes_back_by_itself_but_the_one_shots(services: Services) -> None:
+    for name, service in services.items():
+        wanted = r"no|on-failure:\d+" if name in ONE_SHOT else r"unless-stopped|always"
+        assert re.fullmatch(wanted, service.get("restart", "")), name
+
+
+def test_every_service_waits_until_what_it_needs_is_healthy(services: Services) -> None:
+    waits = [
+        (name, other, condition["condition"])
+        for name, service in services.items()
+        for other, condition in service.get("depends_on", {}).items()
+    ]
+    assert waits
+    assert [wait for wait in waits if wait[2] != "service_healthy" or wait[1] in ONE_SHOT] == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("read_only", True),
+        ("cap_drop", ["ALL"]),
+        ("cap_add", None),
+        ("security_opt", ["no-new-privileges:true"]),
+        ("privileged", None),
+        ("network_mode", None),
+        ("pid", None),
+        ("ipc", None),
+    ],
+)
+def test_every_service_is_hardened(services: Services, setting: str, value: object) -> None:
+    assert {name for name, service in services.items() if service.get(setting) != value} == set()
+
+
+def test_every_service_runs_as_a_numbered_user_that_is_not_root(services: Services) -> None:
+    for name, service in services.items():
+        in_image = re.findall(r"^USER (\S+)$", composition.dockerfile(service), re.MULTILINE)
+        user = service.get("user") or "".join(in_image[-1:])
+        assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user), f"{name} runs as {user or 'whatever its image says'}"
+
+
+def test_every_service_is_bounded_in_memory_and_processes(services: Services) -> None:
+    for name, service in services.items():
+        assert re.fullmatch(r"\d+[mg]", service.get("mem_limit", "")), name
+        assert 0 < service.get("pids_limit", 0) <= 4096, name
+
+
+def test_every_service_has_its_log_rotated(services: Services) -> None:
+    for name, service in services.items():
+        options = service.get("logging", {}).get("options", {})
+        assert options.keys() >= {"max-size", "max-file"}, name
+
+
+def test_every_image_is_pinned_by_a_version(services: Services) -> None:
+    for name, service in services.items():
+        build = service.get("build", {})
+        bases = build.get("args", {}).values() if isinstance(build, dict) else []
+        for image in [service["image"], *bases]:
+            assert re.search(r":v?\d+\.\d+[\w.-]*$", image), f"{name}: {image}"
+
+
+def test_nothing_but_nginx_publishes_a_port(services: Services) -> None:
+    assert {name for name, service in services.items() if published(service)} == {"nginx"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, {("127.0.0.1", "8000")}),
+        ({"BIND": "192.0.2.1", "PORT": "80"}, {("192.0.2.1", "80")}),
+        ({"TLS": "on"}, {("127.0.0.1", "8000"), ("127.0.0.1", "8080")}),
+        (
+            {"TLS": "on", "BIND": "192.0.2.1", "PORT": "443", "HTTP_PORT": "80"},
+            {("192.0.2.1", "443"), ("192.0.2.1", "80")},
+        ),
+    ],
+)
+def test_nginx_is_found_where_bind_and_port_say(
+    environment: dict[str, str], expected: set[tuple[str, str]]
+) -> None:
+    assert set(published(composition.services(environment)["nginx"])) == expected
+
+
+def test_the_gateway_is_in_internal_networks_only(services: Services) -> None:
+    networks = composition.composition({})["networks"]
+    joined = {network for name in ("gateway", "models", "engine") for network in services[name]["networks"]}
+    assert {network for network in joined if not (networks[network] or {}).get("internal")} == set()
+
+
+def test_every_model_server_answers_to_the_same_name_behind_one_profile_each(services: Services) -> None:
+    profiles = {
+        profile: name
+        for name, service in services.items()
+        for profile in service.get("profiles", [])
+        if name not in ONE_SHOT
+    }
+    assert profiles == {
+        "": "ollama", "cpu": "ollama", "gpu": "ollama-gpu", "amd": "ollama-amd", "embedded": "engine",
+    }  # fmt: skip
+    for name in set(profiles.values()):
+        assert "model-server" in services[name]["networks"]["models"]["aliases"], name
+
+
+def test_every_setting_of_the_gateway_can_be_set_from_outside_but_those_decided_here() -> None:
+    names = {"GATEWAY_" + field.upper() for field in Settings.model_fields}
+    outside = {name: f"what was given as {name}" for name in names}
+    inside = composition.variables(composition.services(outside)["gateway"])
+    handed_on = {name for name in names & inside.keys() if inside[name] in (None, outside[name])}
+    assert handed_on == names - DECIDED
+    assert inside["GATEWAY_OLLAMA_URL"] == "http://model-server:11434"
+
+
+@pytest.mark.parametrize("name", ["gateway", "models"])
+def test_the_gateway_waits_for_the_models_that_are_pulled(name: str) -> None:
+    inside = composition.variables(composition.services({"MODELS": "qwen3:8b,smollm2"})[name])
+    assert inside["GATEWAY_MODELS"] == "qwen3:8b,smollm2"
+
+
+@pytest.mark.parametrize("grace", ["30", "120"])
+def test_docker_waits_for_longer_than_the_gateway_and_nginx_for_longer_than_docker(grace: str) -> None:
+    services = composition.services({"GATEWAY_GRACE": grace})
+    gateway, nginx = (seconds(services[name]["stop_grace_period"]) for name in ("gateway", "nginx"))
+    # gunicorn takes 5 s more than the grace time.
+    assert float(grace) + 5 < gateway < nginx

@@ -1,0 +1,39 @@
+import pytest
+
+from gateway.routing import Backend, full_name
+from gateway.upstream import Upstream
+
+
+@pytest.mark.parametrize(
+    ("said", "listed"),
+    [
+        ("qwen2.5", "qwen2.5:latest"),
+        ("Qwen2.5:1.5B", "qwen2.5:1.5b"),
+        ("library/qwen2.5:1.5b", "qwen2.5:1.5b"),
+        ("registry.ollama.ai/library/qwen2.5", "qwen2.5:latest"),
+        ("registry.ollama.ai/user/model", "user/model:latest"),
+        ("localhost:5000/library/model", "localhost:5000/library/model:latest"),
+    ],
+)
+def test_a_name_is_known_by_the_form_in_which_ollama_lists_it(said: str, listed: str) -> None:
+    assert full_name(said) == listed
+
+
+@pytest.mark.parametrize(
+    ("models", "default_model", "awaited", "missing"),
+    [
+        ([], "", (), "the model server has no models"),
+        ([], "", ("a", "b:1"), "none of the models is there yet: a, b:1"),
+        ([], "b:1", ("a", "b:1"), "the model b:1 is not there yet"),
+        (["b:1"], "", ("a", "b:1"), None),
+        (["other:latest"], "", ("a",), None),
+    ],
+)
+async def test_what_is_awaited_is_named_while_there_is_no_model(
+    models: list[str], default_model: str, awaited: tuple[str, ...], missing: str | None
+) -> None:
+    upstream = Upstream("http://127.0.0.1:9", 1)
+    backend = Backend("ollama", upstream, default_model, awaited)
+    backend.up, backend.models = True, frozenset(models)
+    assert backend.missing == missing
+    await upstream.aclose()
