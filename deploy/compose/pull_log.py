@@ -36,6 +36,8 @@ def read(line: str) -> Line:
         )
     if event == "pull_refused":
         return Line(f"{model} cannot be had: {told.get('reason')}", advances=False)
+    if event == "models_missing":
+        return Line(f"missing: {', '.join(told.get('models') or ())}; {told.get('todo')}", advances=False)
     rest = [f"{name}={value}" for name, value in told.items() if name not in _NOT_FOR_PEOPLE]
     return Line(" ".join([str(event or "").replace("_", " "), *rest]).strip(), advances=False)
 

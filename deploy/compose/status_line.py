@@ -18,7 +18,7 @@ class StatusLine:
     def show(self, text: str) -> None:
         now = time.monotonic()
         if sys.stderr.isatty():
-            line = f"{text}, {now - self._started:.0f} s"
+            line = f"{text} ({now - self._started:.0f} s so far)"
             # A longer one would wrap, and only its last part be rewritten.
             line = line[: shutil.get_terminal_size().columns - 1]
             print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)

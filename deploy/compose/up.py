@@ -142,7 +142,7 @@ def tell(settings: Settings) -> None:
     containers = list_containers()
     pull = _pull(containers)
     if pull and pull.words:
-        _say(f"Further models are being pulled ({pull.words}): make logs SERVICE=models")
+        _say(f"Not all models are there yet: {pull.words}\nTo follow them: make logs SERVICE=models")
     elif any(c.service == pull_log.SERVICE and c.exit_code for c in containers):
         _say("Not all models could be pulled:")
         _say("\n".join(_log(pull_log.SERVICE)[-3:]))

@@ -30,6 +30,11 @@ from tests.unit.compose.machine import FakeStack, MakeSettings, Program, contain
             False,
         ),
         ({"event": "pull_refused", "model": "m", "reason": "no such"}, "m cannot be had: no such", False),
+        (
+            {"event": "models_missing", "models": {"m": "no such"}, "todo": "correct it"},
+            "missing: m; correct it",
+            False,
+        ),
         ({"event": "waiting", "level": "info", "url": "http://o"}, "waiting url=http://o", False),
         ({"event": "all_models_there"}, "all models there", False),
         (["odd"], '["odd"]', False),
