@@ -1,6 +1,7 @@
 # `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
+# What is under Containers needs Docker too, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify test chaos lint format lock clean
+.PHONY: help run demo verify up down logs ps doctor certs test chaos lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,6 +15,30 @@ demo: .venv/run.stamp ## Start the stack, ask one question, show the tokens as t
 
 verify: .venv/run.stamp ## Check a running stack and print the verification record (URL= MODEL= OUT=record.json)
 	@$(BIN)/python deploy/native/run.py verify $(if $(URL),--url $(URL)) $(if $(OUT),--out $(OUT))
+
+# Compose takes its profile from COMPOSE_PROFILES, in the environment or in .env; PROFILE= is short for it.
+PROFILED := $(if $(PROFILE),COMPOSE_PROFILES=$(PROFILE))
+ALL_PROFILES := docker compose --profile '*'
+
+##@ Containers
+up: ## Start the stack in containers and wait until it answers (PROFILE=cpu, gpu, amd or embedded)
+	@$(PROFILED) $(PYTHON) deploy/compose/up.py
+
+down: ## Stop it and remove its containers, whatever the profile; the models are kept
+	@$(ALL_PROFILES) down --remove-orphans
+	@echo "The models are kept in their volume; with them: $(ALL_PROFILES) down --volumes"
+
+logs: ## Follow what the containers write (SERVICE=gateway for one of them); Ctrl-C leaves
+	@$(ALL_PROFILES) logs --follow --tail 100 $(SERVICE)
+
+ps: ## List the containers
+	@$(ALL_PROFILES) ps --all
+
+doctor: ## Say what will go wrong and how to mend it; once it runs, whether the model is on the GPU (PROFILE=)
+	@$(PROFILED) $(PYTHON) deploy/compose/doctor.py
+
+certs: ## Make a self-signed certificate for trying TLS=on (FORCE=1 replaces one)
+	@FORCE=$(FORCE) $(PYTHON) deploy/compose/certs.py
 
 ##@ Develop
 test: lint ## Lint, types, unit and integration tests with the real engine, gateway and nginx (T= picks tests)

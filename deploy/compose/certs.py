@@ -1,0 +1,92 @@
+"""`make certs`: a certificate that nobody vouches for, and its key, to try TLS=on with.
+
+Runs under the system's Python, before anything is installed, so it uses the standard library alone.
+"""
+
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from containers import CommandFailed, run
+from environment import BadSetting, Settings, read_settings
+
+DAYS = 90
+CONFIG = """
+[req]
+prompt = no
+distinguished_name = name
+x509_extensions = extensions
+[name]
+CN = {host}
+[extensions]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectKeyIdentifier = hash
+subjectAltName = {names}
+"""
+
+
+class Refused(Exception):
+    """Nothing was written; the message says why, and what to do."""
+
+
+def make_pair(settings: Settings, *, force: bool) -> None:
+    """Raises Refused, CommandFailed, OSError."""
+    folder, certificate, key = settings.tls_dir, settings.certificate, settings.key
+    if not force and (certificate.exists() or key.exists()):
+        raise Refused(f"{folder} has a pair already. To replace it: make certs FORCE=1")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    others = {path.name for path in folder.iterdir()} - {".gitignore", certificate.name, key.name}
+    if others:
+        raise Refused(
+            f"{folder} has other files, such as {min(others)}. The folder will be closed to other users, "
+            "so it must be for the pair alone: name another one with TLS_DIR="
+        )
+    # nginx is user 101 in its container, so the key has to be readable by anybody who gets at it. Only the
+    # file is mounted, and Docker does that: a closed folder keeps the other users of this machine away.
+    folder.chmod(0o700)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as work:
+        new_certificate, new_key = Path(work, certificate.name), Path(work, key.name)
+        _openssl(new_certificate, new_key)
+        for path in (new_certificate, new_key):
+            path.chmod(0o644)
+        new_key.replace(key)
+        new_certificate.replace(certificate)
+
+
+def _openssl(certificate: Path, key: Path) -> None:
+    host = socket.gethostname()
+    names = ["DNS:localhost", "IP:127.0.0.1", "IP:::1"]
+    if host != "localhost":
+        names.append(f"DNS:{host}")
+    config = certificate.with_name("openssl.cnf")
+    config.write_text(CONFIG.format(host=host[:64], names=", ".join(names)))
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    output = ("-keyout", str(key), "-out", str(certificate))
+    run("openssl", "req", "-x509", "-sha256", "-days", str(DAYS), "-config", str(config), *curve, *output)
+
+
+def main() -> int:
+    try:
+        settings = read_settings()
+        make_pair(settings, force=bool(os.environ.get("FORCE")))
+    except (Refused, BadSetting) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except CommandFailed as failed:
+        print(f"openssl: {failed}. Is it installed? sudo apt install openssl", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    print(f"Made {settings.certificate} and {settings.key.name}, for this machine and {DAYS} days.")
+    print("Clients must be told to trust it; for real use put one from an authority in its place.")
+    print("Now: TLS=on in .env, then make up. A running nginx takes it with: docker compose restart nginx")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

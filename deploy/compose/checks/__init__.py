@@ -1,0 +1,1 @@
+"""What `make doctor` looks at, area by area. Every check yields findings and changes nothing."""

@@ -1,0 +1,61 @@
+"""Requests to the running stack, through nginx like everybody else's."""
+
+import json
+import ssl
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+
+from environment import Settings
+
+
+class NoAnswer(Exception):
+    """Nothing that speaks HTTP answered; the message says how it failed."""
+
+
+def ask(settings: Settings, path: str, body: object = None, timeout: float = 5) -> tuple[int, dict[str, Any]]:
+    """Status and JSON of a GET, or of a POST if there is a body. Raises NoAnswer."""
+    connection = _connect(settings, _unverified(), timeout)
+    try:
+        if body is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        text = response.read()
+    except (OSError, HTTPException) as error:
+        raise NoAnswer(str(error) or type(error).__name__) from None
+    finally:
+        connection.close()
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = {}
+    return response.status, answer if isinstance(answer, dict) else {}
+
+
+def certificate_is_trusted(settings: Settings, cafile: str | None = None) -> bool:
+    """Whether a client that trusts the system's authorities, or `cafile` instead, would go on."""
+    try:
+        context = ssl.create_default_context(cafile=cafile)
+        # Stricter from Python 3.13 on than curl is, and it is curl's opinion that counts.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        connection = _connect(settings, context, timeout=5)
+        connection.connect()
+    except OSError:
+        return False
+    connection.close()
+    return True
+
+
+def _connect(settings: Settings, context: ssl.SSLContext, timeout: float) -> HTTPConnection:
+    if settings.tls:
+        return HTTPSConnection(settings.host, settings.port, timeout=timeout, context=context)
+    return HTTPConnection(settings.host, settings.port, timeout=timeout)
+
+
+def _unverified() -> ssl.SSLContext:
+    """It is this machine's own nginx, reached by an address that a real certificate does not name."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+from environment import ROOT, BadSetting, parse_dotenv, read_settings
+
+from tests.unit.compose.machine import MakeSettings
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("PORT=9000\n# BIND=0.0.0.0\n\nTLS=on", {"PORT": "9000", "TLS": "on"}),
+        ("A=b # why\nC=d#e\nF= # nothing", {"A": "b", "C": "d#e", "F": ""}),
+        ("A='b # c $X' # d\nE=\"f # g\"\nH=i", {"A": "b # c $X", "E": "f # g", "H": "i"}),
+        ("export A = b  \n  C=d e ", {"A": "b", "C": "d e"}),
+        (r'A="b\"c\nd"', {"A": 'b"c\nd'}),
+        ("A=b\nC=${A}/$A/${NONE:-d}/${NONE}/${OUTSIDE}", {"A": "b", "C": "b/b/d//o"}),
+        ("A=b\r\nC=d\r\n", {"A": "b", "C": "d"}),
+    ],
+)
+def test_dotenv_is_read_as_compose_reads_it(text: str, values: dict[str, str]) -> None:
+    assert parse_dotenv(text, {"OUTSIDE": "o"}) == values
+
+
+def test_the_environment_wins_over_dotenv_and_dotenv_over_the_defaults(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("PORT=9000\nMODELS=llama3.2, qwen3:4b\nCOMPOSE_PROFILES=gpu\n")
+    settings = read_settings({"PORT": "9001"}, dotenv)
+    assert (settings.port, settings.models, settings.profile) == (9001, ("llama3.2", "qwen3:4b"), "gpu")
+    assert settings.bind == "127.0.0.1"
+
+
+def test_without_any_setting_the_profile_is_cpu(settings: MakeSettings) -> None:
+    assert settings().profile == "cpu"
+    assert settings(COMPOSE_PROFILES="").profile == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "70000"),
+        ("BIND", "localhost"),
+        ("TLS", "yes"),
+        ("OLLAMA_MEMORY", "much"),
+        ("RENDER_GID", "render"),
+        ("TLS_DIR", "./certs"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_its_variable(
+    settings: MakeSettings, variable: str, value: str
+) -> None:
+    with pytest.raises(BadSetting, match=rf"{variable} .*'{value}'"):
+        settings(**{variable: value})
+
+
+@pytest.mark.parametrize("value", ["gpus", "cpu,gpu"])
+def test_a_profile_that_is_none_names_those_that_are(settings: MakeSettings, value: str) -> None:
+    with pytest.raises(BadSetting, match=f"{value}.*cpu, gpu, amd, embedded"):
+        settings(COMPOSE_PROFILES=value)
+
+
+def test_memory_is_counted_as_docker_counts_it(settings: MakeSettings) -> None:
+    amounts = [settings(OLLAMA_MEMORY=text).ollama_memory for text in ("8g", "512M", "1.5gb", "0", "1024")]
+    assert amounts == [8 * 2**30, 512 * 2**20, 3 * 2**29, 0, 1024]
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({}, "http://127.0.0.1:8000"),
+        ({"BIND": "0.0.0.0", "PORT": 80}, "http://127.0.0.1:80"),
+        ({"BIND": "[::]", "TLS": "on"}, "https://[::1]:8000"),
+        ({"BIND": "192.0.2.7"}, "http://192.0.2.7:8000"),
+    ],
+)
+def test_the_address_is_one_that_this_machine_reaches(
+    settings: MakeSettings, variables: dict[str, object], url: str
+) -> None:
+    assert settings(**variables).url == url
+
+
+def test_the_pair_is_in_the_repository_unless_it_is_said_to_be_elsewhere(settings: MakeSettings) -> None:
+    assert settings().certificate == ROOT / "deploy/tls/fullchain.pem"
+    assert settings(TLS_DIR="/etc/tls").key == Path("/etc/tls/privkey.pem")
