@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
 # What is under Containers needs Docker too, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify up down logs ps doctor certs test chaos lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,8 +13,14 @@ run: .venv/run.stamp ## Start engine, gateway and nginx without Docker; Ctrl-C s
 demo: .venv/run.stamp ## Start the stack, ask one question, show the tokens as they come, verify, stop
 	@$(BIN)/python deploy/native/run.py demo
 
-verify: .venv/run.stamp ## Check a running stack and print the verification record (URL= MODEL= OUT=record.json)
-	@$(BIN)/python deploy/native/run.py verify $(if $(URL),--url $(URL)) $(if $(OUT),--out $(OUT))
+verify: ## Check a running stack and print the verification record (URL= MODEL= OUT=record.json)
+	@if [ -n "$$($(ALL_PROFILES) ps --quiet gateway 2>/dev/null)" ]; then $(PYTHON) deploy/compose/verify.py $(RECORD); \
+	else $(MAKE) --no-print-directory verify-native; fi
+
+verify-native: .venv/run.stamp
+	@$(BIN)/python deploy/native/run.py verify $(RECORD)
+
+RECORD = $(if $(URL),--url $(URL)) $(if $(OUT),--out $(OUT))
 
 # Compose takes its profile from COMPOSE_PROFILES, in the environment or in .env; PROFILE= is short for it.
 PROFILED := $(if $(PROFILE),COMPOSE_PROFILES=$(PROFILE))
@@ -43,6 +49,9 @@ certs: ## Make a self-signed certificate for trying TLS=on (FORCE=1 replaces one
 ##@ Develop
 test: lint ## Lint, types, unit and integration tests with the real engine, gateway and nginx (T= picks tests)
 	$(BIN)/pytest $(T)
+
+test-stack: .venv/test.stamp ## Tests of the containers, on a real Docker Engine (T= picks tests)
+	$(BIN)/pytest $(or $(T),tests/stack)
 
 chaos: .venv/test.stamp ## 20,000 streams through an upstream that goes wrong in every way (STREAMS=)
 	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.chaos $(if $(STREAMS),--streams $(STREAMS))

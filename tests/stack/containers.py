@@ -56,7 +56,7 @@ class Containers:
         return docker("exec", container, "python", "-c", code)
 
     def metric(self, container: str, port: int, name: str) -> float:
-        """The sum of one metric's samples, read inside `container`, whose port is not reached from outside."""
+        """The sum of one metric's samples, read inside `container`: its port is not reached from outside."""
         text = self.python(
             container,
             f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:{port}/metrics').read().decode())",

@@ -77,7 +77,8 @@ def test_the_record_of_make_verify_says_streamed(stack: Containers, tmp_path: Pa
 
 def test_a_client_that_leaves_frees_the_slot(stack: Containers) -> None:
     with httpx.stream("POST", f"{stack.url}/chat", json=question(4000), timeout=60) as response:
-        next(line for line in response.iter_lines() if '"content"' in line)
+        lines = response.iter_lines()
+        next(line for line in lines if '"content"' in line)
         assert stack.busy_slots() == 1
     wait_until(lambda: stack.busy_slots() == 0, 5, "the slot is free")
     assert [line["outcome"] for line in stack.logs("gateway") if line.get("event") == "request"][

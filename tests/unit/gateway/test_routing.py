@@ -8,6 +8,7 @@ from gateway.errors import UpstreamFailed
 from gateway.routing import Backend, full_name
 from gateway.upstream import Upstream
 from tests.fakes.ollama import FakeOllama
+from tests.processes import wait_until
 
 
 @pytest.mark.parametrize(
@@ -54,15 +55,11 @@ async def test_a_failed_answer_is_a_reason_to_look_at_once_whether_the_backend_i
         upstream = Upstream(fake.url, 1)
         backend = Backend("ollama", upstream, "")
         watch = asyncio.create_task(backend.watch())
-        async with asyncio.timeout(10):
-            while not backend.up:
-                await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_until, lambda: backend.up, 10, "the backend is up")
     with pytest.raises(UpstreamFailed):
         async with backend.stream("POST", "/api/chat", b"{}", {}):
             pass
-    async with asyncio.timeout(10):
-        while backend.up:
-            await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_until, lambda: not backend.up, 10, "the backend is down")
     watch.cancel()
     with suppress(asyncio.CancelledError):
         await watch
