@@ -24,7 +24,7 @@ PAUSE = 0.02  # between two tokens of a stream, so that each of them is a read a
 LIMIT_PERCENT = 3.0
 CONFIGURATIONS = {
     "with": ROOT / "services/gateway/gunicorn.conf.py",
-    "without": ROOT / "tests/load/silent.conf.py",
+    "without": ROOT / "tests/load/silent.py",
 }
 
 
@@ -79,7 +79,8 @@ def main() -> int:
         gateway(CONFIGURATIONS["without"], fake.url, Path(folder)) as second,
     ):
         for number in range(rounds + 1):
-            for name, (process, url) in zip(CONFIGURATIONS, (first, second), strict=True):
+            turns = list(zip(CONFIGURATIONS, (first, second), strict=True))
+            for name, (process, url) in turns if number % 2 else reversed(turns):
                 before = cpu_seconds(process)
                 asyncio.run(load(url))
                 cost = (cpu_seconds(process) - before) / (STREAMS * TOKENS) * 1e6
