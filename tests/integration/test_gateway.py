@@ -87,6 +87,22 @@ def test_the_request_reaches_upstream_as_it_came(client: httpx.Client, fake: Fak
     assert not {"cookie", "origin"} & set(received.headers)
 
 
+@pytest.mark.parametrize("sent", [{}, {"traceparent": "00-x-y-01", "tracestate": "a=1"}])
+def test_no_trace_context_is_made_up(client: httpx.Client, fake: FakeOllama, sent: dict[str, str]) -> None:
+    client.post("/chat", json=question("good"), headers=sent)
+    assert not {"traceparent", "tracestate"} & set(fake.received[-1].headers)
+
+
+def test_a_clients_trace_context_reaches_upstream_and_the_log(
+    client: httpx.Client, running: tuple[Process, str], fake: FakeOllama
+) -> None:
+    sent = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "c=d,e=f"}
+    client.post("/chat", json=question("good"), headers={"X-Request-Id": "traced", **sent})
+    received = fake.received[-1].headers
+    assert {name: received[name] for name in sent} == sent
+    assert log_of(running[0], "traced")["trace_id"] == "a" * 32
+
+
 def test_a_curl_without_a_content_type_works(client: httpx.Client) -> None:
     body = json.dumps(question("good"))
     headers = {"Content-Type": "application/x-www-form-urlencoded"}

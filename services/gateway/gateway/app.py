@@ -19,6 +19,7 @@ from .routing import Backend
 from .settings import Settings, load_settings
 from .state import State, record_of
 from .telemetry import configure_structlog
+from .tracing import tracing
 from .upstream import Upstream
 
 
@@ -37,7 +38,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         backend = Backend("ollama", upstream, settings.default_model, settings.model_names)
         watch = asyncio.create_task(backend.watch())
         try:
-            yield {"gateway": State(settings, backend)}
+            async with tracing(settings) as tracer:
+                yield {"gateway": State(settings, backend, tracer)}
         finally:
             watch.cancel()
             with suppress(asyncio.CancelledError):
@@ -51,6 +53,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
+        # FastAPI's own spans know nothing of models and outcomes, and cost a call a token.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.add_middleware(RequestObserver)
     app.add_exception_handler(GatewayError, _on_gateway_error)

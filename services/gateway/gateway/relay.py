@@ -113,6 +113,7 @@ class Relay:
 
     async def _move(self) -> None:
         dialect = self._dialect
+        self._record.asked()
         async with self._answer as answer:
             dialect.open(answer.status, answer.media_type)
             async for data in answer.chunks:

@@ -49,6 +49,14 @@ class RequestRecord:
     chunks: int = 0
     prompt_tokens: int | None = None
     output_tokens: int | None = None
+    trace_id: str | None = None
+    # What tells the model server of which trace its part is.
+    trace_headers: dict[str, str] = field(default_factory=dict)
+    asked_after: float | None = None
+
+    def asked(self) -> None:
+        """The request goes upstream."""
+        self.asked_after = time.perf_counter() - self.started
 
     def first_chunk(self) -> None:
         self.first_chunk_after = time.perf_counter() - self.started
@@ -57,14 +65,14 @@ class RequestRecord:
 
     def settle(self) -> None:
         """Counts and logs the request; called once, whatever has happened."""
-        outcome = self.outcome or ("ok" if self.status < 400 else "rejected")
-        REQUESTS.labels(self.route, outcome, self.status).inc()
+        self.outcome = self.outcome or ("ok" if self.status < 400 else "rejected")
+        REQUESTS.labels(self.route, self.outcome, self.status).inc()
         line = {
             "request_id": self.request_id,
             "route": self.route,
             "model": self.model,
             "backend": self.backend,
-            "outcome": outcome,
+            "outcome": self.outcome,
             "status": self.status,
             "ttft_seconds": _rounded(self.first_chunk_after),
             "duration_seconds": _rounded(time.perf_counter() - self.started),
@@ -73,6 +81,8 @@ class RequestRecord:
             "output_tokens": self.output_tokens,
             "client": self.client,
         }
+        if self.trace_id:
+            line["trace_id"] = self.trace_id
         log = structlog.get_logger()
         if self.route in QUIET_ROUTES and self.status != 500:
             log.debug("request", **line)

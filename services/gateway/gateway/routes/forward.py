@@ -106,7 +106,12 @@ def hand_over(
         request.method,
         _upstream_path(request, route),
         body,
-        {"Content-Type": "application/json", **headers, "X-Request-Id": record.request_id},
+        {
+            "Content-Type": "application/json",
+            **headers,
+            **record.trace_headers,
+            "X-Request-Id": record.request_id,
+        },
     )
     limit = state.settings.max_line_bytes
     dialect = route.stream(limit) if route.stream and streams else route.whole(limit)
