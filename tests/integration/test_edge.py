@@ -177,6 +177,12 @@ def test_a_well_formed_request_id_goes_all_the_way(
     assert fake.received[-1].headers["x-request-id"] == response.headers["x-request-id"]
 
 
+def test_a_trace_context_goes_all_the_way(client: httpx.Client, fake: FakeOllama) -> None:
+    sent = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "c=d,e=f"}
+    client.post("/chat", json=question("good"), headers=sent)
+    assert {name: fake.received[-1].headers[name] for name in sent} == sent
+
+
 def test_an_edge_without_a_gateway_says_so_in_the_same_shape() -> None:
     with nginx(free_port()) as (_, url):
         response = httpx.get(f"{url}/readyz")

@@ -93,13 +93,9 @@ def test_no_trace_context_is_made_up(client: httpx.Client, fake: FakeOllama, sen
     assert not {"traceparent", "tracestate"} & set(fake.received[-1].headers)
 
 
-def test_a_clients_trace_context_reaches_upstream_and_the_log(
-    client: httpx.Client, running: tuple[Process, str], fake: FakeOllama
-) -> None:
-    sent = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "c=d,e=f"}
-    client.post("/chat", json=question("good"), headers={"X-Request-Id": "traced", **sent})
-    received = fake.received[-1].headers
-    assert {name: received[name] for name in sent} == sent
+def test_the_log_names_the_clients_trace(client: httpx.Client, running: tuple[Process, str]) -> None:
+    headers = {"X-Request-Id": "traced", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    client.post("/chat", json=question("good"), headers=headers)
     assert log_of(running[0], "traced")["trace_id"] == "a" * 32
 
 
