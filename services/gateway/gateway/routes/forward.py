@@ -109,7 +109,12 @@ def hand_over(
         request.method,
         _upstream_path(request, route),
         body,
-        {"Content-Type": "application/json", **headers, "X-Request-Id": record.request_id},
+        {
+            "Content-Type": "application/json",
+            **headers,
+            **record.trace_headers,
+            "X-Request-Id": record.request_id,
+        },
     )
     limit = state.settings.max_line_bytes
     dialect = stream(limit) if stream else route.whole(limit)
