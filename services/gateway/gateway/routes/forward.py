@@ -115,6 +115,7 @@ def hand_over(
             **record.trace_headers,
             "X-Request-Id": record.request_id,
         },
+        answering=model if route.operation else None,
     )
     limit = state.settings.max_line_bytes
     dialect = stream(limit) if stream else route.whole(limit)

@@ -116,11 +116,16 @@ class RequestRecord:
                 self.first_chunk_after
             )
             self.gaps.flush(metrics.TIME_PER_OUTPUT_CHUNK.labels(operation, self.model_label))
-        if self.upstream_seconds:
-            phases = {name: self.upstream_seconds.get(name, 0) for name in ("load", "prompt", "generation")}
-            phases["waiting"] = max(0, self.upstream_seconds.get("total", 0) - sum(phases.values()))
-            for phase, seconds in phases.items():
-                metrics.UPSTREAM_PHASE.labels(self.model_label, phase).observe(seconds)
+        for phase, seconds in self._phases().items():
+            metrics.UPSTREAM_PHASE.labels(self.model_label, phase).observe(seconds)
+
+    def _phases(self) -> dict[str, float]:
+        said = self.upstream_seconds
+        if not said.get("prompt") and not said.get("generation"):
+            # Of an embedding Ollama tells no more; the rest is work, not waiting.
+            return {"load": said["load"]} if "load" in said else {}
+        phases = {phase: said.get(phase, 0) for phase in ("load", "prompt", "generation")}
+        return {**phases, "waiting": max(0, said.get("total", 0) - sum(phases.values()))}
 
     def _was_cold(self) -> bool:
         """Known for certain only from the last line of Ollama's own APIs."""
