@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from . import __version__
+from .access.keyring import Keyring
 from .dialects.api import api_of
 from .errors import GatewayError, NotServed
 from .middleware import RequestObserver
@@ -18,6 +19,7 @@ from .routes import chat, forward, ops
 from .routing import Backend
 from .settings import Settings, load_settings
 from .state import State, record_of
+from .telemetry import audit
 from .telemetry.logs import configure_structlog
 from .tracing import tracing
 from .upstream import Upstream
@@ -34,14 +36,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The gateway as an ASGI application; its shared State lives as long as the lifespan."""
     settings = settings or load_settings()
     configure_structlog(settings)
+    audit.configure(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Lifespan]:
         upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
         backend = Backend("ollama", upstream, settings.default_model, settings.model_names)
+        keyring = Keyring(settings)
         async with tracing(settings) as tracer:
-            state = State(settings, backend, tracer)
-            background = [asyncio.create_task(backend.watch()), asyncio.create_task(state.keep_counting())]
+            state = State(settings, backend, keyring, tracer)
+            forever = (backend.watch(), keyring.watch(), state.keep_counting())
+            background = [asyncio.create_task(task) for task in forever]
             try:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(backend.polled.wait(), FIRST_POLL_SECONDS)
@@ -57,6 +62,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=__version__,
         description="Streams a local model's answers, token by token.",
         lifespan=lifespan,
+        # Their routes are in routes/ops.py, where they ask for a key.
+        docs_url=None,
+        openapi_url=None,
         redoc_url=None,
         redirect_slashes=False,
         # FastAPI's own spans know nothing of models and outcomes, and cost a call a token.

@@ -7,11 +7,12 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"settings", "errors"},
+    {"names", "errors"},
+    {"settings"},
     {"telemetry"},
     {"tracing"},
     {"dialects"},
-    {"upstream"},
+    {"access", "upstream"},
     {"routing"},
     {"relay", "gauges"},
     {"state"},
