@@ -19,6 +19,7 @@ from stack import (
     check_ports,
     configure_nginx,
     find_nginx,
+    keys_file,
     programs,
     read_stack,
     run_folder,
@@ -138,10 +139,17 @@ def main() -> int:
     verify_parser = commands.add_parser("verify", help="check a running stack")
     verify_parser.add_argument("--url", help="where clients reach it (default: as BIND and PORT say)")
     verify_parser.add_argument("--out", help="also write the record as JSON to this file")
+    keys_parser = commands.add_parser("keys", help="as `gateway keys`, for the keys of this stack")
+    keys_parser.add_argument("rest", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
 
     load_dotenv(ROOT / ".env")  # the environment's own variables win
     try:
+        if arguments.command == "keys":
+            command = [str(BIN / "gateway"), "keys", *arguments.rest]
+            return subprocess.run(
+                command, env={**os.environ, "GATEWAY_KEYS_FILE": keys_file()}, check=False
+            ).returncode
         if arguments.command == "verify":
             return verify(arguments.url or read_stack().url, arguments.out)
         return asyncio.run((run if arguments.command == "run" else demo)(read_stack()))

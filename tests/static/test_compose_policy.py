@@ -8,10 +8,17 @@ from gateway.settings import Settings
 from tests.static import composition
 from tests.static.composition import Service
 
-# It pulls the models and ends.
-ONE_SHOT = {"models"}
+# One pulls the models and ends, the other does one thing to the keys.
+ONE_SHOT = {"models", "keys"}
 # What compose.yaml decides itself: an .env written for the native run must not change it.
-DECIDED = {"GATEWAY_HOST", "GATEWAY_PORT", "GATEWAY_OLLAMA_URL", "GATEWAY_MODELS"}
+DECIDED = {
+    "GATEWAY_HOST",
+    "GATEWAY_PORT",
+    "GATEWAY_OLLAMA_URL",
+    "GATEWAY_MODELS",
+    "GATEWAY_KEYS_FILE",
+    "GATEWAY_PUBLIC_ADDRESS",
+}
 
 Services = dict[str, Service]
 
@@ -134,7 +141,9 @@ def test_nginx_is_found_where_bind_and_port_say(
 
 def test_the_gateway_is_in_internal_networks_only(services: Services) -> None:
     networks = composition.composition({})["networks"]
-    joined = {network for name in ("gateway", "models", "engine") for network in services[name]["networks"]}
+    joined = {
+        network for name in ("gateway", "models", "keys", "engine") for network in services[name]["networks"]
+    }
     assert {network for network in joined if not (networks[network] or {}).get("internal")} == set()
 
 
