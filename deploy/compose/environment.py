@@ -4,7 +4,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +41,7 @@ class Settings:
     models: tuple[str, ...]
     ollama_memory: int  # bytes; 0 is no limit
     device_gids: Mapping[str, int]  # by the variable that sets it
+    api_key: str = field(repr=False)
 
     @property
     def host(self) -> str:
@@ -87,6 +88,7 @@ def read_settings(environment: Mapping[str, str] = os.environ, dotenv: Path = RO
             name: _number(name, get(name, default), 0, 2**32 - 1)
             for name, default in (("VIDEO_GID", "44"), ("RENDER_GID", "109"))
         },
+        api_key=get("SLUICE_KEY", ""),
     )
 
 

@@ -20,6 +20,7 @@ from stack import (
     configure_nginx,
     find_nginx,
     keys_file,
+    needs_key,
     programs,
     read_stack,
     run_folder,
@@ -39,9 +40,9 @@ async def run(stack: Stack) -> int:
             "model": await _a_model(stack),
             "messages": [{"role": "user", "content": "Why is the sky blue?"}],
         }
-        _say(
-            f"\nThe stack is up. Ask it something:\n\n  curl -N {stack.url}/chat -d '{json.dumps(request)}'\n"
-        )
+        credential = "-H 'Authorization: Bearer YOUR-KEY' " if needs_key() else ""
+        curl = f"curl -N {credential}{stack.url}/chat -d '{json.dumps(request)}'"
+        _say(f"\nThe stack is up. Ask it something:\n\n  {curl}\n")
         _say("Ctrl-C stops it.\n")
         await supervisor.stopping.wait()
     finally:

@@ -67,6 +67,10 @@ def keys_file() -> str:
     return os.environ.get("GATEWAY_KEYS_FILE") or str(ROOT / "deploy" / "keys" / "keys")
 
 
+def needs_key() -> bool:
+    return Path(keys_file()).exists()
+
+
 def read_stack() -> Stack:
     """Raises BadSetting."""
     if (os.environ.get("TLS") or "off") != "off":

@@ -179,6 +179,22 @@ def test_the_gateway_waits_for_the_models_that_are_pulled(name: str) -> None:
     assert inside["GATEWAY_MODELS"] == "qwen3:8b,smollm2"
 
 
+def test_nobody_but_the_one_shot_for_it_may_write_the_keys(services: Services) -> None:
+    mounts = {
+        name: [str(mount) for mount in service.get("volumes", [])] for name, service in services.items()
+    }
+    writing = {name for name, all_of_it in mounts.items() if "keys:/keys" in all_of_it}
+    reading = {name for name, all_of_it in mounts.items() if "keys:/keys:ro" in all_of_it}
+    assert (writing, reading) == ({"keys"}, {"gateway"})
+    assert services["keys"]["profiles"] == ["keys"]
+
+
+@pytest.mark.parametrize("bind", [None, "0.0.0.0"])
+def test_the_gateway_is_told_from_where_it_can_be_reached(bind: str | None) -> None:
+    inside = composition.variables(composition.services({"BIND": bind} if bind else {})["gateway"])
+    assert inside["GATEWAY_PUBLIC_ADDRESS"] == (bind or "127.0.0.1")
+
+
 @pytest.mark.parametrize("grace", ["30", "120"])
 def test_docker_waits_for_longer_than_the_gateway_and_nginx_for_longer_than_docker(grace: str) -> None:
     services = composition.services({"GATEWAY_GRACE": grace})

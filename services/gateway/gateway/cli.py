@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from .access import commands as access
-from .access.keyring import refusal
 from .settings import BadSettings, Settings, load_settings
 from .verification import verify
 
@@ -54,6 +53,8 @@ def main() -> None:
 
 
 def _serve(_: argparse.Namespace) -> NoReturn:
+    from .access.keyring import refusal  # with the logging that it brings
+
     if why_not := refusal(_settings()):
         sys.exit(f"gateway: {why_not}")
     # The process becomes gunicorn, so that signals reach it and nothing stands between.

@@ -1,3 +1,4 @@
+import argparse
 import re
 import stat
 from collections.abc import Callable
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.access import commands
 from gateway.access import keyring as keyring_module
 from gateway.access.commands import duration
 from gateway.access.key_file import KeyFile, NoSuchKey
@@ -229,6 +231,31 @@ def test_who_can_be_reached_by_others_does_not_start_without_a_key(
     assert bool(refusal(settings)) == public
     file.create("alice", "user", EVERY_MODEL, None)
     assert refusal(settings) is None
+
+
+def test_the_command_shows_a_key_once_and_lists_what_is_kept_of_it(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def keys(*words: str, status: int = 0) -> str:
+        parser = argparse.ArgumentParser()
+        commands.add_arguments(parser)
+        settings = Settings(keys_file=str(path))
+        assert commands.run(parser.parse_args(words), settings) == status
+        return capsys.readouterr().out
+
+    created = keys("create", "alice", "--role", "admin", "--models", "llama3*,smollm2", "--expires", "90d")
+    rotated = keys("rotate", "alice", "--overlap", "0s")
+    listed = keys("list")
+    assert not lets_in(keyring(path), created.strip())
+    assert lets_in(keyring(path), rotated.strip())
+    assert created.strip() not in listed + path.read_text()
+    rows = [line.split() for line in listed.splitlines()]
+    assert [row[1:4] for row in rows[1:]] == [["alice", "admin", "llama3*,smollm2"]] * 2
+    assert ["(over)" in row for row in rows[1:]] == [True, False]
+    keys("revoke", "alice")
+    keys("revoke", "alice", status=1)
+    path.write_text("nonsense")
+    keys("list", status=1)
 
 
 @pytest.mark.parametrize(
