@@ -24,7 +24,8 @@ class Do(Enum):
     DROP = "reset the connection"
 
 
-Step = bytes | Do
+# A number is a pause, in seconds.
+Step = bytes | Do | float
 
 
 def line(content: str = "x", **fields: Any) -> bytes:
@@ -69,6 +70,7 @@ class FakeOllama:
         self.received: list[Received] = []
         self.answering = 0
         self.models: list[dict[str, str]] = []
+        self.loaded: list[dict[str, Any]] = []
         self.url = ""
         self._loop = asyncio.new_event_loop()
         self._go_on = asyncio.Event()
@@ -125,6 +127,9 @@ class FakeOllama:
                 if path == "/api/tags":
                     await _whole(writer, 200, {"models": [{"name": name} for name in self.answers]})
                     continue
+                if path == "/api/ps" and "x-request-id" not in headers:  # a poll, nobody's request
+                    await _whole(writer, 200, {"models": self.loaded})
+                    continue
                 if path == "/v1/models":
                     await _whole(writer, 200, {"data": self.models})
                     continue
@@ -168,6 +173,8 @@ class FakeOllama:
         for step in answer.steps:
             if step is Do.WAIT:
                 await self._go_on.wait()
+            elif isinstance(step, float):
+                await asyncio.sleep(step)
             elif step is Do.HANG:
                 await asyncio.Event().wait()
             elif step is Do.DROP:

@@ -18,8 +18,11 @@ from .routes import chat, forward, ops
 from .routing import Backend
 from .settings import Settings, load_settings
 from .state import State, record_of
-from .telemetry import configure_structlog
+from .telemetry.logs import configure_structlog
 from .upstream import Upstream
+
+# How long a worker may wait to know its models; before that it would count their answers under "other".
+FIRST_POLL_SECONDS = 1
 
 
 class Lifespan(TypedDict):
@@ -35,13 +38,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[Lifespan]:
         upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
         backend = Backend("ollama", upstream, settings.default_model, settings.model_names)
-        watch = asyncio.create_task(backend.watch())
+        state = State(settings, backend)
+        background = [asyncio.create_task(backend.watch()), asyncio.create_task(state.keep_counting())]
         try:
-            yield {"gateway": State(settings, backend)}
+            with suppress(TimeoutError):
+                await asyncio.wait_for(backend.polled.wait(), FIRST_POLL_SECONDS)
+            yield {"gateway": state}
         finally:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await upstream.aclose()
 
     app = FastAPI(

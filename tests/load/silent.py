@@ -1,0 +1,33 @@
+"""gunicorn.conf.py, for a gateway that measures and logs nothing: what the other one is compared with."""
+
+import runpy
+from typing import Any
+
+from gateway.cli import GUNICORN_CONFIG
+
+shipped = runpy.run_path(str(GUNICORN_CONFIG))
+globals().update({name: value for name, value in shipped.items() if not name.startswith("_")})
+
+
+def post_fork(arbiter: Any, worker: Any) -> None:
+    shipped["post_fork"](arbiter, worker)
+
+    from gateway.telemetry import metrics
+    from gateway.telemetry.record import RequestRecord
+
+    def nothing(*_: object) -> None:
+        pass
+
+    def first_chunk(record: RequestRecord) -> None:
+        record.first_chunk_after = 0.0  # the relay asks whether there was one
+
+    silenced: dict[object, tuple[str, ...]] = {
+        metrics.Gaps: ("chunk",),
+        RequestRecord: ("asked", "handed_on", "count_chunks", "settle"),
+        metrics.IN_FLIGHT: ("inc", "dec"),
+        metrics.TASKS: ("set",),
+    }
+    for owner, methods in silenced.items():
+        for method in methods:
+            setattr(owner, method, nothing)
+    setattr(RequestRecord, "first_chunk", first_chunk)  # noqa: B010 - a plain one mypy does not allow
