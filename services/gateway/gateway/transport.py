@@ -8,7 +8,7 @@ upgrades.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 import httptools
@@ -264,15 +264,17 @@ class Body(httpx.AsyncByteStream):
         """
         self._sink, self._stopped = sink, False
         try:
-            while not self._stopped:
+            while True:
                 self._hand_over()
                 if self._awaited:
-                    await self._awaited
-                    self._awaited = None
-                elif not await self._more():
+                    awaited, self._awaited = self._awaited, None
+                    await awaited
+                elif self._stopped or not await self._more():
                     return
         finally:
             self._sink = None
+            if isinstance(self._awaited, Coroutine):  # it will not be waited for any more
+                self._awaited.close()
 
     def stop(self) -> None:
         """Has `pour` return; what has not been taken can be poured again."""
@@ -288,8 +290,6 @@ class Body(httpx.AsyncByteStream):
 
     async def _more(self) -> bool:
         """Waits for whatever comes next; False at the end. Raises what the body failed with."""
-        if self._stopped:
-            return True
         if self._failure:
             raise self._failure
         if self.complete:

@@ -24,7 +24,7 @@ from .transport import Body, Sink, Transport
 MAX_ERROR_BODY = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class UpstreamAnswer:
     status: int
     media_type: str

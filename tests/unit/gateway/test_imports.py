@@ -7,7 +7,7 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"settings", "errors"},
+    {"settings", "errors", "transport"},
     {"telemetry"},
     {"dialects"},
     {"upstream"},
