@@ -118,24 +118,31 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[bytes, bytes]] = []
         self._head: asyncio.Future[tuple[int, list[tuple[bytes, bytes]]]] = self._loop.create_future()
+        self._reusable = self._until_close = False
         self.body = Body(self)
         if self._lost:
-            raise httpx.ReadError("the connection was lost", request=request)
-        if isinstance(request.stream, httpx.ByteStream):
-            self.transport.write(_head_of(request) + b"".join(request.stream))
-            return await self._head
-        sending = asyncio.ensure_future(self._send(request))
+            raise httpx.ReadError(f"the connection was lost: {self._lost}", request=request)
         try:
-            # An answer may come before all of the request has been sent: a refusal.
-            either: set[asyncio.Future[Any]] = {sending, self._head}
+            if isinstance(request.stream, httpx.ByteStream):
+                self.transport.write(_head_of(request) + b"".join(request.stream))
+            else:
+                await self._send(request)
+            return await self._head
+        finally:
+            self._head.cancel()  # if it is not there, nobody will ask for it any more
+
+    async def _send(self, request: httpx.Request) -> None:
+        """A body that comes piece by piece. An answer that comes meanwhile is a refusal and ends it."""
+        sending = asyncio.ensure_future(self._send_pieces(request))
+        either: set[asyncio.Future[Any]] = {sending, self._head}
+        try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
-            return await self._head
         finally:
             sending.cancel()
 
-    async def _send(self, request: httpx.Request) -> None:
+    async def _send_pieces(self, request: httpx.Request) -> None:
         self.transport.write(_head_of(request))
         chunked = "transfer-encoding" in request.headers
         async for piece in cast(AsyncIterable[bytes], request.stream):
