@@ -20,7 +20,7 @@ from tests.processes import ROOT, Process, free_port
 
 STREAMS = 30
 TOKENS = 200
-PAUSE = 0.02  # between two tokens of a stream, so that each of them is a read and a write of its own
+PAUSE = 0.01  # between two tokens of a stream, so that each of them is a read and a write of its own
 LIMIT_PERCENT = 3.0
 CONFIGURATIONS = {
     "with": ROOT / "services/gateway/gunicorn.conf.py",
@@ -65,7 +65,7 @@ def cpu_seconds(process: Process) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=25)
     rounds = parser.parse_args().rounds
     os.sched_setaffinity(0, {1})
     fake = FakeOllama()

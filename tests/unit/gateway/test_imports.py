@@ -9,6 +9,7 @@ ROOT = Path(gateway.__file__).parent
 FLOORS = [
     {"settings", "errors", "transport"},
     {"telemetry"},
+    {"tracing"},
     {"dialects"},
     {"upstream"},
     {"routing"},
