@@ -14,6 +14,7 @@ from .wire import MARK, stamps
 PIECE = 65536
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 STALLED_SECONDS = 30
+PAUSE_SECONDS = 0.1
 
 
 class Stream:
@@ -74,6 +75,14 @@ class Load:
             now = time.monotonic_ns()
         window.seconds = (now - began) / 1e9
         return window
+
+    def run_until_begun(self, seconds: float) -> None:
+        """Until every stream has its first token, or has failed. Raises ConnectionError."""
+        end = time.monotonic() + seconds
+        while self._starts or any(stream.first_after is None for stream in self._open.values()):
+            if time.monotonic() > end:
+                raise ConnectionError(f"not every stream has begun within {seconds} s")
+            self.run(PAUSE_SECONDS)
 
     def close(self) -> None:
         for descriptor in list(self._open):

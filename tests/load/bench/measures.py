@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from .client import ClosedLoop, Load, Window, first_token
 from .cores import BenchError, Cores
 from .figures import percentile
-from .systems import System, Upstream
+from .systems import STREAMS, System, Upstream
 from .usage import BUSY, Meter, Reading, memory
 from .wire import IDLE, OPENAI, PACE_SECONDS, SHORT, Dialect, paced
 
-STREAMS = 100
 CROWD = 600
 KEPT = 32
 # What can be asked of every system, for what is measured in one dialect only.
@@ -56,8 +55,10 @@ class Bench:
         return self._others / (self._elapsed * len(used)) if self._elapsed else 0.0
 
     def steady(self, system: System, dialect: Dialect) -> Values:
-        """CPU and delay a token while STREAMS run."""
-        _, window, reading = self._crowd(system, dialect, STREAMS, 0.5, self._lengths.window, "steady")
+        """CPU and delay a token while the streams run."""
+        _, window, reading = self._crowd(
+            system, dialect, system.streams, system.ramp, self._lengths.window, "steady"
+        )
         values = _percentiles("delay", window.delays, US)
         if system.roots:
             values["cpu"] = reading.proxy / max(1, window.tokens) / US
@@ -102,7 +103,7 @@ class Bench:
         load = Load(system.port, dialect.request(IDLE), dialect.terminal)
         count = self._lengths.idle
         load.add(number * 0.005 for number in range(count))
-        load.run(count * 0.005 + 0.5)
+        load.run_until_begun(30)
         grown = memory(system.roots).resident - rest.resident
         load.close()
         self._upstream.settle()
@@ -115,22 +116,21 @@ class Bench:
     def most(self, system: System, dialect: Dialect, cpu: float) -> Values:
         """The most streams: adds some until tokens come late, beginning below what `cpu` promises."""
         load = Load(system.port, dialect.request(paced(100_000)), dialect.terminal)
-        target, carried = 0.5e6 / cpu * PACE_SECONDS, 0
+        target, carried = 0.3e6 / cpu * PACE_SECONDS, 0
         try:
             for _ in range(HIGHEST_STEPS):
                 new = int(target) - len(load.streams)
                 load.add(_spread(new, max(PACE_SECONDS, new / 600)))
                 load.run(new / 600 + 0.4)
                 meter = self._meter(system)
-                window = load.run(1.0)
-                complete = window.tokens > 0.98 * len(load.streams) * window.seconds / PACE_SECONDS
-                if load.refused or not complete or percentile(window.gaps, 99) > 2 * PACE_SECONDS * 1e9:
-                    self._judge(meter.read(), system, "most")
+                # A second chance, if something else on the machine was in the way.
+                in_time = _in_time(load) or _in_time(load)
+                limited = self._judge(meter.read(), system, "most")
+                if in_time:
+                    carried = len(load.streams)
+                if limited or not in_time:
                     break
-                carried = len(load.streams)
-                if self._judge(meter.read(), system, "most"):
-                    break
-                target = max(target * 1.15, carried + 1)
+                target = max(target * 1.2, carried + 1)
         finally:
             load.close()
         self._upstream.settle()
@@ -166,6 +166,14 @@ class Bench:
         if limited:
             self.limited.add(f"{measure}/{system.name}")
         return limited
+
+
+def _in_time(load: Load) -> bool:
+    """Whether within a second every token came, and nearly every one before the next was due."""
+    window = load.run(1.0)
+    due = len(load.streams) * window.seconds / PACE_SECONDS
+    late = percentile(window.gaps, 99) > 2 * PACE_SECONDS * 1e9
+    return not load.refused and not late and window.tokens > 0.98 * due
 
 
 def _spread(count: int, seconds: float) -> list[float]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .figures import median, number, ratio
-from .measures import COMMON, CROWD, KEPT, STREAMS, Values
-from .systems import DIRECT, GATEWAY, NGINX
+from .measures import COMMON, CROWD, KEPT, Values
+from .systems import DIRECT, GATEWAY, LITELLM, LITELLM_STREAMS, NGINX, STREAMS
 from .wire import DIALECTS
 
 Key = tuple[str, str]  # measure, path
@@ -25,7 +25,7 @@ class Measure:
 
 
 MEASURES = (
-    Measure("cpu", f"CPU a token, µs ({STREAMS} streams)", compared=True),
+    Measure("cpu", f"CPU a token, µs, {STREAMS} streams", compared=True),
     Measure("delay_p50", "added delay a token, µs, p50", added=True),
     Measure("delay_p99", "… p99", added=True),
     Measure("single_p50", "added time to first token, ms, one client, p50", added=True),
@@ -116,6 +116,8 @@ class Report:
             f"{self.rounds} rounds in {self.seconds:.0f} s; median, and in brackets the least and the most; "
             "2.0x: times nginx"
         )
+        if LITELLM in self.versions:
+            lines.append(f"CPU and delay a token with {LITELLM_STREAMS} streams for LiteLLM")
         lines.append(f"other processes had {self.others:.0%} of the cores while this ran")
         for what in sorted(self.limited):
             measure, system = what.split("/", 1)

@@ -16,22 +16,30 @@ import stack as native
 from tests.processes import BIN, ROOT, Process, free_port, listens, wait_until
 
 from .cores import BenchError, Cores, pinned
-from .wire import DIALECTS, OPENAI, Dialect
+from .wire import DIALECTS, KEY, OPENAI, Dialect
 
 PEERS = ROOT / ".venv-peers"
 DIRECT, NGINX, GATEWAY, BOTH, LITELLM = "upstream", "nginx", "gateway", "nginx → gateway", "LiteLLM"
+# A core of LiteLLM's is full with some sixty at 20 tokens/s.
+STREAMS, LITELLM_STREAMS = 100, 30
 NAMES = (NGINX, GATEWAY, BOTH, LITELLM)
 
 
 @dataclass(frozen=True)
 class System:
-    """`roots` are the processes, with their descendants, whose CPU and memory count."""
+    """`roots` are the processes, with their descendants, whose CPU and memory count.
+
+    `streams` is how many of them the CPU and the delay of a token are measured with, and `ramp` how many
+    seconds they take to begin.
+    """
 
     name: str
     port: int
     roots: tuple[int, ...]
     dialects: tuple[Dialect, ...] = DIALECTS
     version: str = ""
+    streams: int = STREAMS
+    ramp: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,7 @@ def _litellm(model: Upstream, folder: Path) -> Iterator[System]:
     command = [str(PEERS / "bin" / "litellm"), "--config", str(configuration), "--host", "127.0.0.1"]
     # Without what it would fetch from the network; else as it comes, in its production mode.
     settings = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    settings["LITELLM_MASTER_KEY"] = KEY
     command += ["--port", str(port), "--num_workers", "1", "--telemetry", "False"]
     version = subprocess.run(
         [PEERS / "bin" / "python", "-c", "from importlib import metadata as m; print(m.version('litellm'))"],
@@ -136,7 +145,7 @@ def _litellm(model: Upstream, folder: Path) -> Iterator[System]:
         check=True,
     ).stdout.strip()
     with _running(command, folder / "litellm.log", port, settings) as process:
-        yield System(LITELLM, port, (process,), (OPENAI,), version)
+        yield System(LITELLM, port, (process,), (OPENAI,), version, LITELLM_STREAMS, ramp=2.0)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ PACE = int(PACE_SECONDS * 1e9)
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 REQUEST = re.compile(rb"(GET|POST) (\S+) ")
 MODEL = re.compile(rb'"model": *"(?:paced:(\d+)|short|idle)"')
-UNSTREAMED = re.compile(rb'"stream": *false')
+STREAMED = re.compile(rb'"stream": *true')
 CLOSE = re.compile(rb"connection: *close", re.IGNORECASE)
 
 
@@ -145,10 +145,10 @@ class Server:
         dialect = next((dialect for dialect in DIALECTS if dialect.path == path), None)
         if dialect is None:
             self._whole(connection, json.dumps(self._facts(path)).encode())
-        elif UNSTREAMED.search(body):
-            self._whole(connection, dialect.whole)
-        else:
+        elif STREAMED.search(body):
             self._stream(connection, dialect, MODEL.search(body))
+        else:
+            self._whole(connection, dialect.whole)
 
     def _facts(self, path: str) -> dict[str, object]:
         running = sum(not connection.gone for connection in self._running)

@@ -1,12 +1,16 @@
 """What upstream and load client say: requests, and answers whose tokens carry the time of their sending."""
 
 import json
+import secrets
 from dataclasses import dataclass
 
 # A token's text is this mark and its time in nanoseconds, so it comes through every translation.
 MARK = b"@"
 DIGITS = 18
 _NEXT = len(MARK) + DIGITS
+
+# LiteLLM does not start without one; all are sent it, as OpenAI's clients do.
+KEY = f"sk-{secrets.token_hex(32)}"
 
 PACE_SECONDS = 0.05
 SHORT = "short"  # one token
@@ -43,7 +47,8 @@ class Dialect:
         connection = "keep-alive" if keep else "close"
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: {connection}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Authorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 
