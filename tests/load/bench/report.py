@@ -11,6 +11,9 @@ from .measures import COMMON, CROWD, KEPT, Values
 from .systems import DIRECT, GATEWAY, LITELLM, LITELLM_STREAMS, NGINX, STREAMS
 from .wire import DIALECTS
 
+# The share of the cores that other processes may have.
+DISTURBED = 0.05
+
 Key = tuple[str, str]  # measure, path
 
 
@@ -27,16 +30,17 @@ class Measure:
 MEASURES = (
     Measure("cpu", f"CPU a token, µs, {STREAMS} streams", compared=True),
     Measure("delay_p50", "added delay a token, µs, p50", added=True),
-    Measure("delay_p99", "… p99", added=True),
-    Measure("single_p50", "added time to first token, ms, one client, p50", added=True),
-    Measure("single_p99", "… p99", added=True),
-    Measure("burst_p50", f"… {STREAMS} clients at once, p50", added=True),
-    Measure("burst_p99", "… p99", added=True),
-    Measure("crowd_lost", f"{CROWD} streams: unfinished"),
-    Measure("crowd_delay_p50", "… added delay a token, ms, p50", added=True),
-    Measure("crowd_delay_p99", "… p99", added=True),
+    Measure("delay_p99", "added delay a token, µs, p99", added=True),
+    Measure("single_p50", "added to first token, ms, one client, p50", added=True),
+    Measure("single_p99", "added to first token, ms, one client, p99", added=True),
+    Measure("burst_p50", f"added to first token, ms, {STREAMS} at once, p50", added=True),
+    Measure("burst_p99", f"added to first token, ms, {STREAMS} at once, p99", added=True),
+    Measure("crowd_lost", f"{CROWD} streams: lost"),
+    Measure("crowd_delay_p50", f"{CROWD} streams: added delay a token, ms, p50", added=True),
+    Measure("crowd_delay_p99", f"{CROWD} streams: added delay a token, ms, p99", added=True),
     Measure("most", "most streams at 20 tokens/s", compared=True),
     Measure("answers", f"short answers a second, {KEPT} connections", compared=True),
+    Measure("answers_cpu", "CPU a short answer, µs", compared=True),
     Measure("rest", "memory at rest, MB"),
     Measure("stream", "memory a stream, kB"),
 )
@@ -114,11 +118,12 @@ class Report:
         lines = [f"{name}: {value}" for name, value in self.machine.items()]
         lines.append(
             f"{self.rounds} rounds in {self.seconds:.0f} s; median, and in brackets the least and the most; "
-            "2.0x: times nginx"
+            "2.00x: times nginx"
         )
         if LITELLM in self.versions:
             lines.append(f"CPU and delay a token with {LITELLM_STREAMS} streams for LiteLLM")
-        lines.append(f"other processes had {self.others:.0%} of the cores while this ran")
+        disturbed = ": too much for more than a first impression" if self.others > DISTURBED else ""
+        lines.append(f"other processes had {self.others:.0%} of the cores while this ran{disturbed}")
         for what in sorted(self.limited):
             measure, system = what.split("/", 1)
             lines.append(
@@ -185,4 +190,4 @@ class Report:
         if f"{measure.key}/{system}" in self.limited:
             cell = f"≥ {cell}"
         times = ratio(values, self.values(measure, path, NGINX)) if measure.compared else None
-        return f"{cell} {times:.1f}x" if times and system != NGINX else cell
+        return f"{cell} {number(times)}x" if times and system != NGINX else cell

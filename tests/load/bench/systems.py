@@ -86,7 +86,7 @@ def systems(wanted: tuple[str, ...], model: Upstream, cores: Cores, folder: Path
         if GATEWAY in wanted or BOTH in wanted:
             gateway = started.enter_context(_gateway(model, folder))
             edge = started.enter_context(_nginx(BOTH, gateway.port, folder / "edge"))
-            found += [gateway, replace(edge, roots=edge.roots + gateway.roots)]
+            found += [gateway, replace(edge, roots=edge.roots + gateway.roots, version="")]
         if LITELLM in wanted:
             found.append(started.enter_context(_litellm(model, folder)))
         yield [system for system in found if system.name in wanted]

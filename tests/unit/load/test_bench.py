@@ -82,7 +82,7 @@ def report() -> Report:
 
 
 def test_the_table_shows_medians_spread_and_how_many_times_nginx(report: Report) -> None:
-    assert "60.0 (50.0-70.0) 2.0x" in report.table()
+    assert "60.0 (50.0-70.0) 2.00x" in report.table()
 
 
 def test_what_the_upstream_takes_is_no_part_of_what_a_system_adds(report: Report) -> None:
@@ -94,6 +94,13 @@ def test_a_figure_that_the_load_limited_says_so(report: Report) -> None:
     report.limited.add(f"most/{NGINX}")
     assert "≥ 2,000" in report.table()
     assert "may be better" in report.notes()
+
+
+def test_a_busy_machine_is_told(report: Report) -> None:
+    assert "first impression" not in report.notes()
+    report.others = 0.3
+    assert "other processes had 30% of the cores" in report.notes()
+    assert "first impression" in report.notes()
 
 
 def test_bars_are_told_by_medians(report: Report) -> None:
