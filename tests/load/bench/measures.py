@@ -105,7 +105,7 @@ class Bench:
         first_token(system.port, dialect.request(SHORT))
         rest = memory(system.roots)
         load = Load(system.port, dialect.request(IDLE), dialect.terminal)
-        count = self._lengths.idle
+        count = min(self._lengths.idle, 3 * system.streams)
         load.add(number * 0.005 for number in range(count))
         load.run_until_begun(30)
         grown = memory(system.roots).resident - rest.resident

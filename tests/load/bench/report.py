@@ -118,7 +118,7 @@ class Report:
         lines = [f"{name}: {value}" for name, value in self.machine.items()]
         lines.append(
             f"{self.rounds} rounds in {self.seconds:.0f} s; median, and in brackets the least and the most; "
-            "2.00x: times nginx"
+            "2x: times nginx"
         )
         if LITELLM in self.versions:
             lines.append(f"CPU and delay a token with {LITELLM_STREAMS} streams for LiteLLM")
@@ -190,4 +190,4 @@ class Report:
         if f"{measure.key}/{system}" in self.limited:
             cell = f"≥ {cell}"
         times = ratio(values, self.values(measure, path, NGINX)) if measure.compared else None
-        return f"{cell} {number(times)}x" if times and system != NGINX else cell
+        return f"{cell} {times:.3g}x" if times and system != NGINX else cell

@@ -82,7 +82,7 @@ def report() -> Report:
 
 
 def test_the_table_shows_medians_spread_and_how_many_times_nginx(report: Report) -> None:
-    assert "60.0 (50.0-70.0) 2.00x" in report.table()
+    assert "60.0 (50.0-70.0) 2x" in report.table()
 
 
 def test_what_the_upstream_takes_is_no_part_of_what_a_system_adds(report: Report) -> None:
