@@ -9,7 +9,7 @@ from .cores import BenchError, Cores
 from .figures import percentile
 from .systems import STREAMS, System, Upstream
 from .usage import BUSY, Meter, Reading, memory
-from .wire import IDLE, OPENAI, PACE_SECONDS, SHORT, Dialect, paced
+from .wire import ENDLESS, IDLE, OPENAI, PACE_SECONDS, SHORT, Dialect, paced
 
 CROWD = 600
 KEPT = 32
@@ -119,7 +119,7 @@ class Bench:
 
     def most(self, system: System, dialect: Dialect, cpu: float) -> Values:
         """The most streams: adds some until tokens come late, beginning below what `cpu` promises."""
-        load = Load(system.port, dialect.request(paced(100_000)), dialect.terminal)
+        load = Load(system.port, dialect.request(ENDLESS), dialect.terminal)
         target, carried = 0.3e6 / cpu * PACE_SECONDS, 0
         try:
             for _ in range(HIGHEST_STEPS):

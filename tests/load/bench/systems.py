@@ -16,10 +16,10 @@ import stack as native
 from tests.processes import BIN, ROOT, Process, free_port, listens, wait_until
 
 from .cores import BenchError, Cores, pinned
-from .wire import DIALECTS, KEY, OPENAI, Dialect
+from .wire import DIALECTS, KEY, MODELS, OPENAI, Dialect
 
 PEERS = ROOT / ".venv-peers"
-DIRECT, NGINX, GATEWAY, BOTH, LITELLM = "upstream", "nginx", "gateway", "nginx → gateway", "LiteLLM"
+DIRECT, NGINX, GATEWAY, BOTH, LITELLM = "upstream", "nginx", "gateway", "nginx+gateway", "LiteLLM"
 # A core of LiteLLM's is full with some sixty at 20 tokens/s.
 STREAMS, LITELLM_STREAMS = 100, 30
 NAMES = (NGINX, GATEWAY, BOTH, LITELLM)
@@ -130,9 +130,12 @@ def _gateway(model: Upstream, folder: Path) -> Iterator[System]:
 def _litellm(model: Upstream, folder: Path) -> Iterator[System]:
     port = free_port()
     configuration = folder / "litellm.yaml"
-    parameters = {"model": "openai/*", "api_base": f"{model.url}/v1", "api_key": "none"}
-    # JSON is YAML.
-    configuration.write_text(json.dumps({"model_list": [{"model_name": "*", "litellm_params": parameters}]}))
+    parameters = {"api_base": f"{model.url}/v1", "api_key": "none"}
+    # By name: looking a model up among wildcards would cost it time. JSON is YAML.
+    models = [
+        {"model_name": name, "litellm_params": {**parameters, "model": f"openai/{name}"}} for name in MODELS
+    ]
+    configuration.write_text(json.dumps({"model_list": models}))
     command = [str(PEERS / "bin" / "litellm"), "--config", str(configuration), "--host", "127.0.0.1"]
     # Without what it would fetch from the network; else as it comes, in its production mode.
     settings = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import deque
 
-from .wire import DIALECTS, IDLE, PACE_SECONDS, SHORT, Dialect, paced
+from .wire import DIALECTS, IDLE, MODELS, PACE_SECONDS, Dialect
 
 PACE = int(PACE_SECONDS * 1e9)
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -22,8 +22,7 @@ CLOSE = re.compile(rb"connection: *close", re.IGNORECASE)
 
 
 def models() -> list[dict[str, object]]:
-    names = [SHORT, IDLE, *(paced(tokens) for tokens in range(10, 310, 10))]
-    return [{"name": name, "model": name, "size": 1, "size_vram": 0, "details": {}} for name in names]
+    return [{"name": name, "model": name, "size": 1, "size_vram": 0, "details": {}} for name in MODELS]
 
 
 class Connection:

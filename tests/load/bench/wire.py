@@ -15,12 +15,16 @@ KEY = f"sk-{secrets.token_hex(32)}"
 PACE_SECONDS = 0.05
 SHORT = "short"  # one token
 IDLE = "idle"  # one token, and silence after it
+ENDLESS = "paced:100000"
 ANSWER_TOKENS = 20  # of an answer that doesn't stream
 
 
 def paced(tokens: int) -> str:
     """The model that answers with so many tokens, one every PACE_SECONDS."""
     return f"paced:{tokens}"
+
+
+MODELS = (SHORT, IDLE, ENDLESS, *(paced(tokens) for tokens in range(1, 151)))
 
 
 @dataclass(frozen=True)
