@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
 # What is under Containers needs Docker too, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos workers telemetry lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos workers telemetry bench bench-peers lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -62,6 +62,12 @@ workers: .venv/test.stamp ## 10,000 requests over 4 workers, 2 of them killed on
 telemetry: .venv/test.stamp ## What metrics and logs cost a token (ROUNDS=)
 	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.telemetry $(if $(ROUNDS),--rounds $(ROUNDS))
 
+bench: .venv/test.stamp ## What a token costs: nginx, the gateway, both in a row, LiteLLM if installed (QUICK=1 BARS=1 OUT=)
+	@PYTHONPATH=deploy/native $(BIN)/python -m tests.load.bench \
+		$(if $(QUICK),--quick) $(if $(BARS),--bars) $(if $(OUT),--out $(OUT))
+
+bench-peers: .venv-peers/bench.stamp ## Install LiteLLM, in an environment of its own, for `make bench` to compare with
+
 lint: .venv/test.stamp ## Format check, linter and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -75,7 +81,7 @@ lock: ## Refresh the locked requirements of every service
 	$(PYTHON) deploy/native/lock.py
 
 clean: ## Remove everything that these commands have made
-	rm -rf .venv .run .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers .run .mypy_cache .pytest_cache .ruff_cache
 
 LOCKS := deploy/native/requirements.txt services/gateway/requirements.txt services/engine/requirements.txt
 PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml
@@ -86,6 +92,11 @@ PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml
 
 .venv/test.stamp: .venv/run.stamp tests/requirements.txt
 	@$(PYTHON) deploy/native/install.py test
+	@touch $@
+
+.venv-peers/bench.stamp: tests/load/peers/requirements.txt
+	$(PYTHON) -m venv --clear .venv-peers
+	.venv-peers/bin/pip install --disable-pip-version-check --no-input --require-hashes --no-deps -r $<
 	@touch $@
 
 help: ## This list
