@@ -27,7 +27,7 @@ PROFILED := $(if $(PROFILE),COMPOSE_PROFILES=$(PROFILE))
 ALL_PROFILES := docker compose --profile '*'
 
 ##@ Containers
-up: ## Start the stack in containers and wait until it answers (PROFILE=cpu, gpu, amd or embedded)
+up: ## Start the stack in containers and wait until it answers (PROFILE=cpu, gpu, amd, embedded; cpu,monitoring)
 	@$(PROFILED) $(PYTHON) deploy/compose/up.py
 
 down: ## Stop it and remove its containers, whatever the profile; the models are kept
