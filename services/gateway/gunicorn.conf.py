@@ -1,11 +1,14 @@
 """How gunicorn runs the gateway. Everything that an operator may change is a GATEWAY_* variable."""
 
 from pathlib import Path
+from typing import Any
 
 from gateway.settings import load_settings
-from gateway.telemetry import standard_logging
+from gateway.telemetry import shared
+from gateway.telemetry.logs import standard_logging
 
 settings = load_settings()
+shared.set_up()
 
 bind = f"{settings.host}:{settings.port}"
 workers = settings.workers
@@ -25,3 +28,20 @@ if Path("/dev/shm").is_dir():
     worker_tmp_dir = "/dev/shm"
 control_socket_disable = True
 logconfig_dict = standard_logging(settings)
+
+
+# Each worker has a place, where it counts; its replacement gets the same one.
+def pre_fork(arbiter: Any, worker: Any) -> None:
+    worker.place = shared.free_place(other.place for other in arbiter.WORKERS.values())
+
+
+def post_fork(arbiter: Any, worker: Any) -> None:
+    shared.take(worker.place)
+
+
+def child_exit(arbiter: Any, worker: Any) -> None:
+    shared.give_up(worker.place)
+
+
+def on_exit(arbiter: Any) -> None:
+    shared.clear()

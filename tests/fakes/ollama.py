@@ -69,6 +69,7 @@ class FakeOllama:
         self.received: list[Received] = []
         self.answering = 0
         self.models: list[dict[str, str]] = []
+        self.loaded: list[dict[str, Any]] = []
         self.url = ""
         self._loop = asyncio.new_event_loop()
         self._go_on = asyncio.Event()
@@ -124,6 +125,9 @@ class FakeOllama:
                 length = int(headers.get("content-length", 0))
                 if path == "/api/tags":
                     await _whole(writer, 200, {"models": [{"name": name} for name in self.answers]})
+                    continue
+                if path == "/api/ps" and "x-request-id" not in headers:  # a poll, nobody's request
+                    await _whole(writer, 200, {"models": self.loaded})
                     continue
                 if path == "/v1/models":
                     await _whole(writer, 200, {"data": self.models})

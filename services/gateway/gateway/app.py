@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TypedDict
 
 from fastapi import FastAPI, Request
@@ -18,7 +18,7 @@ from .routes import chat, forward, ops
 from .routing import Backend
 from .settings import Settings, load_settings
 from .state import State, record_of
-from .telemetry import configure_structlog
+from .telemetry.logs import configure_structlog
 from .upstream import Upstream
 
 
@@ -35,13 +35,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[Lifespan]:
         upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
         backend = Backend("ollama", upstream, settings.default_model, settings.model_names)
-        watch = asyncio.create_task(backend.watch())
+        state = State(settings, backend)
+        background = [asyncio.create_task(backend.watch()), asyncio.create_task(state.keep_counting())]
         try:
-            yield {"gateway": State(settings, backend)}
+            yield {"gateway": state}
         finally:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await upstream.aclose()
 
     app = FastAPI(

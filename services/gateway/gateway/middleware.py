@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .dialects.api import api_of
 from .errors import InternalError
-from .telemetry import RequestRecord
+from .telemetry.record import RequestRecord
 
 # What may go into logs and headers as it is.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")

@@ -18,7 +18,8 @@ from .dialects.stream import Stream
 from .dialects.whole import Whole
 from .errors import ClientGone, Drained, GatewayError, InternalError, ReaderStalled, UpstreamTimeout
 from .settings import Settings
-from .telemetry import IN_FLIGHT, RequestRecord
+from .telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS
+from .telemetry.record import RequestRecord
 from .upstream import UpstreamAnswer
 
 # How long the end of upstream's body may take after its last line, for the connection to be used again.
@@ -73,7 +74,9 @@ class Relay:
         # What it is if this task is cancelled, which is how uvicorn ends a drain that takes too long.
         failure: GatewayError | None = Drained("the gateway was stopped before the answer was complete")
         self._streams.add(self)
-        IN_FLIGHT.inc()
+        # A pull may take an hour without a token: it is no answer that somebody waits for.
+        in_flight = 1 if self._record.operation else 0
+        IN_FLIGHT.inc(in_flight)
         try:
             failure = await self._oversee(move)
         except Exception:
@@ -86,18 +89,24 @@ class Relay:
             await asyncio.gather(watch, move, return_exceptions=True)
             if self._delivered:
                 failure = None  # the client has its answer; what came of upstream's connection is no matter
-            IN_FLIGHT.dec()
+            IN_FLIGHT.dec(in_flight)
             self._streams.discard(self)
             self._record.outcome = failure.outcome if failure else "ok"
-            self._record.chunks = self._dialect.events
-            if self._dialect.usage:
-                self._record.prompt_tokens = self._dialect.usage.prompt_tokens
-                self._record.output_tokens = self._dialect.usage.output_tokens
+            self.count_chunks()
+            if usage := self._dialect.usage:
+                self._record.prompt_tokens = usage.prompt_tokens
+                self._record.output_tokens = usage.output_tokens
+                self._record.upstream_seconds = usage.seconds
             if failure:
                 try:
                     await self._tell(failure)
                 except ReaderStalled:
+                    STALLED_READERS.inc()
                     abort()
+
+    def count_chunks(self) -> None:
+        """Brings the count of the chunks sent up to date: now and then while the stream runs, not at each one."""
+        self._record.count_chunks(self._dialect.events)
 
     @property
     def _delivered(self) -> bool:
@@ -113,14 +122,16 @@ class Relay:
 
     async def _move(self) -> None:
         dialect = self._dialect
+        self._record.asked()
         async with self._answer as answer:
             dialect.open(answer.status, answer.media_type)
             async for data in answer.chunks:
-                await self._pass_on(dialect.feed(data))
+                arrived = self._loop.time()
+                await self._pass_on(dialect.feed(data), arrived)
                 if dialect.ended:
                     break
             else:
-                await self._pass_on(dialect.end())
+                await self._pass_on(dialect.end(), self._loop.time())
             if dialect.failure:
                 raise dialect.failure
             with suppress(TimeoutError, GatewayError):
@@ -128,18 +139,22 @@ class Relay:
                     async for _ in answer.chunks:
                         pass
 
-    async def _pass_on(self, frames: bytes) -> None:
+    async def _pass_on(self, frames: bytes, arrived: float) -> None:
         complete = self._dialect.ended and not self._dialect.failure
         if frames or complete:
-            if self._record.first_chunk_after is None:
+            is_first = self._record.first_chunk_after is None
+            if is_first:
                 self._record.first_chunk()
+            self._record.gaps.chunk(arrived)
             self._complete = complete
-            self._sending_since = self._loop.time()
+            self._sending_since = arrived
             if not self._committed:
                 await self._commit()
             await self._send({"type": "http.response.body", "body": frames, "more_body": not self._complete})
             self._sending_since = None
             self._last_out = self._loop.time()
+            if is_first:
+                self._record.handed_on(self._last_out - arrived)
         self._last_in = self._loop.time()
 
     async def _oversee(self, move: asyncio.Task[None]) -> GatewayError | None:
@@ -191,6 +206,7 @@ class Relay:
         if not self._committed:
             await self._commit()
         await self._send_aside(self._dialect.heartbeat, more=True)
+        HEARTBEATS.inc()
 
     async def _commit(self) -> None:
         self._committed = True

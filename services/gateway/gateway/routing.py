@@ -1,8 +1,13 @@
 """Which backend answers: for now one, with what is known of its health and its models."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -14,9 +19,28 @@ POLL_SECONDS_MISSING = 0.5
 POLL_SECONDS_READY = 10
 POLL_TIMEOUT = 5
 
+# A model that is never unloaded is, as Ollama says it, unloaded in three hundred years.
+NEVER_SECONDS = 100 * 365 * 86400
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory; `size` and `vram` in bytes, `unload_at` in seconds since 1970."""
+
+    name: str
+    size: int
+    vram: int
+    unload_at: float
+
+    @property
+    def unload_after(self) -> float:
+        """In seconds from now, infinite if never."""
+        left = self.unload_at - time.time()
+        return math.inf if left > NEVER_SECONDS else max(0.0, left)
+
 
 class Backend:
-    """One Ollama. `up` and `models` are as of the last poll."""
+    """One Ollama. `up`, `models` and `loaded` are as of the last poll."""
 
     def __init__(
         self, name: str, upstream: Upstream, default_model: str, awaited: tuple[str, ...] = ()
@@ -27,6 +51,7 @@ class Backend:
         self.awaited = awaited
         self.up = False
         self.models: frozenset[str] = frozenset()
+        self.loaded: tuple[LoadedModel, ...] = ()
         self._doubted = asyncio.Event()
 
     @property
@@ -44,6 +69,9 @@ class Backend:
 
     def has(self, model: str) -> bool:
         return full_name(model) in self.models
+
+    def has_loaded(self, model: str) -> bool:
+        return full_name(model) in {loaded.name for loaded in self.loaded}
 
     def label(self, model: str) -> str:
         """The model as a metric's label: only names that the backend has become one."""
@@ -75,7 +103,9 @@ class Backend:
         was_missing = self.missing
         try:
             tags = await self.upstream.get_json("/api/tags", POLL_TIMEOUT)
+            running = await self.upstream.get_json("/api/ps", POLL_TIMEOUT)
             self.models = listed(tags)
+            self.loaded = loaded(running)
             self.up = True
         except GatewayError:
             self.up = False
@@ -83,18 +113,37 @@ class Backend:
             # Whatever it was: without this loop /readyz would say for ever what it said last.
             structlog.get_logger().exception("defect", backend=self.name)
             self.up = False
+        if not self.up:
+            self.loaded = ()
         if self.missing != was_missing:
             structlog.get_logger().info("backend", backend=self.name, missing=self.missing)
 
 
 def listed(tags: object) -> frozenset[str]:
     """The full names in the answer of /api/tags."""
-    models = tags.get("models") if isinstance(tags, dict) else None
-    return frozenset(
-        full_name(model["name"])
+    return frozenset(full_name(model["name"]) for model in _models(tags))
+
+
+def loaded(running: object) -> tuple[LoadedModel, ...]:
+    """What the answer of /api/ps says of the models in memory."""
+    return tuple(
+        LoadedModel(
+            full_name(model["name"]),
+            int(model.get("size") or 0),
+            int(model.get("size_vram") or 0),
+            datetime.fromisoformat(model["expires_at"]).timestamp() if model.get("expires_at") else math.inf,
+        )
+        for model in _models(running)
+    )
+
+
+def _models(answer: object) -> list[dict[str, Any]]:
+    models = answer.get("models") if isinstance(answer, dict) else None
+    return [
+        model
         for model in (models if isinstance(models, list) else [])
         if isinstance(model, dict) and isinstance(model.get("name"), str)
-    )
+    ]
 
 
 def full_name(model: str) -> str:

@@ -28,6 +28,10 @@ class Settings(BaseSettings):
         "", description="models that `gateway pull` sees to, first one first, separated by commas or blanks"
     )
 
+    gpu_expected: Literal["off", "on"] = Field(
+        "off", description="whether models are meant to be on a GPU; what is not is a reason for an alert"
+    )
+
     admin_api: Literal["off", "on"] = Field(
         "off", description="whether models may be pulled, created and deleted through the gateway"
     )

@@ -6,13 +6,18 @@ from typing import cast
 from starlette.requests import Request
 
 from .errors import Drained
+from .gauges import Scrape
 from .relay import Relay
 from .routing import Backend
 from .settings import Settings
-from .telemetry import RequestRecord
+from .telemetry.metrics import TASKS
+from .telemetry.record import RequestRecord
 
 # Between the terminal events of a drain and uvicorn's own limit, so that the events still get out.
 DRAIN_MARGIN = 1.0
+
+# How old what is told of running streams may be. An alert for streams that do not move waits longer.
+COUNT_SECONDS = 5
 
 
 class State:
@@ -21,6 +26,7 @@ class State:
     def __init__(self, settings: Settings, backend: Backend) -> None:
         self.settings = settings
         self.backend = backend
+        self.scrape = Scrape(settings, [backend])
         self.streams: set[Relay] = set()
         self.draining = False
 
@@ -28,6 +34,18 @@ class State:
         """Refuses new work from now on, and ends the streams that still run when the grace is over."""
         self.draining = True
         asyncio.get_running_loop().call_later(self.settings.grace - DRAIN_MARGIN, self._end_streams)
+
+    def count(self) -> None:
+        """Brings the metrics of what is still going on up to date."""
+        TASKS.set(len(asyncio.all_tasks()))
+        for stream in self.streams:
+            stream.count_chunks()
+
+    async def keep_counting(self) -> None:
+        """For ever: a scrape brings up to date only the worker that answers it."""
+        while True:
+            self.count()
+            await asyncio.sleep(COUNT_SECONDS)
 
     def _end_streams(self) -> None:
         for stream in tuple(self.streams):

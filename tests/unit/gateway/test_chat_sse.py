@@ -4,7 +4,7 @@ from itertools import combinations
 import pytest
 
 from gateway.dialects.chat_sse import ChatSSE
-from gateway.dialects.stream import Usage
+from gateway.dialects.usage import Usage
 from gateway.errors import UpstreamFailed, UpstreamTruncated
 from tests.fakes.ollama import DONE, line
 from tests.unit.gateway.test_splitter import every_chunking

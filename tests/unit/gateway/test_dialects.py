@@ -12,7 +12,8 @@ from gateway.dialects.anthropic import Messages
 from gateway.dialects.chat_sse import ChatSSE
 from gateway.dialects.ollama import Ndjson
 from gateway.dialects.openai import Completions, Responses
-from gateway.dialects.stream import Stream, Usage
+from gateway.dialects.stream import Stream
+from gateway.dialects.usage import Usage
 from gateway.errors import UpstreamFailed, UpstreamTimeout, UpstreamTruncated
 from tests.fakes.answers import ANSWERS, Answer
 

@@ -12,7 +12,7 @@ FLOORS = [
     {"dialects"},
     {"upstream"},
     {"routing"},
-    {"relay"},
+    {"relay", "gauges"},
     {"state"},
     {"routes", "middleware"},
     {"app"},

@@ -13,7 +13,8 @@ from gateway.dialects.chat_sse import ChatSSE
 from gateway.errors import Drained, GatewayError, ModelNotFound, UpstreamTruncated
 from gateway.relay import Relay
 from gateway.settings import Settings
-from gateway.telemetry import IN_FLIGHT, RequestRecord
+from gateway.telemetry.metrics import IN_FLIGHT
+from gateway.telemetry.record import RequestRecord
 from gateway.upstream import UpstreamAnswer
 from tests.fakes.ollama import DONE, line
 
@@ -81,7 +82,7 @@ class Stream:
         limits = {"early_commit": FOR_EVER, "first_byte_timeout": FOR_EVER, "heartbeat": FOR_EVER}
         self.model = Model()
         self.client = Client()
-        self.record = RequestRecord(request_id="req-1", client="127.0.0.1")
+        self.record = RequestRecord(request_id="req-1", client="127.0.0.1", operation="chat")
         self.streams: set[Relay] = set()
         self.relay = Relay(
             Settings(**{**limits, **settings}),

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..errors import GatewayError, UpstreamFailed
 from .events import EventStream, fields_of, name_of
-from .stream import Usage
+from .usage import usage_of
 
 _TYPES = {
     400: "invalid_request_error",
@@ -28,6 +28,10 @@ class Messages(EventStream):
 
     marks = (b"message_start", b"message_delta", b"message_stop", b'"error"')
 
+    def __init__(self, max_unit_bytes: int) -> None:
+        super().__init__(max_unit_bytes)
+        self._guess: dict[str, Any] = {}
+
     def error(self, error: GatewayError, request_id: str) -> bytes:
         body = json.dumps(error_body(error, request_id)).encode()
         return b'event: error\ndata: %b\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n' % body
@@ -36,14 +40,12 @@ class Messages(EventStream):
         name = name_of(unit)
         if name == b"message_stop":
             self.ended = True
-        elif name in (b"message_start", b"message_delta"):
-            fields = fields_of(unit) or {}
-            usage = (fields.get("message") or fields).get("usage") or {}
-            known = self.usage or Usage(0, 0)
-            self.usage = Usage(
-                usage.get("input_tokens", known.prompt_tokens),
-                usage.get("output_tokens", known.output_tokens),
-            )
+        elif name == b"message_start":
+            # What it says of tokens is a guess, until message_delta says what it was.
+            self._guess = ((fields_of(unit) or {}).get("message") or {}).get("usage") or {}
+        elif name == b"message_delta":
+            said = (fields_of(unit) or {}).get("usage") or {}
+            self.usage = usage_of({"usage": {**self._guess, **said}})
         elif name in (b"error", b"message") and "error" in (fields := fields_of(unit) or {}):
             reason = fields["error"]
             self.fail(

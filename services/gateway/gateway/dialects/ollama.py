@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from ..errors import GatewayError, UpstreamFailed
 from .splitter import LINE
-from .stream import Stream, Usage, parsed
+from .stream import Stream, parsed
+from .usage import Usage, usage_of
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
@@ -43,6 +44,6 @@ class Ndjson(Stream):
             self.fail(UpstreamFailed(str(fields["error"])))
         elif fields.get("done") is True:
             self.ended = True
-            self.usage = Usage(fields.get("prompt_eval_count", 0), fields.get("eval_count", 0))
+            self.usage = usage_of(fields) or Usage(0, 0)
         elif fields.get("status") == "success":
             self.ended = True

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import GatewayError, UpstreamFailed
 from .events import EventStream, data_of, fields_of, name_of
-from .stream import Usage
+from .usage import usage_of
 from .whole import Whole
 
 _TYPES = {400: "invalid_request_error", 404: "not_found_error", 413: "invalid_request_error"}
@@ -67,8 +67,8 @@ class Completions(EventStream):
         elif fields.get("model") == "":
             # What becomes of an error that Ollama meets midway: an empty chunk of no model.
             self.fail(UpstreamFailed("the model server failed in the middle of the answer"))
-        elif usage := fields.get("usage"):
-            self.usage = Usage(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
+        else:
+            self.usage = usage_of(fields) or self.usage
 
 
 class Responses(EventStream):
@@ -114,8 +114,7 @@ class Responses(EventStream):
             self._repeated = str(self._response.get("id", "")).encode()
         elif name in self._last:
             self.ended = True
-            usage = ((fields_of(unit) or {}).get("response") or {}).get("usage") or {}
-            self.usage = Usage(usage.get("input_tokens", 0), usage.get("output_tokens", 0))
+            self.usage = usage_of((fields_of(unit) or {}).get("response") or {})
         elif name in (b"error", b"message") and "error" in (fields := fields_of(unit) or {}):
             self.fail(UpstreamFailed(_message(fields["error"])))
 

@@ -1,19 +1,11 @@
 """What every stream of an answer has in common: units are checked for being the last one, and passed on."""
 
 import json
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..errors import GatewayError, UpstreamFailed, UpstreamTruncated
 from .splitter import Splitter
-
-
-@dataclass(slots=True)
-class Usage:
-    """Tokens of an answer, as upstream gives them at its end."""
-
-    prompt_tokens: int
-    output_tokens: int
+from .usage import Usage
 
 
 class Stream:

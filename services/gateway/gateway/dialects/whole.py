@@ -1,7 +1,14 @@
 """An answer in one piece: held until it is complete, so that a client never gets half of one."""
 
+from typing import Any
+
 from ..errors import GatewayError, UpstreamFailed
-from .stream import Usage
+from .stream import parsed
+from .usage import Usage, usage_of
+
+# Reading more at once would hold up the streams beside it. An answer that is larger is one of vectors.
+MAX_PARSED_BYTES = 64 * 1024
+USAGE = (b'"usage"', b'"prompt_eval_count"', b'"eval_count"')
 
 
 class Whole:
@@ -40,8 +47,18 @@ class Whole:
 
     def end(self) -> bytes:
         self.ended = True
-        return b"".join(self._pieces)
+        answer = b"".join(self._pieces)
+        if any(mark in answer for mark in USAGE):
+            self.usage = usage_of(_fields(answer))
+        return answer
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         """Nothing can follow a whole answer."""
         return b""
+
+
+def _fields(answer: bytes) -> dict[str, Any]:
+    if len(answer) > MAX_PARSED_BYTES:
+        # The numbers stand behind the vectors; if what is there is something else, it is no JSON.
+        answer = b"{" + answer[answer.rfind(b"]") + 1 :].lstrip(b", \r\n")
+    return parsed(answer) or {}

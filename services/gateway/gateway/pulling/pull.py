@@ -14,7 +14,7 @@ from ..dialects.splitter import LINE, Splitter
 from ..errors import GatewayError, UpstreamFailed, UpstreamTimeout, UpstreamTruncated
 from ..routing import full_name, listed
 from ..settings import Settings
-from ..telemetry import configure_structlog
+from ..telemetry.logs import configure_structlog
 from ..upstream import Upstream
 from .lines import parsed, stays
 from .progress import Progress

@@ -98,9 +98,12 @@ def hand_over(
     backend = state.backend
     record.backend = backend.name
     record.operation = route.operation
+    stream = route.stream if streams else None
+    record.streams = stream is not None
     if model is not None:
         record.model = model[:MAX_MODEL_NAME]
         record.model_label = backend.label(model)
+        record.was_loaded = backend.has_loaded(model)
     headers = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
     answer = backend.stream(
         request.method,
@@ -109,7 +112,7 @@ def hand_over(
         {"Content-Type": "application/json", **headers, "X-Request-Id": record.request_id},
     )
     limit = state.settings.max_line_bytes
-    dialect = route.stream(limit) if route.stream and streams else route.whole(limit)
+    dialect = stream(limit) if stream else route.whole(limit)
     relay = Relay(state.settings, record, route.api, dialect, answer, state.streams)
     return Streamed(relay, body.after) if isinstance(body, Upload) else Streamed(relay)
 

@@ -4,10 +4,9 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from ..state import state_of
-from ..telemetry import TASKS
 
 router = APIRouter(tags=["operations"])
 
@@ -31,7 +30,9 @@ async def readyz(request: Request) -> JSONResponse:
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
-async def metrics() -> Response:
+async def metrics(request: Request) -> Response:
     """Reached on the gateway's own port; nginx refuses it."""
-    TASKS.set(len(asyncio.all_tasks()))
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    state = state_of(request)
+    state.count()
+    # In a thread: putting the text together takes longer than a stream may wait.
+    return Response(await asyncio.to_thread(state.scrape.text), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,78 @@
+"""What is looked up at the moment of a scrape, in the worker that answers it: build, settings, backends.
+
+Every worker polls the backends, so each of them knows. And a model that a backend has unloaded is gone from
+here, while in the files in which the workers count nothing is ever removed.
+"""
+
+import platform
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from . import __version__
+from .routing import Backend
+from .settings import Settings
+from .telemetry import shared
+from .telemetry.exposition import Exposition
+
+BACKEND = ["backend"]
+LOADED = ["backend", "model"]
+
+
+class Gauges(Collector):
+    def __init__(self, settings: Settings, backends: list[Backend]) -> None:
+        self._settings = settings
+        self._backends = backends
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        build = GaugeMetricFamily(
+            "gateway_build_info", "Always 1; the labels say what runs.", labels=["version", "python"]
+        )
+        build.add_metric([__version__, platform.python_version()], 1)
+        yield build
+        gpu = GaugeMetricFamily("gateway_gpu_expected", "1 if models are meant to be on a GPU.")
+        gpu.add_metric([], self._settings.gpu_expected == "on")
+        yield gpu
+
+        up = GaugeMetricFamily(
+            "gateway_backend_up", "1 if the last poll of the backend worked.", labels=BACKEND
+        )
+        models = GaugeMetricFamily("gateway_backend_models", "Models that the backend has.", labels=BACKEND)
+        loaded = GaugeMetricFamily("gateway_backend_models_loaded", "Models in memory.", labels=BACKEND)
+        memory = GaugeMetricFamily("gateway_backend_memory_bytes", "Memory of a loaded model.", labels=LOADED)
+        vram = GaugeMetricFamily("gateway_backend_vram_bytes", "The part of it on the GPU.", labels=LOADED)
+        ratio = GaugeMetricFamily("gateway_backend_gpu_ratio", "The same as a share, 0 to 1.", labels=LOADED)
+        unload = GaugeMetricFamily(
+            "gateway_backend_unload_seconds", "Until an idle model is unloaded; +Inf: never.", labels=LOADED
+        )
+        for backend in self._backends:
+            up.add_metric([backend.name], backend.up)
+            models.add_metric([backend.name], len(backend.models))
+            loaded.add_metric([backend.name], len(backend.loaded))
+            for model in backend.loaded:
+                labels = [backend.name, model.name]
+                memory.add_metric(labels, model.size)
+                vram.add_metric(labels, model.vram)
+                ratio.add_metric(labels, model.vram / model.size if model.size else 0)
+                unload.add_metric(labels, model.unload_after)
+        yield from (up, models, loaded, memory, vram, ratio, unload)
+
+
+class Scrape:
+    """All metrics as Prometheus reads them."""
+
+    def __init__(self, settings: Settings, backends: list[Backend]) -> None:
+        self._looked_up = CollectorRegistry()
+        self._looked_up.register(Gauges(settings, backends))
+        folder = shared.folder()
+        self._counted = Exposition(folder) if folder else None
+        if folder and settings.workers == 1:
+            # Of several workers each scrape would tell of another one.
+            ProcessCollector(registry=self._looked_up)
+
+    def text(self) -> bytes:
+        # Without gunicorn there is no folder: the counts of a single process are in the library's registry.
+        counted = self._counted.text().encode() if self._counted else generate_latest()
+        return counted + generate_latest(self._looked_up)

@@ -1,0 +1,63 @@
+"""The shape of every line in the log."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from ..settings import Settings
+
+
+def _renderer(settings: Settings) -> Any:
+    if settings.log_format == "console":
+        return structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), sort_keys=False)
+    return structlog.processors.JSONRenderer()
+
+
+def configure_structlog(settings: Settings) -> None:
+    """The gateway's own lines: straight to stdout, without the cost of the standard library's logging."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _renderer(settings),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+
+
+def standard_logging(settings: Settings) -> dict[str, Any]:
+    """A `logging.config` dictionary that gives the lines of gunicorn and uvicorn the same shape as ours."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "same": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": [
+                    structlog.stdlib.add_log_level,
+                    structlog.processors.TimeStamper(fmt="iso", utc=True),
+                    structlog.processors.format_exc_info,
+                ],
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    _renderer(settings),
+                ],
+            }
+        },
+        "handlers": {
+            "stdout": {"class": "logging.StreamHandler", "formatter": "same", "stream": "ext://sys.stdout"}
+        },
+        "root": {"level": logging.getLevelName(settings.log_level.upper()), "handlers": ["stdout"]},
+        "loggers": {
+            # uvicorn's worker takes over this logger's handlers for its own lines.
+            "gunicorn.error": {"handlers": ["stdout"], "propagate": False},
+            "gunicorn.access": {"handlers": [], "propagate": False},
+            # One line a request to upstream, which our own line has already.
+            "httpx": {"level": "WARNING"},
+        },
+    }

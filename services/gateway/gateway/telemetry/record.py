@@ -1,0 +1,126 @@
+"""The record of a request, which feeds its log line and the metrics."""
+
+import time
+from dataclasses import dataclass, field
+
+import structlog
+
+from ..errors import Outcome
+from . import metrics
+from .metrics import Gaps
+
+# Probes and scrapes come every few seconds; what makes them fail has a line of its own.
+QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
+
+COLD_SECONDS = 0.1
+"""A load that took longer was one. Ollama gives a `load_duration` for a model that is in memory too: what it
+takes to look that up, a few milliseconds, tens where the machine is busy. Reading the smallest of models takes
+hundreds, even from the page cache."""
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What is known of one request; whoever learns a thing writes it here."""
+
+    request_id: str
+    client: str
+    started: float = field(default_factory=time.perf_counter)
+    route: str = "unmatched"
+    status: int = 0
+    outcome: Outcome | None = None
+    model: str | None = None
+    # The model as a label: a model that the backend has, else "other", so that users cannot make new series.
+    model_label: str = "other"
+    backend: str | None = None
+    # OpenTelemetry's name for what a model does; None if the request is not for a model's answer.
+    operation: str | None = None
+    streams: bool = False
+    # Whether the model was in memory when the request came, as far as was known.
+    was_loaded: bool = False
+    first_chunk_after: float | None = None
+    chunks: int = 0
+    gaps: Gaps = field(default_factory=Gaps)
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    # Seconds, as upstream gives them at the end of an answer: total, load, prompt, generation.
+    upstream_seconds: dict[str, float] = field(default_factory=dict)
+
+    def asked(self) -> None:
+        """Upstream is about to be asked."""
+        if self.operation:
+            metrics.OVERHEAD.labels("request").observe(time.perf_counter() - self.started)
+
+    def first_chunk(self) -> None:
+        self.first_chunk_after = time.perf_counter() - self.started
+
+    def handed_on(self, seconds: float) -> None:
+        """The first chunk is out, `seconds` after it came."""
+        if self.operation:
+            metrics.OVERHEAD.labels("first_byte").observe(seconds)
+
+    def count_chunks(self, chunks: int) -> None:
+        """`chunks` have been sent until now."""
+        if self.operation and chunks > self.chunks:
+            metrics.CHUNKS.labels(self.model_label).inc(chunks - self.chunks)
+        self.chunks = chunks
+
+    def settle(self) -> None:
+        """Counts and logs the request; called once, whatever has happened."""
+        duration = time.perf_counter() - self.started
+        outcome = self.outcome or ("ok" if self.status < 400 else "rejected")
+        metrics.REQUESTS.labels(self.route, self.model_label, outcome, self.status).inc()
+        if self.operation:
+            metrics.DURATION.labels(self.operation, self.model_label, outcome).observe(duration)
+            self._count_tokens(self.operation)
+            self._observe_times(self.operation)
+        line = {
+            "request_id": self.request_id,
+            "route": self.route,
+            "model": self.model,
+            "backend": self.backend,
+            "outcome": outcome,
+            "status": self.status,
+            "ttft_seconds": _rounded(self.first_chunk_after),
+            "duration_seconds": _rounded(duration),
+            "chunks": self.chunks,
+            "prompt_tokens": self.prompt_tokens,
+            "output_tokens": self.output_tokens,
+            "client": self.client,
+        }
+        log = structlog.get_logger()
+        if self.route in QUIET_ROUTES and self.status != 500:
+            log.debug("request", **line)
+        else:
+            log.info("request", **line)
+
+    def _count_tokens(self, operation: str) -> None:
+        reported = {"input": self.prompt_tokens, "output": self.output_tokens}
+        for kind, tokens in reported.items():
+            if tokens is not None:
+                metrics.TOKEN_USAGE.labels(operation, self.model_label, kind).observe(tokens)
+                metrics.TOKENS_TOTAL.labels(self.model_label, kind, "reported").inc(tokens)
+        if self.output_tokens is None and self.chunks:
+            metrics.TOKENS_TOTAL.labels(self.model_label, "output", "counted").inc(self.chunks)
+
+    def _observe_times(self, operation: str) -> None:
+        if self.streams and self.first_chunk_after is not None:
+            load = "cold" if self._was_cold() else "warm"
+            metrics.TIME_TO_FIRST_CHUNK.labels(operation, self.model_label, load).observe(
+                self.first_chunk_after
+            )
+            self.gaps.flush(metrics.TIME_PER_OUTPUT_CHUNK.labels(operation, self.model_label))
+        if self.upstream_seconds:
+            phases = {name: self.upstream_seconds.get(name, 0) for name in ("load", "prompt", "generation")}
+            phases["waiting"] = max(0, self.upstream_seconds.get("total", 0) - sum(phases.values()))
+            for phase, seconds in phases.items():
+                metrics.UPSTREAM_PHASE.labels(self.model_label, phase).observe(seconds)
+
+    def _was_cold(self) -> bool:
+        """Known for certain only from the last line of Ollama's own APIs."""
+        if self.upstream_seconds:
+            return self.upstream_seconds.get("load", 0) > COLD_SECONDS
+        return not self.was_loaded
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
