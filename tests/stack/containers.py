@@ -76,7 +76,10 @@ class Containers:
 
     def is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
+            # It is not the certificate that is asked for here.
+            return (
+                httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False, verify=False).status_code == 200
+            )
         except httpx.TransportError:
             return False
 
@@ -95,7 +98,7 @@ def running(**environment: str) -> Iterator[tuple[Containers, float]]:
         "PORT": str(port),
         **environment,
     }
-    stack = Containers(f"http://127.0.0.1:{port}", settings)
+    stack = Containers(f"{'https' if settings.get('TLS') == 'on' else 'http'}://127.0.0.1:{port}", settings)
     stack.compose("build", "--quiet")
     try:
         started = time.monotonic()
