@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
 # What is under Containers needs Docker too, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos dashboards lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -56,6 +56,9 @@ test-stack: .venv/test.stamp ## Tests of the containers, on a real Docker Engine
 chaos: .venv/test.stamp ## 20,000 streams through an upstream that goes wrong in every way (STREAMS=)
 	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.chaos $(if $(STREAMS),--streams $(STREAMS))
 
+dashboards: .venv/dashboards.stamp ## Draw the dashboard's rows from a run of its own, or from a Prometheus (URL= MINUTES=)
+	PYTHONPATH=deploy/grafana:deploy/native $(BIN)/python -m tests.stack.dashboards $(if $(URL),--url $(URL)) $(if $(MINUTES),--minutes $(MINUTES))
+
 lint: .venv/test.stamp ## Format check, linter and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -82,6 +85,10 @@ PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml
 	@$(PYTHON) deploy/native/install.py test
 	@touch $@
 
+.venv/dashboards.stamp: .venv/test.stamp deploy/grafana/requirements.txt
+	@$(PYTHON) deploy/native/install.py dashboards
+	@touch $@
+
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

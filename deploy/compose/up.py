@@ -151,7 +151,7 @@ def tell(settings: Settings) -> None:
     _say(f"\nThe stack is up at {settings.url}. Ask it something:\n\n  {shlex.join(curl)}\n")
     if settings.monitoring:
         _say(
-            f"Its dashboard: http://{LOOPBACK}:{settings.grafana_port} (user admin, password GRAFANA_PASSWORD), "
+            f"Its dashboard: http://{LOOPBACK}:{settings.grafana_port} (user admin, GRAFANA_PASSWORD); "
             f"its alerts: http://{LOOPBACK}:{settings.prometheus_port}/alerts\n"
         )
     _say("make logs shows what it does, make doctor whether all is well, make down stops it.\n")

@@ -18,7 +18,11 @@ ALERTS = [
     for group in yaml.safe_load((ROOT / "deploy/prometheus/rules/alerts.yaml").read_text())["groups"]
     for rule in group["rules"]
 ]
-CASES = yaml.safe_load((ROOT / "tests/stack/rules/alerts.yaml").read_text())["tests"]
+CASES = [
+    case
+    for file in (ROOT / "tests/stack/rules").glob("*.yaml")
+    for case in yaml.safe_load(file.read_text())["tests"]
+]
 
 
 def test_grafanas_json_is_what_is_made_of_its_description() -> None:
@@ -65,7 +69,9 @@ def test_every_alert_says_how_urgent_it_is_what_to_do_and_where_to_look(alert: d
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
-def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent(alert: dict[str, Any]) -> None:
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent(
+    alert: dict[str, Any],
+) -> None:
     fires = {
         bool(asked.get("exp_samples"))
         for case in CASES

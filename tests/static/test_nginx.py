@@ -48,7 +48,10 @@ def _values(variant: str) -> dict[str, str]:
     nginx = composition.services(CONTAINERS[variant])["nginx"]
     values = {name: value or "" for name, value in composition.variables(nginx).items()}
     # A name that only Docker knows.
-    return {**values, "NGINX_STATUS_LISTEN": values["NGINX_STATUS_LISTEN"].replace("nginx-status", "127.0.0.1")}
+    return {
+        **values,
+        "NGINX_STATUS_LISTEN": values["NGINX_STATUS_LISTEN"].replace("nginx-status", "127.0.0.1"),
+    }
 
 
 @pytest.fixture(scope="module")
