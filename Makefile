@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
 # What is under Containers needs Docker too, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos dashboards lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos workers telemetry dashboards lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -55,6 +55,12 @@ test-stack: .venv/test.stamp ## Tests of the containers, on a real Docker Engine
 
 chaos: .venv/test.stamp ## 20,000 streams through an upstream that goes wrong in every way (STREAMS=)
 	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.chaos $(if $(STREAMS),--streams $(STREAMS))
+
+workers: .venv/test.stamp ## 10,000 requests over 4 workers, 2 of them killed on the way: the counters must agree
+	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.workers
+
+telemetry: .venv/test.stamp ## What metrics and logs cost a token (ROUNDS=)
+	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.telemetry $(if $(ROUNDS),--rounds $(ROUNDS))
 
 dashboards: .venv/dashboards.stamp ## Draw the dashboard's rows from a run of its own, or from a Prometheus (URL= MINUTES=)
 	PYTHONPATH=deploy/grafana:deploy/native $(BIN)/python -m tests.stack.dashboards $(if $(URL),--url $(URL)) $(if $(MINUTES),--minutes $(MINUTES))

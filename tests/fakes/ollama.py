@@ -24,7 +24,8 @@ class Do(Enum):
     DROP = "reset the connection"
 
 
-Step = bytes | Do
+# A number is a pause, in seconds.
+Step = bytes | Do | float
 
 
 def line(content: str = "x", **fields: Any) -> bytes:
@@ -172,6 +173,8 @@ class FakeOllama:
         for step in answer.steps:
             if step is Do.WAIT:
                 await self._go_on.wait()
+            elif isinstance(step, float):
+                await asyncio.sleep(step)
             elif step is Do.HANG:
                 await asyncio.Event().wait()
             elif step is Do.DROP:

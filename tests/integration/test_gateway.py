@@ -326,6 +326,7 @@ def test_ready_means_that_the_default_model_is_there(fake: FakeOllama, tmp_path:
 
 
 def test_requests_are_counted_by_route_model_outcome_and_status(client: httpx.Client) -> None:
+    client.get("/nothing")
     counter = r'gateway_requests_total\{model="good:latest",outcome="ok",route="/chat",status="200"\}'
     before = metric(client, counter)
     client.post("/chat", json=question("good"))
@@ -334,7 +335,10 @@ def test_requests_are_counted_by_route_model_outcome_and_status(client: httpx.Cl
     assert metric(client, r'gateway_requests_total\{model="other",.*,route="unmatched",status="404"\}') > 0
 
 
-def test_the_time_to_the_first_chunk_is_measured_for_known_models_only(client: httpx.Client) -> None:
+def test_the_time_to_the_first_chunk_is_measured_for_known_models_only(
+    client: httpx.Client, fake: FakeOllama
+) -> None:
+    fake.answer("GOOD", line(), DONE)
     name = "gen_ai_client_operation_time_to_first_chunk_seconds_count"
     series = rf'{name}\{{gen_ai_operation_name="chat",gen_ai_request_model="good:latest",load="cold"\}}'
     before = metric(client, series)

@@ -131,8 +131,8 @@ def settled(url: str, fake: FakeOllama) -> list[str]:
     return found
 
 
-# The server, the lifespan, the poll of the backend, the scrape itself.
-TASKS_AT_REST = 5
+# The server, the lifespan, the poll of the backend, the count of what runs, the scrape itself.
+TASKS_AT_REST = 6
 
 
 def memory_of_worker(process: Process) -> int:

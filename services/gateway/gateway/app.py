@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypedDict
 
 from fastapi import FastAPI, Request
@@ -21,6 +21,9 @@ from .state import State, record_of
 from .telemetry.logs import configure_structlog
 from .upstream import Upstream
 
+# How long a worker may wait to know its models; before that it would count their answers under "other".
+FIRST_POLL_SECONDS = 1
+
 
 class Lifespan(TypedDict):
     gateway: State
@@ -38,6 +41,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         state = State(settings, backend)
         background = [asyncio.create_task(backend.watch()), asyncio.create_task(state.keep_counting())]
         try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(backend.polled.wait(), FIRST_POLL_SECONDS)
             yield {"gateway": state}
         finally:
             for task in background:

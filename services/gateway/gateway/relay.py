@@ -6,6 +6,7 @@ heartbeat, a limit). So heartbeats and limits cost nothing a token.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
@@ -105,7 +106,7 @@ class Relay:
                     abort()
 
     def count_chunks(self) -> None:
-        """Brings the count of the chunks sent up to date: now and then while the stream runs, not at each one."""
+        """Brings the count of what has been sent up to date: now and then, and at the end of the stream."""
         self._record.count_chunks(self._dialect.events)
 
     @property
@@ -126,12 +127,12 @@ class Relay:
         async with self._answer as answer:
             dialect.open(answer.status, answer.media_type)
             async for data in answer.chunks:
-                arrived = self._loop.time()
+                arrived = time.perf_counter()
                 await self._pass_on(dialect.feed(data), arrived)
                 if dialect.ended:
                     break
             else:
-                await self._pass_on(dialect.end(), self._loop.time())
+                await self._pass_on(dialect.end(), time.perf_counter())
             if dialect.failure:
                 raise dialect.failure
             with suppress(TimeoutError, GatewayError):
@@ -147,14 +148,14 @@ class Relay:
                 self._record.first_chunk()
             self._record.gaps.chunk(arrived)
             self._complete = complete
-            self._sending_since = arrived
+            self._sending_since = self._loop.time()
             if not self._committed:
                 await self._commit()
             await self._send({"type": "http.response.body", "body": frames, "more_body": not self._complete})
             self._sending_since = None
             self._last_out = self._loop.time()
             if is_first:
-                self._record.handed_on(self._last_out - arrived)
+                self._record.handed_on(time.perf_counter() - arrived)
         self._last_in = self._loop.time()
 
     async def _oversee(self, move: asyncio.Task[None]) -> GatewayError | None:

@@ -40,7 +40,7 @@ class LoadedModel:
 
 
 class Backend:
-    """One Ollama. `up`, `models` and `loaded` are as of the last poll."""
+    """One Ollama. `up`, `models` and `loaded` are as of the last poll; `polled` is set after the first."""
 
     def __init__(
         self, name: str, upstream: Upstream, default_model: str, awaited: tuple[str, ...] = ()
@@ -52,6 +52,7 @@ class Backend:
         self.up = False
         self.models: frozenset[str] = frozenset()
         self.loaded: tuple[LoadedModel, ...] = ()
+        self.polled = asyncio.Event()
         self._doubted = asyncio.Event()
 
     @property
@@ -82,6 +83,7 @@ class Backend:
         while True:
             self._doubted.clear()
             await self._poll()
+            self.polled.set()
             await asyncio.sleep(POLL_SECONDS_MISSING)
             if not self.missing:
                 with suppress(TimeoutError):

@@ -13,7 +13,7 @@ from gateway.dialects.chat_sse import ChatSSE
 from gateway.errors import Drained, GatewayError, ModelNotFound, UpstreamTruncated
 from gateway.relay import Relay
 from gateway.settings import Settings
-from gateway.telemetry.metrics import IN_FLIGHT
+from gateway.telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS
 from gateway.telemetry.record import RequestRecord
 from gateway.upstream import UpstreamAnswer
 from tests.fakes.ollama import DONE, line
@@ -168,6 +168,7 @@ async def test_a_client_that_leaves_while_it_is_not_reading_frees_the_model() ->
 
 
 async def test_a_reader_that_takes_nothing_is_let_go() -> None:
+    dropped_before = STALLED_READERS._value.get()
     stream = Stream(send_timeout=0.05)
     stream.client.reads.clear()
     stream.model.bytes.put_nowait(line())
@@ -175,6 +176,7 @@ async def test_a_reader_that_takes_nothing_is_let_go() -> None:
     assert stream.model.released
     assert stream.client.aborted.is_set()
     assert stream.record.outcome == "client_gone"
+    assert STALLED_READERS._value.get() == dropped_before + 1
 
 
 @pytest.mark.parametrize("leaves", [True, False])
@@ -275,12 +277,26 @@ async def test_an_upstream_that_stalls_midway_is_cut() -> None:
 
 
 async def test_silence_after_the_first_token_is_filled_with_heartbeats_too() -> None:
+    sent_before = HEARTBEATS._value.get()
     stream = Stream(heartbeat=0.02)
     stream.model.bytes.put_nowait(line())
     await stream.next_sent()
     await stream.next_sent()
     for _ in range(2):
         assert (await stream.next_sent())["body"] == b": keep-alive\n\n"
+    stream.client.gone.set()
+    await stream.end()
+    assert HEARTBEATS._value.get() >= sent_before + 2
+
+
+async def test_chunks_can_be_counted_while_the_stream_runs() -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(line("a") + line("b"))
+    await stream.next_sent()
+    await stream.next_sent()
+    (relay,) = stream.streams
+    relay.count_chunks()
+    assert stream.record.chunks == 2
     stream.client.gone.set()
     await stream.end()
 

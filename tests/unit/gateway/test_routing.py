@@ -1,11 +1,15 @@
 import asyncio
+import math
+import time
 from contextlib import suppress
 
 import pytest
 
 from gateway import routing
 from gateway.errors import UpstreamFailed
-from gateway.routing import Backend, full_name
+from gateway.gauges import Gauges
+from gateway.routing import Backend, full_name, loaded
+from gateway.settings import Settings
 from gateway.upstream import Upstream
 from tests.fakes.ollama import FakeOllama
 from tests.processes import wait_until
@@ -64,3 +68,46 @@ async def test_a_failed_answer_is_a_reason_to_look_at_once_whether_the_backend_i
     with suppress(asyncio.CancelledError):
         await watch
     await upstream.aclose()
+
+
+NOW = 1_800_000_000
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "seconds"),
+    [
+        ("2027-01-15T08:05:00.123456789Z", 300.123456),
+        ("2027-01-15T09:05:00+01:00", 300),
+        ("2027-01-15T07:00:00Z", 0),
+        ("2318-01-01T00:00:00Z", math.inf),
+        (None, math.inf),
+    ],
+)
+def test_the_time_until_a_model_is_unloaded_is_what_ollama_says(
+    monkeypatch: pytest.MonkeyPatch, expires_at: str | None, seconds: float
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    (model,) = loaded({"models": [{"name": "Good", "expires_at": expires_at}]})
+    assert model.unload_after == pytest.approx(seconds, abs=1e-3)
+
+
+async def test_the_gauges_are_those_of_the_last_poll() -> None:
+    fake = FakeOllama()
+    fake.answer("good")
+    fake.loaded = [{"name": "Good", "size": 4000, "size_vram": 1000}]
+    with fake.running():
+        upstream = Upstream(fake.url, 1)
+        backend = Backend("ollama", upstream, "")
+        watch = asyncio.create_task(backend.watch())
+        await asyncio.wait_for(backend.polled.wait(), 10)
+        watch.cancel()
+        await upstream.aclose()
+    values = {
+        metric.name.removeprefix("gateway_backend_"): [sample.value for sample in metric.samples]
+        for metric in Gauges(Settings(), [backend]).collect()
+    }
+    assert (values["up"], values["models"], values["models_loaded"]) == ([1], [1], [1])
+    assert (values["memory_bytes"], values["vram_bytes"], values["gpu_ratio"]) == ([4000], [1000], [0.25])
+    assert values["unload_seconds"] == [math.inf]
+    assert backend.has_loaded("good")
+    assert not backend.has_loaded("other")

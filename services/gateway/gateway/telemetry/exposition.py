@@ -1,8 +1,8 @@
 """The text of a scrape, put together from the files of all places.
 
-The library's own way parses every key of every file and renders every label of every line each time, which for
-twenty models on every route and four workers takes 0.3 s, and holds up the streams for 0.1 s. Here a key is read
-once; what is left to do is to add the numbers up and write each behind its text. The text is the same.
+The library's own way parses every key of every file and renders every label of every line each time. For
+twenty models on every route and four workers that takes 0.3 s and holds up the streams for 0.1 s. Here a key
+is read once; what is left to do is to add the numbers up and write each behind its text.
 """
 
 import json

@@ -13,8 +13,8 @@ from .metrics import Gaps
 QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 COLD_SECONDS = 0.1
-"""A load that took longer was one. Ollama gives a `load_duration` for a model that is in memory too: what it
-takes to look that up, a few milliseconds, tens where the machine is busy. Reading the smallest of models takes
+"""A load that took longer was one. Ollama gives a `load_duration` for a model in memory too: what it takes
+to look that up, a few milliseconds, tens where the machine is busy. Reading the smallest of models takes
 hundreds, even from the page cache."""
 
 

@@ -1,7 +1,7 @@
 """Where the workers keep their counts: a folder of files in memory, one set of files a place.
 
 A worker that dies is replaced, and its replacement takes its place and goes on counting in its files. So
-nothing that a dead worker has counted is lost, and there are never more files than workers that ran at a time.
+nothing that a dead worker has counted is lost, and there are no more files than workers have run at a time.
 """
 
 import os

@@ -1,0 +1,86 @@
+"""What a request leaves behind in the metrics."""
+
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from gateway.telemetry.record import RequestRecord
+
+
+def value(name: str, **labels: str) -> float:
+    """Every test has a model of its own."""
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def settled(model: str, **fields: Any) -> None:
+    record = RequestRecord(
+        "req-1", "127.0.0.1", operation="chat", model_label=model, status=200, streams=True
+    )
+    for name, given in fields.items():
+        setattr(record, name, given)
+    record.settle()
+
+
+def first_chunks(model: str, load: str) -> float:
+    name = "gen_ai_client_operation_time_to_first_chunk_seconds_count"
+    return value(name, gen_ai_operation_name="chat", gen_ai_request_model=model, load=load)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "was_loaded", "load"),
+    [
+        ({"total": 9, "load": 5}, True, "cold"),
+        ({"total": 9, "load": 0.02}, False, "warm"),
+        ({"total": 9}, False, "warm"),
+        ({}, False, "cold"),
+        ({}, True, "warm"),
+    ],
+)
+def test_a_start_is_cold_if_the_last_line_says_so_or_without_one_if_the_model_was_not_in_memory(
+    seconds: dict[str, float], was_loaded: bool, load: str
+) -> None:
+    before = first_chunks("start", load)
+    settled("start", first_chunk_after=1, upstream_seconds=seconds, was_loaded=was_loaded)
+    assert first_chunks("start", load) == before + 1
+
+
+def test_an_answer_in_one_piece_has_no_first_chunk() -> None:
+    settled("whole", first_chunk_after=1, streams=False)
+    assert first_chunks("whole", "cold") == first_chunks("whole", "warm") == 0
+
+
+def test_reported_tokens_are_counted_as_such() -> None:
+    settled("reported", prompt_tokens=11, output_tokens=3, chunks=4)
+    tokens = "gateway_tokens_total"
+    assert value(tokens, model="reported", type="input", source="reported") == 11
+    assert value(tokens, model="reported", type="output", source="reported") == 3
+    assert value(tokens, model="reported", type="output", source="counted") == 0
+
+
+def test_without_a_report_the_chunks_are_counted() -> None:
+    settled("counted", chunks=4)
+    assert value("gateway_tokens_total", model="counted", type="output", source="counted") == 4
+
+
+def test_what_upstream_does_not_account_for_is_waiting() -> None:
+    settled("waits", upstream_seconds={"total": 10, "load": 1, "prompt": 2, "generation": 3})
+    sums = {
+        phase: value("gateway_upstream_phase_seconds_sum", model="waits", phase=phase)
+        for phase in ("load", "prompt", "generation", "waiting")
+    }
+    assert sums == {"load": 1, "prompt": 2, "generation": 3, "waiting": 4}
+
+
+def test_chunks_are_counted_once_however_often_they_are_brought_up_to_date() -> None:
+    record = RequestRecord("req-1", "127.0.0.1", operation="chat", model_label="chunks")
+    for chunks in (3, 3, 5, 5):
+        record.count_chunks(chunks)
+    assert value("gateway_chunks_total", model="chunks") == record.chunks == 5
+
+
+def test_a_pull_is_no_answer_of_a_model() -> None:
+    settled("pulled", operation=None, chunks=7, first_chunk_after=1)
+    labels = {"gen_ai_operation_name": "None", "gen_ai_request_model": "pulled", "outcome": "ok"}
+    assert value("gen_ai_client_operation_duration_seconds_count", **labels) == 0
+    assert value("gateway_tokens_total", model="pulled", type="output", source="counted") == 0
