@@ -32,7 +32,7 @@ up: ## Start the stack in containers and wait until it answers (PROFILE=cpu, gpu
 
 down: ## Stop it and remove its containers, whatever the profile; the models are kept
 	@$(ALL_PROFILES) down --remove-orphans
-	@echo "The models are kept in their volume; with them: $(ALL_PROFILES) down --volumes"
+	@echo "Models and metrics are kept in their volumes; with them: $(ALL_PROFILES) down --volumes"
 
 logs: ## Follow what the containers write (SERVICE=gateway for one of them); Ctrl-C leaves
 	@$(ALL_PROFILES) logs --follow --tail 100 $(SERVICE)

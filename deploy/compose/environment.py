@@ -45,6 +45,7 @@ class Settings:
     models: tuple[str, ...]
     ollama_memory: int  # bytes; 0 is no limit
     device_gids: Mapping[str, int]  # by the variable that sets it
+    gpu_expected: str  # on or off
     grafana_port: int
     prometheus_port: int
     grafana_password: bool  # whether there is one
@@ -107,6 +108,7 @@ def read_settings(environment: Mapping[str, str] = os.environ, dotenv: Path = RO
             name: _number(name, get(name, default), 0, 2**32 - 1)
             for name, default in (("VIDEO_GID", "44"), ("RENDER_GID", "109"))
         },
+        gpu_expected=get("GATEWAY_GPU_EXPECTED", "on" if profile in ("gpu", "amd") else "off"),
         grafana_port=_number("GRAFANA_PORT", get("GRAFANA_PORT", "3000"), 1, 65535),
         prometheus_port=_number("PROMETHEUS_PORT", get("PROMETHEUS_PORT", "9090"), 1, 65535),
         grafana_password=bool(get("GRAFANA_PASSWORD", "")),

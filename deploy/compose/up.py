@@ -4,6 +4,7 @@ Runs under the system's Python, before anything is installed, so it uses the sta
 """
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -189,6 +190,8 @@ def main() -> int:
     started = False
     try:
         settings = read_settings()
+        # Compose cannot tell the gateway which profile is active; an alert asks for it.
+        os.environ["GATEWAY_GPU_EXPECTED"] = settings.gpu_expected
         start(settings)
         started = True
         wait_until_ready(settings)

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tests.processes import free_port, wait_until
+from tests.processes import free_port
 from tests.stack.containers import MODEL, Containers, running
 
 PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
@@ -38,13 +38,6 @@ class Prometheus:
         )["result"]
         return series
 
-    def answers(self) -> bool:
-        try:
-            self.ask("targets")
-        except httpx.TransportError:
-            return False
-        return True
-
 
 @contextmanager
 def monitored() -> Iterator[tuple[Containers, str]]:
@@ -59,10 +52,8 @@ def monitored() -> Iterator[tuple[Containers, str]]:
         "GATEWAY_EARLY_COMMIT": "0.2",
     }
     with running(**settings) as (stack, _):
-        stack.compose("--profile", "monitoring", "up", "--detach", "--no-deps", "prometheus")
-        url = f"http://127.0.0.1:{port}"
-        wait_until(Prometheus(url).answers, 30, "Prometheus answers")
-        yield stack, url
+        stack.compose("--profile", "monitoring", "up", "--detach", "--wait", "--no-deps", "prometheus")
+        yield stack, f"http://127.0.0.1:{port}"
 
 
 async def traffic(stack: Containers, seconds: float) -> None:

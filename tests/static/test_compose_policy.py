@@ -1,6 +1,8 @@
 """What this project asks of every service in compose.yaml: hardened, bounded, watched, hidden by nginx."""
 
+import os
 import re
+import subprocess
 
 import pytest
 
@@ -139,6 +141,17 @@ def test_only_prometheus_shares_the_network_in_which_the_metrics_are(services: S
 def test_monitoring_is_a_profile_of_its_own(services: Services) -> None:
     assert {name for name, one in services.items() if "monitoring" in one.get("profiles", [])} == MONITORING
     assert {profile for name in MONITORING for profile in services[name]["profiles"]} == {"monitoring"}
+
+
+def test_grafana_does_not_start_without_a_password_and_says_so() -> None:
+    start = composition.services({})["grafana"]["entrypoint"]
+    without = subprocess.run(start, capture_output=True, text=True, check=False, env={"PATH": os.defpath})
+    assert without.returncode == 1
+    assert "GRAFANA_PASSWORD is not set" in without.stderr
+    # Here it comes as far as to the image's own program, which is not there.
+    password = {"PATH": os.defpath, "GF_SECURITY_ADMIN_PASSWORD": "secret"}
+    given = subprocess.run(start, capture_output=True, text=True, check=False, env=password)
+    assert "/run.sh" in given.stderr
 
 
 def test_without_monitoring_no_password_has_to_be_set() -> None:

@@ -69,6 +69,21 @@ def test_monitoring_alone_is_refused_because_it_starts_no_model_server(settings:
         settings(COMPOSE_PROFILES="monitoring")
 
 
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, "off"),
+        ({"COMPOSE_PROFILES": "gpu,monitoring"}, "on"),
+        ({"COMPOSE_PROFILES": "amd"}, "on"),
+        ({"COMPOSE_PROFILES": "gpu", "GATEWAY_GPU_EXPECTED": "off"}, "off"),
+    ],
+)
+def test_with_the_profile_of_a_gpu_models_are_expected_there_unless_it_is_said_otherwise(
+    settings: MakeSettings, variables: dict[str, str], expected: str
+) -> None:
+    assert settings(**variables).gpu_expected == expected
+
+
 @pytest.mark.parametrize("value", ["gpus", "cpu,gpu", "cpu,gpu,monitoring"])
 def test_a_profile_that_is_none_names_those_that_are(settings: MakeSettings, value: str) -> None:
     with pytest.raises(BadSetting, match=f"{value}.*cpu, gpu, amd, embedded"):
