@@ -43,6 +43,7 @@ def build(source: dict[str, Any]) -> dict[str, Any]:
         "refresh": "15s",
         "time": {"from": "now-1h", "to": "now"},
         "graphTooltip": 1,  # one crosshair for all panels
+        "links": [_ALERTS],
         "templating": {"list": [_MODEL]},
         "panels": panels,
     }
@@ -121,7 +122,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "stat": {
         "colorMode": "value",
         "graphMode": "area",
-        "textMode": "value",
+        "textMode": "auto",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     },
     "timeseries": {
@@ -129,6 +130,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "tooltip": {"mode": "multi", "sort": "desc"},
     },
     "table": {"showHeader": True, "cellHeight": "sm"},
+}
+
+# As Compose publishes it.
+_ALERTS = {
+    "type": "link",
+    "title": "Alerts, and what to do",
+    "url": "http://127.0.0.1:9090/alerts",
+    "targetBlank": True,
 }
 
 _MODEL = {

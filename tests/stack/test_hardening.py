@@ -63,7 +63,7 @@ def test_from_the_host_nothing_but_the_published_port_is_reached(stack: Containe
     gateway, engine = (stack.containers(one)[0] for one in ("gateway", "engine"))
     port = int(stack.url.rpartition(":")[2])
     assert reaches(f"{stack.url}/healthz", "--network", "host")
-    for network in ("inner", "models"):
+    for network in ("inner", "models", "metrics"):
         assert not reaches(f"http://{stack.address(gateway, network)}:8001/healthz", "--network", "host")
     assert not reaches(f"http://{stack.address(engine, 'models')}:11434/api/version", "--network", "host")
     for other in (8001, 11434):
