@@ -48,7 +48,7 @@ certs: ## Make a self-signed certificate for trying TLS=on (FORCE=1 replaces one
 
 ##@ Develop
 test: lint ## Lint, types, unit and integration tests with the real engine, gateway and nginx (T= picks tests)
-	$(BIN)/pytest $(T)
+	$(BIN)/pytest $(if $(T),$(T),--numprocesses 2 --dist loadfile)
 
 test-stack: .venv/test.stamp ## Tests of the containers, on a real Docker Engine (T= picks tests)
 	$(BIN)/pytest $(or $(T),tests/stack)

@@ -279,7 +279,7 @@ def test_a_reader_that_stops_reading_costs_little_and_disturbs_nobody(
         stalled = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(40)]
         for connection in stalled:
             connection.sendall(head.encode() + body)
-        wait_until(lambda: fake.answering == 40, 10, "all are being answered")
+        wait_until(lambda: fake.answering == 40, 30, "all are being answered")
         times = []
         while fake.answering:
             started = time.monotonic()

@@ -27,10 +27,15 @@ def fake() -> Iterator[FakeOllama]:
 
 
 @pytest.fixture(scope="module")
-def gateway_port(fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def behind(fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, str]]:
     with gateway(fake.url, tmp_path_factory.mktemp("edge"), GATEWAY_ADMIN_API="on") as (process, url):
         process.wait_ready(f"{url}/readyz")
-        yield int(url.rpartition(":")[2])
+        yield process, url
+
+
+@pytest.fixture(scope="module")
+def gateway_port(behind: tuple[Process, str]) -> int:
+    return int(behind[1].rpartition(":")[2])
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +180,63 @@ def test_a_well_formed_request_id_goes_all_the_way(
     response = client.post("/chat", json=question("good"), headers={"X-Request-Id": given})
     assert (response.headers["x-request-id"] == given) is kept
     assert fake.received[-1].headers["x-request-id"] == response.headers["x-request-id"]
+
+
+def line_of(process: Process, request_id: str) -> dict[str, Any]:
+    """The one line that a log has of a request."""
+
+    def found() -> list[dict[str, Any]]:
+        entries = [json.loads(text) for text in process.output.splitlines() if text.startswith("{")]
+        return [entry for entry in entries if entry.get("request_id") == request_id]
+
+    wait_until(found, 5, f"a line for {request_id}")
+    (entry,) = found()
+    return entry
+
+
+def test_the_logs_of_nginx_and_gateway_are_joined_by_the_request_id(
+    client: httpx.Client, behind: tuple[Process, str], edge_log: Process, fake: FakeOllama
+) -> None:
+    logs = edge_log, behind[0]
+    for path, status in (("/chat", 200), ("/v1/chat/completions", 502), ("/nothing", 404)):
+        response = client.post(path, json={**question("good"), "stream": True})
+        at_the_edge, behind_it = (line_of(log, response.headers["x-request-id"]) for log in logs)
+        assert at_the_edge["path"] == path
+        assert at_the_edge["status"] == behind_it["status"] == response.status_code == status
+        assert float(at_the_edge["upstream_duration_seconds"]) >= behind_it["duration_seconds"] - 0.1
+        if status != 404:
+            assert fake.received[-1].headers["x-request-id"] == response.headers["x-request-id"]
+
+
+def test_no_prompt_no_answer_and_no_key_is_in_any_log(
+    client: httpx.Client, behind: tuple[Process, str], edge_log: Process, fake: FakeOllama
+) -> None:
+    secrets = ["prompt", "answer", "bearer", "api-key", "query", "cookie"]
+    planted = {name: f"planted-{name}-4711" for name in secrets}
+    error = json.dumps({"error": planted["answer"]}).encode()
+    fake.answer("tells", line(planted["answer"]), DONE)
+    fake.answer("fails", line(planted["answer"]), error + b"\n")
+    fake.answer("refuses", error, status=500)
+    headers = {
+        "Authorization": f"Bearer {planted['bearer']}",
+        "X-Api-Key": planted["api-key"],
+        "Cookie": f"session={planted['cookie']}",
+    }
+    prompt = [{"role": "user", "content": planted["prompt"]}]
+    answers = []
+    for model in ("tells", "fails", "refuses", "nobody"):
+        for path in ("/chat", "/api/chat", "/v1/messages"):
+            request = {"model": model, "messages": prompt, "stream": True}
+            answers.append(client.post(f"{path}?key={planted['query']}", json=request, headers=headers))
+    nonsense = json.dumps({"messages": prompt})[:-1].encode()
+    bodies = (nonsense, b"x" * (MAX_BODY + 1), b"x" * (10 * 1024 * 1024 + 1))
+    answers.extend(client.post("/chat", content=body, headers=headers) for body in bodies)
+    answers.append(client.get(f"/nothing?key={planted['query']}", headers=headers))
+    assert {answer.status_code for answer in answers} >= {200, 400, 404, 413, 502}
+    assert planted["answer"] in answers[0].text
+    for log in (behind[0], edge_log):
+        assert line_of(log, answers[-1].headers["x-request-id"])
+        assert [secret for secret in planted.values() if secret in log.output] == []
 
 
 def test_an_edge_without_a_gateway_says_so_in_the_same_shape() -> None:

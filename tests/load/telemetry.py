@@ -20,11 +20,11 @@ from tests.processes import ROOT, Process, free_port
 
 STREAMS = 30
 TOKENS = 200
-PAUSE = 0.02  # between two tokens of a stream, so that each of them is a read and a write of its own
+PAUSE = 0.01  # between two tokens of a stream, so that each of them is a read and a write of its own
 LIMIT_PERCENT = 3.0
 CONFIGURATIONS = {
     "with": ROOT / "services/gateway/gunicorn.conf.py",
-    "without": ROOT / "tests/load/silent.conf.py",
+    "without": ROOT / "tests/load/silent.py",
 }
 
 
@@ -65,7 +65,7 @@ def cpu_seconds(process: Process) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=25)
     rounds = parser.parse_args().rounds
     os.sched_setaffinity(0, {1})
     fake = FakeOllama()
@@ -79,7 +79,8 @@ def main() -> int:
         gateway(CONFIGURATIONS["without"], fake.url, Path(folder)) as second,
     ):
         for number in range(rounds + 1):
-            for name, (process, url) in zip(CONFIGURATIONS, (first, second), strict=True):
+            turns = list(zip(CONFIGURATIONS, (first, second), strict=True))
+            for name, (process, url) in turns if number % 2 else reversed(turns):
                 before = cpu_seconds(process)
                 asyncio.run(load(url))
                 cost = (cpu_seconds(process) - before) / (STREAMS * TOKENS) * 1e6
