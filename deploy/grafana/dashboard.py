@@ -79,7 +79,7 @@ def _panel(panel: dict[str, Any]) -> dict[str, Any]:
             }
             for index, (legend, expr) in enumerate(panel["queries"].items())
         ],
-        "fieldConfig": {"defaults": _defaults(panel, kind), "overrides": []},
+        "fieldConfig": {"defaults": _defaults(panel, kind), "overrides": _colors(panel)},
         "options": _OPTIONS[kind],
     }
     if kind == "table":
@@ -116,6 +116,16 @@ def _defaults(panel: dict[str, Any], kind: str) -> dict[str, Any]:
         "thresholdsStyle": {"mode": "line" if "thresholds" in panel else "off"},
     }
     return defaults
+
+
+def _colors(panel: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "matcher": {"id": "byName", "options": legend},
+            "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": color}}],
+        }
+        for legend, color in panel.get("colors", {}).items()
+    ]
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {

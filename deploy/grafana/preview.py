@@ -22,7 +22,16 @@ from matplotlib.ticker import FuncFormatter
 
 DASHBOARD = Path(__file__).parent / "dashboards" / "sluice.json"
 COLORS = ["#73bf69", "#f2cc0c", "#5794f2", "#ff780a", "#b877d9", "#f2495c", "#8ab8ff", "#c8f2c2"]
-NAMED = {"green": "#73bf69", "orange": "#ff9830", "red": "#f2495c", "transparent": "none"}
+NAMED = {
+    "green": "#73bf69",
+    "blue": "#5794f2",
+    "yellow": "#fade2a",
+    "orange": "#ff9830",
+    "red": "#f2495c",
+    "semi-dark-red": "#e02f44",
+    "purple": "#b877d9",
+    "transparent": "none",
+}
 BACKGROUND, FOREGROUND, FAINT = "#181b1f", "#d8d9da", "#3a3d44"
 INCHES_A_COLUMN, INCHES_A_LINE, DPI = 0.58, 0.34, 80
 
@@ -134,7 +143,12 @@ def _draw_series(
     ]
     dates = [datetime.fromtimestamp(at, UTC) for at in times]
     below = [0.0] * len(times)
-    for (legend, one), color in zip(series, COLORS * 4, strict=False):
+    fixed = {
+        override["matcher"]["options"]: NAMED[override["properties"][0]["value"]["fixedColor"]]
+        for override in panel["fieldConfig"]["overrides"]
+    }
+    for (legend, one), free_color in zip(series, COLORS * 4, strict=False):
+        color = fixed.get(legend, free_color)
         known = {round(float(at)): float(value) for at, value in one["values"]}
         values = [known.get(round(at), math.nan) for at in times]
         if stacked:
@@ -157,8 +171,8 @@ def _draw_series(
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _words(value, defaults)))
     if series:
         axes.legend(
-            loc="upper left", bbox_to_anchor=(-0.12, -0.13), ncols=5, fontsize=7, frameon=False,
-            labelcolor=FOREGROUND, handlelength=1, columnspacing=1,
+            loc="upper left", bbox_to_anchor=(-0.5 / (panel["gridPos"]["w"] * INCHES_A_COLUMN), -0.13),
+            ncols=7, fontsize=7, frameon=False, labelcolor=FOREGROUND, handlelength=1, columnspacing=1,
         )  # fmt: skip
     else:
         axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", color=FOREGROUND)

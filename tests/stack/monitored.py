@@ -13,7 +13,7 @@ from tests.processes import free_port
 from tests.stack.containers import MODEL, Containers, running
 
 PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
-STREAMS_AT_ONCE = 6
+CLIENTS = 5
 
 
 class Prometheus:
@@ -46,8 +46,7 @@ def monitored() -> Iterator[tuple[Containers, str]]:
     settings = {
         "COMPOSE_PROJECT_NAME": "sluice-test-monitoring",
         "PROMETHEUS_PORT": str(port),
-        # So that some wait, and hear signs of life meanwhile.
-        "ENGINE_SLOTS": "2",
+        # So that some hear signs of life.
         "GATEWAY_HEARTBEAT": "1",
         "GATEWAY_EARLY_COMMIT": "0.2",
     }
@@ -56,7 +55,7 @@ def monitored() -> Iterator[tuple[Containers, str]]:
         yield stack, f"http://127.0.0.1:{port}"
 
 
-async def traffic(stack: Containers, seconds: float) -> None:
+async def traffic(stack: Containers, seconds: float, crash: bool = True) -> None:
     """Answers of every kind and outcome for so long, then a model server that is killed amid them."""
     until = time.monotonic() + seconds
     async with httpx.AsyncClient(base_url=stack.url, timeout=120, trust_env=False) as client:
@@ -68,8 +67,10 @@ async def traffic(stack: Containers, seconds: float) -> None:
                         await kind(client)
 
         # Shifted, so that not all of them do the same at once.
-        kinds = [KINDS[shift:] + KINDS[:shift] for shift in range(STREAMS_AT_ONCE)]
+        kinds = [KINDS[shift:] + KINDS[:shift] for shift in range(CLIENTS)]
         await asyncio.gather(*(repeat(each) for each in kinds))
+        if not crash:
+            return
         last = [asyncio.create_task(stream(client, 2000)) for _ in range(2)]
         await asyncio.sleep(2)
         await asyncio.to_thread(stack.compose, "kill", "engine")
