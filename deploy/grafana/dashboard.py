@@ -112,7 +112,7 @@ def _defaults(panel: dict[str, Any], kind: str) -> dict[str, Any]:
         "lineWidth": 2,
         "fillOpacity": 25 if panel.get("stacked") else 5,
         "showPoints": "never",
-        "stacking": {"mode": "normal" if panel.get("stacked") else "none"},
+        "stacking": {"mode": "normal" if panel.get("stacked") else "none", "group": "A"},
         "thresholdsStyle": {"mode": "line" if "thresholds" in panel else "off"},
     }
     return defaults
@@ -160,7 +160,7 @@ _MODEL = {
     "includeAll": True,
     "allValue": ".*",
     "multi": True,
-    "current": {"text": "All", "value": "$__all"},
+    "current": {"text": ["All"], "value": ["$__all"]},
 }
 
 
