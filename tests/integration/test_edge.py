@@ -182,6 +182,12 @@ def test_a_well_formed_request_id_goes_all_the_way(
     assert fake.received[-1].headers["x-request-id"] == response.headers["x-request-id"]
 
 
+def test_a_trace_context_goes_all_the_way(client: httpx.Client, fake: FakeOllama) -> None:
+    sent = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "c=d,e=f"}
+    client.post("/chat", json=question("good"), headers=sent)
+    assert {name: fake.received[-1].headers[name] for name in sent} == sent
+
+
 def line_of(process: Process, request_id: str) -> dict[str, Any]:
     """The one line that a log has of a request."""
 

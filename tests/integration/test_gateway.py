@@ -87,6 +87,18 @@ def test_the_request_reaches_upstream_as_it_came(client: httpx.Client, fake: Fak
     assert not {"cookie", "origin"} & set(received.headers)
 
 
+@pytest.mark.parametrize("sent", [{}, {"traceparent": "00-x-y-01", "tracestate": "a=1"}])
+def test_no_trace_context_is_made_up(client: httpx.Client, fake: FakeOllama, sent: dict[str, str]) -> None:
+    client.post("/chat", json=question("good"), headers=sent)
+    assert not {"traceparent", "tracestate"} & set(fake.received[-1].headers)
+
+
+def test_the_log_names_the_clients_trace(client: httpx.Client, running: tuple[Process, str]) -> None:
+    headers = {"X-Request-Id": "traced", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    client.post("/chat", json=question("good"), headers=headers)
+    assert log_of(running[0], "traced")["trace_id"] == "a" * 32
+
+
 def test_a_curl_without_a_content_type_works(client: httpx.Client) -> None:
     body = json.dumps(question("good"))
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -340,7 +352,7 @@ def test_the_time_to_the_first_chunk_is_measured_for_known_models_only(
 ) -> None:
     fake.answer("GOOD", line(), DONE)
     name = "gen_ai_client_operation_time_to_first_chunk_seconds_count"
-    series = rf'{name}\{{gen_ai_operation_name="chat",gen_ai_request_model="good:latest",load="cold"\}}'
+    series = rf'{name}\{{gen_ai_operation_name="chat",gen_ai_request_model="good:latest",load="\w+"\}}'
     before = metric(client, series)
     client.post("/chat", json=question("GOOD"))
     wait_until(lambda: metric(client, series) == before + 1, 5, "the request is counted")

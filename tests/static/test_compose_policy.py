@@ -197,7 +197,10 @@ def test_every_model_server_answers_to_the_same_name_behind_one_profile_each(ser
 
 
 def test_every_setting_of_the_gateway_can_be_set_from_outside_but_those_decided_here() -> None:
-    names = {"GATEWAY_" + field.upper() for field in Settings.model_fields}
+    names = {
+        str(field.validation_alias or "GATEWAY_" + name.upper())
+        for name, field in Settings.model_fields.items()
+    }
     outside = {name: f"what was given as {name}" for name in names}
     inside = composition.variables(composition.services(outside)["gateway"])
     handed_on = {name for name in names & inside.keys() if inside[name] in (None, outside[name])}

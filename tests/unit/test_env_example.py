@@ -15,8 +15,10 @@ EXAMPLE = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_tex
 def test_every_setting_is_listed_with_its_default(
     monkeypatch: pytest.MonkeyPatch, prefix: str, settings: type[GatewaySettings] | type[EngineSettings]
 ) -> None:
-    listed = {name: value for name, value in EXAMPLE.items() if name.startswith(prefix)}
-    assert set(listed) == {prefix + field.upper() for field in settings.model_fields}
+    aliases = {name: field.validation_alias for name, field in settings.model_fields.items()}
+    variables = {str(alias or prefix + name.upper()) for name, alias in aliases.items()}
+    listed = {name: value for name, value in EXAMPLE.items() if name.startswith(prefix) or name in variables}
+    assert set(listed) == variables
     defaults = settings()
     for name, value in listed.items():
         monkeypatch.setenv(name, value)

@@ -19,6 +19,7 @@ from .routing import Backend
 from .settings import Settings, load_settings
 from .state import State, record_of
 from .telemetry.logs import configure_structlog
+from .tracing import tracing
 from .upstream import Upstream
 
 # How long a worker may wait to know its models; before that it would count their answers under "other".
@@ -38,17 +39,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[Lifespan]:
         upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
         backend = Backend("ollama", upstream, settings.default_model, settings.model_names)
-        state = State(settings, backend)
-        background = [asyncio.create_task(backend.watch()), asyncio.create_task(state.keep_counting())]
-        try:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(backend.polled.wait(), FIRST_POLL_SECONDS)
-            yield {"gateway": state}
-        finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
-            await upstream.aclose()
+        async with tracing(settings) as tracer:
+            state = State(settings, backend, tracer)
+            background = [asyncio.create_task(backend.watch()), asyncio.create_task(state.keep_counting())]
+            try:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(backend.polled.wait(), FIRST_POLL_SECONDS)
+                yield {"gateway": state}
+            finally:
+                for task in background:
+                    task.cancel()
+                await asyncio.gather(*background, return_exceptions=True)
+                await upstream.aclose()
 
     app = FastAPI(
         title="Sluice",
@@ -57,6 +59,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
+        # FastAPI's own spans know nothing of models and outcomes, and cost a call a token.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.add_middleware(RequestObserver)
     app.add_exception_handler(GatewayError, _on_gateway_error)

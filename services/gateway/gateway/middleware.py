@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .dialects.api import api_of
 from .errors import InternalError
 from .telemetry.record import RequestRecord
+from .tracing import RequestTrace
 
 # What may go into logs and headers as it is.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -26,6 +27,7 @@ class RequestObserver:
             return
         record = RequestRecord(request_id=_request_id(scope), client=_client(scope))
         scope["state"]["record"] = record
+        trace = RequestTrace(scope["state"]["gateway"].tracer, scope, record)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -52,6 +54,7 @@ class RequestObserver:
             route = scope.get("route")
             record.route = getattr(route, "path", record.route)
             record.settle()
+            trace.end()
 
 
 def _request_id(scope: Scope) -> str:

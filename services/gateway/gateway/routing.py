@@ -53,6 +53,7 @@ class Backend:
         self.models: frozenset[str] = frozenset()
         self.loaded: tuple[LoadedModel, ...] = ()
         self.polled = asyncio.Event()
+        self._answered: set[str] = set()  # since the last poll: models that must be in memory
         self._doubted = asyncio.Event()
 
     @property
@@ -72,7 +73,8 @@ class Backend:
         return full_name(model) in self.models
 
     def has_loaded(self, model: str) -> bool:
-        return full_name(model) in {loaded.name for loaded in self.loaded}
+        name = full_name(model)
+        return name in self._answered or name in {loaded.name for loaded in self.loaded}
 
     def label(self, model: str) -> str:
         """The model as a metric's label: only names that the backend has become one."""
@@ -91,11 +93,21 @@ class Backend:
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        body: bytes | AsyncIterable[bytes],
+        headers: Mapping[str, str],
+        answering: str | None = None,
     ) -> AsyncIterator[UpstreamAnswer]:
-        """As `Upstream.stream`; a failure is a reason to look at once whether the backend is still there."""
+        """As `Upstream.stream`; a failure is a reason to look at once whether the backend is still there.
+
+        `answering` is the model, if it is one that answers.
+        """
         try:
             async with self.upstream.stream(method, path, body, headers) as answer:
+                if answering and self.has(answering):
+                    self._answered.add(full_name(answering))
                 yield answer
         except UpstreamFailed:
             self._doubted.set()
@@ -108,6 +120,7 @@ class Backend:
             running = await self.upstream.get_json("/api/ps", POLL_TIMEOUT)
             self.models = listed(tags)
             self.loaded = loaded(running)
+            self._answered.clear()
             self.up = True
         except GatewayError:
             self.up = False
@@ -133,10 +146,17 @@ def loaded(running: object) -> tuple[LoadedModel, ...]:
             full_name(model["name"]),
             int(model.get("size") or 0),
             int(model.get("size_vram") or 0),
-            datetime.fromisoformat(model["expires_at"]).timestamp() if model.get("expires_at") else math.inf,
+            _timestamp(model.get("expires_at")),
         )
         for model in _models(running)
     )
+
+
+def _timestamp(said: object) -> float:
+    try:
+        return datetime.fromisoformat(str(said)).timestamp()
+    except ValueError:
+        return math.inf
 
 
 def _models(answer: object) -> list[dict[str, Any]]:

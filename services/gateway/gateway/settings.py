@@ -11,7 +11,7 @@ MODEL_NAME = re.compile(r"((\w[\w.:-]{0,349}/)?\w[\w-]{0,79}/)?\w[\w.-]{0,79}(:\
 
 
 class Settings(BaseSettings):
-    """Each field is the environment variable GATEWAY_<FIELD>; times are in seconds, sizes in bytes."""
+    """Each field is the environment variable GATEWAY_<FIELD>, or its alias; in seconds and bytes."""
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_ignore_empty=True, frozen=True)
 
@@ -56,6 +56,13 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field("json", description="console is for people")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
 
+    otlp_endpoint: AnyHttpUrl | None = Field(
+        None,
+        # OpenTelemetry's own name, so that it is set as everywhere else and its other OTEL_* go with it.
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="OTLP collector that gets spans, over HTTP; empty: none are made",
+    )
+
     @property
     def model_names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.models.replace(",", " ").split()))
@@ -88,7 +95,12 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = [
-            f"{'GATEWAY_' + str(problem['loc'][0]).upper() + ': ' if problem['loc'] else ''}{problem['msg']}"
+            f"{_variable(problem['loc'][0]) + ': ' if problem['loc'] else ''}{problem['msg']}"
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise BadSettings("; ".join(problems)) from None
+
+
+def _variable(named: int | str) -> str:
+    """What pydantic calls by the field's name, or by its alias if it has one."""
+    return f"GATEWAY_{named.upper()}" if named in Settings.model_fields else str(named)

@@ -3,6 +3,7 @@
 import asyncio
 from typing import cast
 
+from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
 from .errors import Drained
@@ -23,10 +24,11 @@ COUNT_SECONDS = 5
 class State:
     """Made in the lifespan, one a worker."""
 
-    def __init__(self, settings: Settings, backend: Backend) -> None:
+    def __init__(self, settings: Settings, backend: Backend, tracer: Tracer) -> None:
         self.settings = settings
         self.backend = backend
         self.scrape = Scrape(settings, [backend])
+        self.tracer = tracer
         self.streams: set[Relay] = set()
         self.draining = False
 

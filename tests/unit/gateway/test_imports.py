@@ -9,6 +9,7 @@ ROOT = Path(gateway.__file__).parent
 FLOORS = [
     {"settings", "errors"},
     {"telemetry"},
+    {"tracing"},
     {"dialects"},
     {"upstream"},
     {"routing"},

@@ -72,6 +72,12 @@ def test_what_upstream_does_not_account_for_is_waiting() -> None:
     assert sums == {"load": 1, "prompt": 2, "generation": 3, "waiting": 4}
 
 
+def test_an_embedding_does_not_wait_for_what_upstream_does_not_tell() -> None:
+    settled("vectors", upstream_seconds={"total": 10, "load": 1, "prompt": 0, "generation": 0})
+    assert value("gateway_upstream_phase_seconds_sum", model="vectors", phase="load") == 1
+    assert value("gateway_upstream_phase_seconds_count", model="vectors", phase="waiting") == 0
+
+
 def test_chunks_are_counted_once_however_often_they_are_brought_up_to_date() -> None:
     record = RequestRecord("req-1", "127.0.0.1", operation="chat", model_label="chunks")
     for chunks in (3, 3, 5, 5):

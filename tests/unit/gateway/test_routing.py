@@ -81,6 +81,7 @@ NOW = 1_800_000_000
         ("2027-01-15T07:00:00Z", 0),
         ("2318-01-01T00:00:00Z", math.inf),
         (None, math.inf),
+        ("some day", math.inf),
     ],
 )
 def test_the_time_until_a_model_is_unloaded_is_what_ollama_says(
@@ -89,6 +90,21 @@ def test_the_time_until_a_model_is_unloaded_is_what_ollama_says(
     monkeypatch.setattr(time, "time", lambda: NOW)
     (model,) = loaded({"models": [{"name": "Good", "expires_at": expires_at}]})
     assert model.unload_after == pytest.approx(seconds, abs=1e-3)
+
+
+async def test_a_model_that_has_answered_is_in_memory_before_a_poll_says_so() -> None:
+    fake = FakeOllama()
+    fake.answer("good", b"{}")
+    with fake.running():
+        upstream = Upstream(fake.url, 1)
+        backend = Backend("ollama", upstream, "")
+        watch = asyncio.create_task(backend.watch())
+        await asyncio.wait_for(backend.polled.wait(), 10)
+        assert not backend.has_loaded("good")
+        async with backend.stream("POST", "/api/chat", b'{"model":"good"}', {"X-Request-Id": "1"}, "good"):
+            assert backend.has_loaded("GOOD")
+        watch.cancel()
+        await upstream.aclose()
 
 
 async def test_the_gauges_are_those_of_the_last_poll() -> None:

@@ -22,13 +22,14 @@ def test_the_defaults_need_no_environment() -> None:
         ("GATEWAY_MODELS", "https://hf.co/user/model"),
         ("GATEWAY_MODELS", "qwen2.5:"),
         ("GATEWAY_MODELS", "a/b/c/d"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
     ],
 )
 def test_a_bad_setting_stops_the_start_and_names_its_variable(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    with pytest.raises(BadSettings, match=variable):
+    with pytest.raises(BadSettings, match=f"^{variable}: "):
         load_settings()
 
 

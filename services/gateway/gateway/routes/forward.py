@@ -109,7 +109,13 @@ def hand_over(
         request.method,
         _upstream_path(request, route),
         body,
-        {"Content-Type": "application/json", **headers, "X-Request-Id": record.request_id},
+        {
+            "Content-Type": "application/json",
+            **headers,
+            **record.trace_headers,
+            "X-Request-Id": record.request_id,
+        },
+        answering=model if route.operation else None,
     )
     limit = state.settings.max_line_bytes
     dialect = stream(limit) if stream else route.whole(limit)

@@ -44,11 +44,16 @@ class RequestRecord:
     output_tokens: int | None = None
     # Seconds, as upstream gives them at the end of an answer: total, load, prompt, generation.
     upstream_seconds: dict[str, float] = field(default_factory=dict)
+    trace_id: str | None = None
+    # What tells the model server of which trace its part is.
+    trace_headers: dict[str, str] = field(default_factory=dict)
+    asked_after: float | None = None
 
     def asked(self) -> None:
         """Upstream is about to be asked."""
+        self.asked_after = time.perf_counter() - self.started
         if self.operation:
-            metrics.OVERHEAD.labels("request").observe(time.perf_counter() - self.started)
+            metrics.OVERHEAD.labels("request").observe(self.asked_after)
 
     def first_chunk(self) -> None:
         self.first_chunk_after = time.perf_counter() - self.started
@@ -67,10 +72,10 @@ class RequestRecord:
     def settle(self) -> None:
         """Counts and logs the request; called once, whatever has happened."""
         duration = time.perf_counter() - self.started
-        outcome = self.outcome or ("ok" if self.status < 400 else "rejected")
-        metrics.REQUESTS.labels(self.route, self.model_label, outcome, self.status).inc()
+        self.outcome = self.outcome or ("ok" if self.status < 400 else "rejected")
+        metrics.REQUESTS.labels(self.route, self.model_label, self.outcome, self.status).inc()
         if self.operation:
-            metrics.DURATION.labels(self.operation, self.model_label, outcome).observe(duration)
+            metrics.DURATION.labels(self.operation, self.model_label, self.outcome).observe(duration)
             self._count_tokens(self.operation)
             self._observe_times(self.operation)
         line = {
@@ -78,7 +83,7 @@ class RequestRecord:
             "route": self.route,
             "model": self.model,
             "backend": self.backend,
-            "outcome": outcome,
+            "outcome": self.outcome,
             "status": self.status,
             "ttft_seconds": _rounded(self.first_chunk_after),
             "duration_seconds": _rounded(duration),
@@ -87,6 +92,8 @@ class RequestRecord:
             "output_tokens": self.output_tokens,
             "client": self.client,
         }
+        if self.trace_id:
+            line["trace_id"] = self.trace_id
         log = structlog.get_logger()
         if self.route in QUIET_ROUTES and self.status != 500:
             log.debug("request", **line)
@@ -109,11 +116,16 @@ class RequestRecord:
                 self.first_chunk_after
             )
             self.gaps.flush(metrics.TIME_PER_OUTPUT_CHUNK.labels(operation, self.model_label))
-        if self.upstream_seconds:
-            phases = {name: self.upstream_seconds.get(name, 0) for name in ("load", "prompt", "generation")}
-            phases["waiting"] = max(0, self.upstream_seconds.get("total", 0) - sum(phases.values()))
-            for phase, seconds in phases.items():
-                metrics.UPSTREAM_PHASE.labels(self.model_label, phase).observe(seconds)
+        for phase, seconds in self._phases().items():
+            metrics.UPSTREAM_PHASE.labels(self.model_label, phase).observe(seconds)
+
+    def _phases(self) -> dict[str, float]:
+        said = self.upstream_seconds
+        if not said.get("prompt") and not said.get("generation"):
+            # Of an embedding Ollama tells no more; the rest is work, not waiting.
+            return {"load": said["load"]} if "load" in said else {}
+        phases = {phase: said.get(phase, 0) for phase in ("load", "prompt", "generation")}
+        return {**phases, "waiting": max(0, said.get("total", 0) - sum(phases.values()))}
 
     def _was_cold(self) -> bool:
         """Known for certain only from the last line of Ollama's own APIs."""

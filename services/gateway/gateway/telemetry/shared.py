@@ -4,29 +4,45 @@ A worker that dies is replaced, and its replacement takes its place and goes on 
 nothing that a dead worker has counted is lost, and there are no more files than workers have run at a time.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 from prometheus_client.multiprocess import mark_process_dead
 
+PREFIX = "sluice-metrics-"
+
 _folder: Path | None = None
+_lock: IO[str] | None = None  # held by the master and its workers for as long as one of them lives
 _place = "master"
 
 
 def set_up() -> None:
     """Makes the folder, once in a master, before metrics.py is imported: it decides how counts are kept."""
-    global _folder
+    global _folder, _lock
     if _folder is None:
         # On a disk, counting would wait for it whenever the system writes the pages back.
         memory = "/dev/shm"  # noqa: S108
-        _folder = Path(
-            tempfile.mkdtemp(prefix="sluice-metrics-", dir=memory if os.access(memory, os.W_OK) else None)
-        )
+        where = memory if os.access(memory, os.W_OK) else tempfile.gettempdir()
+        _remove_stale(Path(where))
+        _folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=where))
+        _lock = (_folder / "lock").open("w")
+        fcntl.flock(_lock, fcntl.LOCK_EX)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_folder)  # where the library looks for it
+
+
+def _remove_stale(where: Path) -> None:
+    """The folders of gateways that were killed and could not do it themselves."""
+    for lock in where.glob(f"{PREFIX}*/lock"):
+        with suppress(OSError), lock.open() as opened:  # another user's, or somebody still holds it
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent)
 
 
 def clear() -> None:

@@ -1,0 +1,43 @@
+"""The folder in which the workers of a gateway count."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from gateway.telemetry import shared
+
+MASTER = """
+import os, sys
+from gateway.telemetry import shared
+shared.set_up()
+print(shared.folder(), flush=True)
+sys.stdin.read()
+os._exit(9)  # as if it were killed
+"""
+
+
+def master() -> tuple[subprocess.Popen[str], Path]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", MASTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_a_start_removes_what_a_killed_gateway_has_left_and_nothing_of_one_that_runs() -> None:
+    killed, stale = master()
+    running, in_use = master()
+    killed.communicate("")
+    starting, fresh = master()
+    assert not stale.exists()
+    assert in_use.exists()
+    for process in (running, starting):
+        process.communicate("")
+    for left in (in_use, fresh):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def test_a_new_worker_takes_the_first_place_that_is_free() -> None:
+    assert shared.free_place([]) == "0"
+    assert shared.free_place(["0", "2"]) == "1"
