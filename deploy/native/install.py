@@ -21,7 +21,7 @@ TEST = (*RUN, "tests")
 PURPOSES = {
     "run": (RUN, "the gateway, nginx, llama.cpp and a 98 MB model (once, about 160 MB)"),
     "test": (TEST, "the stack and the test tools (once, about 160 MB)"),
-    "dashboards": ((*TEST, "deploy/grafana"), "what draws pictures (once, about 60 MB)"),
+    "dashboards": ((*TEST, "deploy/grafana"), "what draws pictures (once, about 40 MB)"),
 }
 
 # pip's own progress bar goes away when its output is read by us, so we take its lines instead.
