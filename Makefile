@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
 # What is under Containers needs Docker too, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos workers telemetry bench bench-peers lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos workers telemetry bench bench-peers dashboards lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -27,12 +27,12 @@ PROFILED := $(if $(PROFILE),COMPOSE_PROFILES=$(PROFILE))
 ALL_PROFILES := docker compose --profile '*'
 
 ##@ Containers
-up: ## Start the stack in containers and wait until it answers (PROFILE=cpu, gpu, amd or embedded)
+up: ## Start the stack in containers and wait until it answers (PROFILE=cpu, gpu, amd, embedded; cpu,monitoring)
 	@$(PROFILED) $(PYTHON) deploy/compose/up.py
 
 down: ## Stop it and remove its containers, whatever the profile; the models are kept
 	@$(ALL_PROFILES) down --remove-orphans
-	@echo "The models are kept in their volume; with them: $(ALL_PROFILES) down --volumes"
+	@echo "Models and metrics are kept in their volumes; with them: $(ALL_PROFILES) down --volumes"
 
 logs: ## Follow what the containers write (SERVICE=gateway for one of them); Ctrl-C leaves
 	@$(ALL_PROFILES) logs --follow --tail 100 $(SERVICE)
@@ -68,6 +68,9 @@ bench: .venv/test.stamp ## What a token costs: nginx, the gateway, both in a row
 
 bench-peers: .venv-peers/bench.stamp ## Install LiteLLM, in an environment of its own, for `make bench` to compare with
 
+dashboards: .venv/dashboards.stamp ## Draw the dashboard's rows from a run of its own, or from a Prometheus (URL= MINUTES=)
+	PYTHONPATH=deploy/grafana:deploy/native $(BIN)/python -m tests.stack.dashboards $(if $(URL),--url $(URL)) $(if $(MINUTES),--minutes $(MINUTES))
+
 lint: .venv/test.stamp ## Format check, linter and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -99,6 +102,10 @@ PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml
 	.venv-peers/bin/pip install --disable-pip-version-check --no-input --require-hashes --no-deps -r $<
 	@touch $@
 
+.venv/dashboards.stamp: .venv/test.stamp deploy/grafana/requirements.txt
+	@$(PYTHON) deploy/native/install.py dashboards
+	@touch $@
+
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
