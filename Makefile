@@ -1,11 +1,7 @@
 # `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
 # What is under Containers needs Docker too, and no .venv.
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos workers telemetry bench bench-peers lint format lock clean
-=======
-.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos workers telemetry dashboards lint format lock clean
->>>>>>> monitoring
+.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos workers telemetry bench bench-peers dashboards lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -66,16 +62,14 @@ workers: .venv/test.stamp ## 10,000 requests over 4 workers, 2 of them killed on
 telemetry: .venv/test.stamp ## What metrics and logs cost a token (ROUNDS=)
 	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.telemetry $(if $(ROUNDS),--rounds $(ROUNDS))
 
-<<<<<<< HEAD
 bench: .venv/test.stamp ## What a token costs: nginx, the gateway, both in a row, LiteLLM if installed (QUICK=1 BARS=1 OUT=)
 	@PYTHONPATH=deploy/native $(BIN)/python -m tests.load.bench \
 		$(if $(QUICK),--quick) $(if $(BARS),--bars) $(if $(OUT),--out $(OUT))
 
 bench-peers: .venv-peers/bench.stamp ## Install LiteLLM, in an environment of its own, for `make bench` to compare with
-=======
+
 dashboards: .venv/dashboards.stamp ## Draw the dashboard's rows from a run of its own, or from a Prometheus (URL= MINUTES=)
 	PYTHONPATH=deploy/grafana:deploy/native $(BIN)/python -m tests.stack.dashboards $(if $(URL),--url $(URL)) $(if $(MINUTES),--minutes $(MINUTES))
->>>>>>> monitoring
 
 lint: .venv/test.stamp ## Format check, linter and types
 	$(BIN)/ruff format --check .
@@ -103,16 +97,15 @@ PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml
 	@$(PYTHON) deploy/native/install.py test
 	@touch $@
 
-<<<<<<< HEAD
 .venv-peers/bench.stamp: tests/load/peers/requirements.txt
 	$(PYTHON) -m venv --clear .venv-peers
 	.venv-peers/bin/pip install --disable-pip-version-check --no-input --require-hashes --no-deps -r $<
-=======
+	@touch $@
+
 .venv/dashboards.stamp: .venv/test.stamp deploy/grafana/requirements.txt
 	@$(PYTHON) deploy/native/install.py dashboards
->>>>>>> monitoring
 	@touch $@
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
