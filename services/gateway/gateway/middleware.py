@@ -78,7 +78,7 @@ class ShortCut:
             (method, route.path): route
             for route in routes
             if isinstance(route, APIRoute) and "{" not in route.path
-            for method in route.methods
+            for method in route.methods or ()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -32,7 +32,7 @@ class Transport(httpx.AsyncBaseTransport):
     """
 
     def __init__(self) -> None:
-        self._idle: dict[httpx.URL, deque[Connection]] = {}
+        self._idle: dict[Origin, deque[Connection]] = {}
         self._tls = ssl.create_default_context()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -56,7 +56,7 @@ class Transport(httpx.AsyncBaseTransport):
         """Connections that are kept for requests to come."""
         return sum(len(kept) for kept in self._idle.values())
 
-    def _kept(self, origin: httpx.URL) -> "Connection | None":
+    def _kept(self, origin: "Origin") -> "Connection | None":
         kept = self._idle.get(origin)
         # The one that was used last is the least likely to be stale.
         connection = kept.pop() if kept else None
@@ -89,8 +89,12 @@ class Transport(httpx.AsyncBaseTransport):
             kept.remove(connection)
 
 
-def _origin(url: httpx.URL) -> httpx.URL:
-    return url.copy_with(path="/", query=None, fragment=None)
+# Scheme, host and port.
+Origin = tuple[str, str, int | None]
+
+
+def _origin(url: httpx.URL) -> Origin:
+    return url.scheme, url.host, url.port
 
 
 class Connection(asyncio.Protocol):
@@ -100,7 +104,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(
         self,
-        origin: httpx.URL,
+        origin: Origin,
         keep: "Callable[[Connection], None]",
         forget: "Callable[[Connection], None]",
     ) -> None:

@@ -20,6 +20,9 @@ from .errors import (
 )
 from .transport import Body, Sink, Transport
 
+# Compression would hold tokens back.
+OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "sluice-gateway"}
+
 # An error's body is a line; more than this of it is not read.
 MAX_ERROR_BODY = 64 * 1024
 
@@ -46,13 +49,12 @@ class Upstream:
 
     def __init__(self, base_url: str, connect_timeout: float) -> None:
         self.base_url = base_url.rstrip("/")
+        self._transport = Transport()
+        # No limit on reading: the relay watches that, and knows its heartbeats from upstream's bytes.
+        timeout = httpx.Timeout(None, connect=connect_timeout)
+        self._limits = {"timeout": timeout.as_dict()}
         self._client = httpx.AsyncClient(
-            base_url=self.base_url,
-            transport=Transport(),
-            # No limit on reading: the relay watches that, and knows its heartbeats from upstream's bytes.
-            timeout=httpx.Timeout(None, connect=connect_timeout),
-            # Compression would hold tokens back.
-            headers={"Accept-Encoding": "identity", "User-Agent": "sluice-gateway"},
+            base_url=self.base_url, transport=self._transport, timeout=timeout, headers=OWN_HEADERS
         )
 
     async def aclose(self) -> None:
@@ -82,9 +84,16 @@ class Upstream:
         Leaving the context before the body's end closes the connection, which is how Ollama learns that
         nobody wants the rest. Raises GatewayError, at entry also for every status that is not 2xx.
         """
-        request = self._client.build_request(method, path, content=body, headers=headers)
+        # Not through the client, whose redirects, cookies and authentication are not wanted here.
+        request = httpx.Request(
+            method,
+            self.base_url + path,
+            headers={**OWN_HEADERS, **headers},
+            content=body,
+            extensions=self._limits,
+        )
         with _connecting():
-            response = await self._client.send(request, stream=True)
+            response = await self._transport.handle_async_request(request)
         try:
             if not response.is_success:
                 raise _error_of(response, await _read_error(response))
