@@ -119,11 +119,12 @@ class Connection(asyncio.Protocol):
     async def ask(self, request: httpx.Request) -> tuple[int, list[tuple[bytes, bytes]]]:
         """Sends the request and returns status and headers of the answer, whose body is in `body`."""
         self._request = request
-        self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[bytes, bytes]] = []
         self._head: asyncio.Future[tuple[int, list[tuple[bytes, bytes]]]] = self._loop.create_future()
         self._reusable = self._until_close = False
         self.body = Body(self)
+        self.on_body = self.body.take  # httptools' callback, without a call between
+        self._parser = httptools.HttpResponseParser(self)
         if self._lost:
             raise httpx.ReadError(f"the connection was lost: {self._lost}", request=request)
         try:
@@ -237,9 +238,6 @@ class Connection(asyncio.Protocol):
             self.body.complete = True
         if not self._head.done():
             self._head.set_result((status, self._headers))
-
-    def on_body(self, data: bytes) -> None:
-        self.body.take(data)
 
     def on_message_complete(self) -> None:
         if self._head.done():

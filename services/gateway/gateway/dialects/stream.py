@@ -43,6 +43,9 @@ class Stream:
 
     def feed(self, data: bytes) -> bytes:
         """Returns the frames of every unit that `data` completes, as one write."""
+        only = self._splitter.only(data)
+        if only is not None:
+            return b"" if self.ended else self._frame(only)
         try:
             units = self._splitter.feed(data)
         except UpstreamFailed as error:
@@ -86,17 +89,21 @@ class Stream:
         for unit in units:
             if self.ended:
                 break
-            for mark in self.marks:
-                if mark in unit:
-                    self.inspect(unit)
-                    break
-            if not self.failure and not self.is_plausible(unit):
-                self.fail(UpstreamFailed("upstream sent something that does not belong into this stream"))
-            if self.failure:
-                break
-            self.events += 1
-            frames.append(self.frame(unit))
+            frames.append(self._frame(unit))
         return b"".join(frames)
+
+    def _frame(self, unit: bytes) -> bytes:
+        """Nothing if this unit is not passed on, but fails the stream."""
+        for mark in self.marks:
+            if mark in unit:
+                self.inspect(unit)
+                break
+        if not self.failure and not self.is_plausible(unit):
+            self.fail(UpstreamFailed("upstream sent something that does not belong into this stream"))
+        if self.failure:
+            return b""
+        self.events += 1
+        return self.frame(unit)
 
 
 def parsed(text: bytes) -> dict[str, Any] | None:
