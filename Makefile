@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
 # What is under Containers needs Docker too, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-stack chaos workers telemetry lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-stack chaos workers telemetry bench bench-peers dashboards lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -39,12 +39,12 @@ PROFILED := $(if $(PROFILE),COMPOSE_PROFILES=$(PROFILE))
 ALL_PROFILES := docker compose --profile '*'
 
 ##@ Containers
-up: ## Start the stack in containers and wait until it answers (PROFILE=cpu, gpu, amd or embedded)
+up: ## Start the stack in containers and wait until it answers (PROFILE=cpu, gpu, amd, embedded; cpu,monitoring)
 	@$(PROFILED) $(PYTHON) deploy/compose/up.py
 
 down: ## Stop it and remove its containers, whatever the profile; the models are kept
 	@$(ALL_PROFILES) down --remove-orphans
-	@echo "The models are kept in their volume; with them: $(ALL_PROFILES) down --volumes"
+	@echo "Models and metrics are kept in their volumes; with them: $(ALL_PROFILES) down --volumes"
 
 logs: ## Follow what the containers write (SERVICE=gateway for one of them); Ctrl-C leaves
 	@$(ALL_PROFILES) logs --follow --tail 100 $(SERVICE)
@@ -74,6 +74,15 @@ workers: .venv/test.stamp ## 10,000 requests over 4 workers, 2 of them killed on
 telemetry: .venv/test.stamp ## What metrics and logs cost a token (ROUNDS=)
 	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.telemetry $(if $(ROUNDS),--rounds $(ROUNDS))
 
+bench: .venv/test.stamp ## What a token costs: nginx, the gateway, both in a row, LiteLLM if installed (QUICK=1 BARS=1 OUT=)
+	@PYTHONPATH=deploy/native $(BIN)/python -m tests.load.bench \
+		$(if $(QUICK),--quick) $(if $(BARS),--bars) $(if $(OUT),--out $(OUT))
+
+bench-peers: .venv-peers/bench.stamp ## Install LiteLLM, in an environment of its own, for `make bench` to compare with
+
+dashboards: .venv/dashboards.stamp ## Draw the dashboard's rows from a run of its own, or from a Prometheus (URL= MINUTES=)
+	PYTHONPATH=deploy/grafana:deploy/native $(BIN)/python -m tests.stack.dashboards $(if $(URL),--url $(URL)) $(if $(MINUTES),--minutes $(MINUTES))
+
 lint: .venv/test.stamp ## Format check, linter and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -87,7 +96,7 @@ lock: ## Refresh the locked requirements of every service
 	$(PYTHON) deploy/native/lock.py
 
 clean: ## Remove everything that these commands have made
-	rm -rf .venv .run .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers .run .mypy_cache .pytest_cache .ruff_cache
 
 LOCKS := deploy/native/requirements.txt services/gateway/requirements.txt services/engine/requirements.txt
 PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml
@@ -100,6 +109,15 @@ PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml
 	@$(PYTHON) deploy/native/install.py test
 	@touch $@
 
+.venv-peers/bench.stamp: tests/load/peers/requirements.txt
+	$(PYTHON) -m venv --clear .venv-peers
+	.venv-peers/bin/pip install --disable-pip-version-check --no-input --require-hashes --no-deps -r $<
+	@touch $@
+
+.venv/dashboards.stamp: .venv/test.stamp deploy/grafana/requirements.txt
+	@$(PYTHON) deploy/native/install.py dashboards
+	@touch $@
+
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

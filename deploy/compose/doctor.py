@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from checks.docker import check_docker
 from checks.gpu import check_gpu
 from checks.model import check_model
+from checks.monitoring import check_monitoring
 from checks.ports import check_ports
 from checks.resources import check_disk, check_memory
 from checks.tls import check_tls
@@ -31,6 +32,7 @@ def before_start(settings: Settings) -> Iterator[Finding]:
             yield fail(f"Compose cannot use compose.yaml with these settings: {failed}", "See .env.example")
     yield from check_ports(settings, docker, containers)
     yield from check_tls(settings)
+    yield from check_monitoring(settings)
     yield from check_memory(settings, docker, containers)
     yield from check_disk(settings, docker)
 
@@ -53,7 +55,8 @@ def main() -> int:
     except BadSetting as error:
         print(fail(str(error), "See .env.example"))
         return 1
-    print(f"profile {settings.profile}, to be reached at {settings.url}")
+    beside = " with monitoring" if settings.monitoring else ""
+    print(f"profile {settings.profile}{beside}, to be reached at {settings.url}")
     good = report(before_start(settings), sys.stdout)
     good = report(after_start(settings), sys.stdout) and good
     return 0 if good else 1

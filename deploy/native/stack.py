@@ -142,6 +142,7 @@ def configure_nginx(stack: Stack) -> Path:
             "NGINX_RESOLVER": "127.0.0.1",
             "NGINX_MAX_BODY": os.environ.get("GATEWAY_MAX_BODY_BYTES") or str(10 * 1024 * 1024),
             "NGINX_TLS": "off",
+            "NGINX_STATUS": "off",
         },
     )
     return folder

@@ -25,6 +25,18 @@ def docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+def inspect(container: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = json.loads(docker("inspect", container))
+    return found[0]
+
+
+def reaches(url: str, *where: str) -> bool:
+    """Whether a container that is run with `where` gets an answer from `url`."""
+    code = f"import urllib.request as r; print('reached', r.urlopen('{url}', timeout=3).status)"
+    probe = f"try:\n {code}\nexcept OSError as error:\n print(error)"
+    return "reached" in docker("run", "--rm", *where, "--entrypoint", "python", GATEWAY_IMAGE, "-c", probe)
+
+
 @dataclass(frozen=True)
 class Containers:
     """`url` is that of nginx's published port."""
@@ -50,6 +62,13 @@ class Containers:
 
     def containers(self, service: str) -> list[str]:
         return self.compose("ps", "--quiet", service).split()
+
+    def network(self, name: str) -> str:
+        """As Docker calls it."""
+        return f"{self.environment['COMPOSE_PROJECT_NAME']}_{name}"
+
+    def address(self, container: str, network: str) -> str:
+        return str(inspect(container)["NetworkSettings"]["Networks"][self.network(network)]["IPAddress"])
 
     def python(self, container: str, code: str) -> str:
         """The output of `code`, run inside `container`."""

@@ -1,12 +1,10 @@
 """What the running containers may do, as the kernel and Docker say it, and who can reach them."""
 
-import json
 import socket
-from typing import Any
 
 import pytest
 
-from tests.stack.containers import GATEWAY_IMAGE, PROJECT, Containers, docker
+from tests.stack.containers import GATEWAY_IMAGE, Containers, docker, inspect, reaches
 
 SERVICES = ("nginx", "gateway", "engine")
 MEGABYTE = 1_000_000
@@ -17,26 +15,10 @@ def container(request: pytest.FixtureRequest, stack: Containers) -> str:
     return stack.containers(request.param)[0]
 
 
-def inspect(container: str) -> dict[str, Any]:
-    found: list[dict[str, Any]] = json.loads(docker("inspect", container))
-    return found[0]
-
-
 def status(container: str) -> dict[str, str]:
     """/proc/1/status: what the kernel says of the container's main process."""
     lines = docker("exec", container, "cat", "/proc/1/status").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-def address(container: str, network: str) -> str:
-    return str(inspect(container)["NetworkSettings"]["Networks"][f"{PROJECT}_{network}"]["IPAddress"])
-
-
-def reaches(url: str, *where: str) -> bool:
-    """Whether a container that is run with `where` gets an answer from `url`."""
-    code = f"import urllib.request as r; print('reached', r.urlopen('{url}', timeout=3).status)"
-    probe = f"try:\n {code}\nexcept OSError as error:\n print(error)"
-    return "reached" in docker("run", "--rm", *where, "--entrypoint", "python", GATEWAY_IMAGE, "-c", probe)
 
 
 def test_no_process_is_root_or_has_a_capability_or_can_get_one(container: str) -> None:
@@ -81,9 +63,9 @@ def test_from_the_host_nothing_but_the_published_port_is_reached(stack: Containe
     gateway, engine = (stack.containers(one)[0] for one in ("gateway", "engine"))
     port = int(stack.url.rpartition(":")[2])
     assert reaches(f"{stack.url}/healthz", "--network", "host")
-    for network in ("inner", "models"):
-        assert not reaches(f"http://{address(gateway, network)}:8001/healthz", "--network", "host")
-    assert not reaches(f"http://{address(engine, 'models')}:11434/api/version", "--network", "host")
+    for network in ("inner", "models", "metrics"):
+        assert not reaches(f"http://{stack.address(gateway, network)}:8001/healthz", "--network", "host")
+    assert not reaches(f"http://{stack.address(engine, 'models')}:11434/api/version", "--network", "host")
     for other in (8001, 11434):
         assert not reaches(f"http://127.0.0.1:{other}/", "--network", "host")
     # The machine's own address in its network, if it has one.
@@ -94,17 +76,17 @@ def test_from_the_host_nothing_but_the_published_port_is_reached(stack: Containe
 
 def test_from_beside_nginx_the_gateway_is_not_reached_around_it(stack: Containers) -> None:
     gateway, engine, nginx = (stack.containers(one)[0] for one in ("gateway", "engine", "nginx"))
-    beside = ("--network", f"{PROJECT}_edge")
-    assert reaches(f"http://{address(nginx, 'edge')}:8000/healthz", *beside)
-    assert not reaches(f"http://{address(gateway, 'inner')}:8001/healthz", *beside)
-    assert not reaches(f"http://{address(engine, 'models')}:11434/api/version", *beside)
+    beside = ("--network", stack.network("edge"))
+    assert reaches(f"http://{stack.address(nginx, 'edge')}:8000/healthz", *beside)
+    assert not reaches(f"http://{stack.address(gateway, 'inner')}:8001/healthz", *beside)
+    assert not reaches(f"http://{stack.address(engine, 'models')}:11434/api/version", *beside)
 
 
 def test_nginx_itself_reaches_the_gateway_and_not_the_engine(stack: Containers) -> None:
     gateway, engine, nginx = (stack.containers(one)[0] for one in ("gateway", "engine", "nginx"))
     inside = ("--network", f"container:{nginx}")
-    assert reaches(f"http://{address(gateway, 'inner')}:8001/healthz", *inside)
-    assert not reaches(f"http://{address(engine, 'models')}:11434/api/version", *inside)
+    assert reaches(f"http://{stack.address(gateway, 'inner')}:8001/healthz", *inside)
+    assert not reaches(f"http://{stack.address(engine, 'models')}:11434/api/version", *inside)
 
 
 @pytest.mark.parametrize("service", ["gateway", "engine"])

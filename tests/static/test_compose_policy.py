@@ -1,6 +1,8 @@
 """What this project asks of every service in compose.yaml: hardened, bounded, watched, hidden by nginx."""
 
+import os
 import re
+import subprocess
 
 import pytest
 
@@ -10,6 +12,9 @@ from tests.static.composition import Service
 
 # One pulls the models and ends, the other does one thing to the keys.
 ONE_SHOT = {"models", "keys"}
+# Its image has nothing that could ask whether it is well; Prometheus does, and has an alert for it.
+WATCHED_BY_PROMETHEUS = {"nginx-exporter"}
+MONITORING = {"prometheus", "grafana", "nginx-exporter"}
 # What compose.yaml decides itself: an .env written for the native run must not change it.
 DECIDED = {
     "GATEWAY_HOST",
@@ -47,11 +52,12 @@ def test_every_service_has_a_health_check_but_the_one_shots(services: Services) 
             or re.search(r"^HEALTHCHECK ", composition.dockerfile(service), re.MULTILINE) is not None
         )
 
-    assert {name for name, service in services.items() if not has_check(service)} == ONE_SHOT
+    without = {name for name, service in services.items() if not has_check(service)}
+    assert without == ONE_SHOT | WATCHED_BY_PROMETHEUS
 
 
 def test_every_health_check_looks_often_while_its_service_starts(services: Services) -> None:
-    for name in services.keys() - ONE_SHOT:
+    for name in services.keys() - ONE_SHOT - WATCHED_BY_PROMETHEUS:
         check = services[name].get("healthcheck", {})
         assert seconds(check.get("start_interval", "5s")) <= 2, name
         assert seconds(check.get("start_period", "0s")) > 0, f"{name}: without it start_interval does nothing"
@@ -117,8 +123,46 @@ def test_every_image_is_pinned_by_a_version(services: Services) -> None:
             assert re.search(r":v?\d+\.\d+[\w.-]*$", image), f"{name}: {image}"
 
 
-def test_nothing_but_nginx_publishes_a_port(services: Services) -> None:
-    assert {name for name, service in services.items() if published(service)} == {"nginx"}
+def test_nothing_but_nginx_and_the_pages_of_monitoring_publishes_a_port(services: Services) -> None:
+    assert {name for name, service in services.items() if published(service)} == {
+        "nginx", "prometheus", "grafana",
+    }  # fmt: skip
+
+
+def test_the_pages_of_monitoring_are_for_this_machine_alone_whatever_bind_says() -> None:
+    services = composition.services({"BIND": "192.0.2.1", "GRAFANA_PORT": "3001"})
+    assert published(services["prometheus"]) == [("127.0.0.1", "9090")]
+    assert published(services["grafana"]) == [("127.0.0.1", "3001")]
+
+
+def test_only_prometheus_shares_the_network_in_which_the_metrics_are(services: Services) -> None:
+    def joined(network: str) -> set[str]:
+        return {name for name, service in services.items() if network in service["networks"]}
+
+    assert joined("metrics") == {"gateway", "nginx", "nginx-exporter", "prometheus"}
+    assert joined("dashboards") == {"prometheus", "grafana"}
+    status = composition.variables(services["nginx"])["NGINX_STATUS_LISTEN"]
+    assert status == f"{services['nginx']['networks']['metrics']['aliases'][0]}:8081"
+
+
+def test_monitoring_is_a_profile_of_its_own(services: Services) -> None:
+    assert {name for name, one in services.items() if "monitoring" in one.get("profiles", [])} == MONITORING
+    assert {profile for name in MONITORING for profile in services[name]["profiles"]} == {"monitoring"}
+
+
+def test_grafana_does_not_start_without_a_password_and_says_so() -> None:
+    start = composition.services({})["grafana"]["entrypoint"]
+    without = subprocess.run(start, capture_output=True, text=True, check=False, env={"PATH": os.defpath})
+    assert without.returncode == 1
+    assert "GRAFANA_PASSWORD is not set" in without.stderr
+    # Here it comes as far as to the image's own program, which is not there.
+    password = {"PATH": os.defpath, "GF_SECURITY_ADMIN_PASSWORD": "secret"}
+    given = subprocess.run(start, capture_output=True, text=True, check=False, env=password)
+    assert "/run.sh" in given.stderr
+
+
+def test_without_monitoring_no_password_has_to_be_set() -> None:
+    assert composition.variables(composition.services({})["grafana"])["GF_SECURITY_ADMIN_PASSWORD"] == ""
 
 
 @pytest.mark.parametrize(
@@ -152,7 +196,7 @@ def test_every_model_server_answers_to_the_same_name_behind_one_profile_each(ser
         profile: name
         for name, service in services.items()
         for profile in service.get("profiles", [])
-        if name not in ONE_SHOT
+        if name not in ONE_SHOT | MONITORING
     }
     assert profiles == {
         "": "ollama", "cpu": "ollama", "gpu": "ollama-gpu", "amd": "ollama-amd", "embedded": "engine",

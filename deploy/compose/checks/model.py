@@ -21,14 +21,14 @@ def check_model(settings: Settings, containers: list[Container]) -> Iterator[Fin
         servers = " and ".join(MODEL_SERVERS[profile] for profile in profiles)
         yield fail(
             f"{servers} run at the same time, and the gateway asks now one, now the other",
-            f"Keep one: make up PROFILE={settings.profile}",
+            f"Keep one: make up PROFILE={settings.profiles}",
         )
         return
     profile = profiles[0]
     if profile != settings.profile:
         yield warn(
             f"the stack runs with the profile {profile}, not {settings.profile}",
-            f"Change it: make up PROFILE={settings.profile}",
+            f"Change it: make up PROFILE={settings.profiles}",
         )
     try:
         if profile not in ("gpu", "amd"):

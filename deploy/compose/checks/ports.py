@@ -1,4 +1,4 @@
-"""Can nginx be published where the settings say?"""
+"""Can nginx, and with monitoring Grafana and Prometheus, be published where the settings say?"""
 
 import errno
 import re
@@ -10,19 +10,19 @@ from docker_engine import Docker
 from environment import Settings
 from finding import Finding, fail, ok, warn
 
-NGINX = "nginx"
+PUBLISHED = ("nginx", "grafana", "prometheus")
 
 
 def check_ports(settings: Settings, docker: Docker | None, containers: list[Container]) -> Iterator[Finding]:
     if docker and not docker.is_here and "Docker Desktop" not in docker.system:
         yield warn(f"Docker runs elsewhere ({docker.system}), so its ports cannot be looked at from here")
         return
-    ours = {port for nginx in containers if nginx.service == NGINX and nginx.running for port in nginx.ports}
-    for variable, port in settings.published_ports.items():
+    ours = {port for one in containers if one.service in PUBLISHED and one.running for port in one.ports}
+    for variable, (address, port) in settings.published_ports.items():
         if port in ours:
             yield ok(f"port {port} is this stack's own")
         else:
-            yield _check_port(settings.bind, port, variable, docker)
+            yield _check_port(address, port, variable, docker)
 
 
 def _check_port(address: str, port: int, variable: str, docker: Docker | None) -> Finding:

@@ -14,7 +14,7 @@ from . import __version__
 from .access.keyring import Keyring
 from .dialects.api import api_of
 from .errors import GatewayError, NotServed
-from .middleware import RequestObserver
+from .middleware import RequestObserver, ShortCut
 from .routes import chat, forward, ops
 from .routing import Backend
 from .settings import Settings, load_settings
@@ -70,6 +70,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # FastAPI's own spans know nothing of models and outcomes, and cost a call a token.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    answering = [*chat.router.routes, *forward.router.routes]
+    app.add_middleware(ShortCut, routes=answering, on_error=_on_gateway_error)
     app.add_middleware(RequestObserver)
     app.add_exception_handler(GatewayError, _on_gateway_error)
     app.add_exception_handler(HTTPException, _on_http_exception)

@@ -7,9 +7,9 @@ heartbeat, a limit). So heartbeats and limits cost nothing a token.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from starlette.types import Receive, Send
@@ -28,6 +28,16 @@ TAIL_SECONDS = 1.0
 
 # How long a client that does not read may hold up the end of its stream.
 LAST_WORDS_SECONDS = 5.0
+
+
+class Connection(Protocol):
+    """The client's connection, where the server lets an application use it. ASGI knows no such thing."""
+
+    def write(self, body: bytes) -> Awaitable[None] | None:
+        """A part of a begun response's body, at once; what is returned must be waited for before the next."""
+
+    def abort(self) -> None:
+        """Drops the connection with whatever waits to be sent: closing it would wait for the reader."""
 
 
 class Relay:
@@ -53,6 +63,8 @@ class Relay:
         self._answer = answer
         self._streams = streams
         self._loop = asyncio.get_running_loop()
+        self._connection: Connection | None = None
+        self._flowing: Connection | None = None  # once the first chunk is out
         self._stopped: asyncio.Future[GatewayError] = self._loop.create_future()
         self._committed = False
         self._complete = False
@@ -64,12 +76,10 @@ class Relay:
         if not self._stopped.done():
             self._stopped.set_result(reason)
 
-    async def run(self, receive: Receive, send: Send, abort: Callable[[], None]) -> None:
-        """Runs the stream to its end and tells the client how it ended, if there is one left.
-
-        `abort` drops the client's connection at once, with whatever waits to be sent.
-        """
+    async def run(self, receive: Receive, send: Send, connection: Connection | None) -> None:
+        """Runs the stream to its end and tells the client how it ended, if there is one left."""
         self._send = send
+        self._connection = connection
         watch = asyncio.create_task(self._watch_client(receive))
         move = asyncio.create_task(self._move())
         # What it is if this task is cancelled, which is how uvicorn ends a drain that takes too long.
@@ -103,7 +113,8 @@ class Relay:
                     await self._tell(failure)
                 except ReaderStalled:
                     STALLED_READERS.inc()
-                    abort()
+                    if connection:
+                        connection.abort()
 
     def count_chunks(self) -> None:
         """Brings the count of what has been sent up to date: now and then, and at the end of the stream."""
@@ -126,19 +137,41 @@ class Relay:
         self._record.asked()
         async with self._answer as answer:
             dialect.open(answer.status, answer.media_type)
-            async for data in answer.chunks:
-                arrived = time.perf_counter()
-                await self._pass_on(dialect.feed(data), arrived)
-                if dialect.ended:
-                    break
-            else:
+            self._stop_pouring = answer.stop
+            await answer.pour(self._take)
+            if not dialect.ended:
                 await self._pass_on(dialect.end(), time.perf_counter())
             if dialect.failure:
                 raise dialect.failure
             with suppress(TimeoutError, GatewayError):
                 async with asyncio.timeout(TAIL_SECONDS):
-                    async for _ in answer.chunks:
-                        pass
+                    await answer.pour(lambda _: None)
+
+    def _take(self, data: bytes) -> Awaitable[None] | None:
+        """Passes on what one read has brought; what is returned must be waited for before the next read.
+
+        Called within the read. Once the answer flows, its bytes are out when this returns: no task is woken.
+        """
+        arrived = time.perf_counter()
+        frames = self._dialect.feed(data)
+        if self._dialect.ended:
+            self._stop_pouring()  # what follows is no part of the answer
+            return self._pass_on(frames, arrived)
+        self._last_in = self._loop.time()
+        if not frames:
+            return None
+        if not self._flowing:
+            return self._pass_on(frames, arrived)
+        self._record.gaps.chunk(arrived)
+        self._last_out = self._last_in
+        drained = self._flowing.write(frames)
+        return self._drain(drained) if drained else None
+
+    async def _drain(self, drained: Awaitable[None]) -> None:
+        self._sending_since = self._loop.time()
+        await drained
+        self._sending_since = None
+        self._last_out = self._last_in = self._loop.time()
 
     async def _pass_on(self, frames: bytes, arrived: float) -> None:
         complete = self._dialect.ended and not self._dialect.failure
@@ -156,6 +189,7 @@ class Relay:
             self._last_out = self._loop.time()
             if is_first:
                 self._record.handed_on(time.perf_counter() - arrived)
+                self._flowing = self._connection
         self._last_in = self._loop.time()
 
     async def _oversee(self, move: asyncio.Task[None]) -> GatewayError | None:

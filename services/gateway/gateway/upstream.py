@@ -1,13 +1,13 @@
 """The only user of the HTTP client; turns its errors into the gateway's."""
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
-import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from .errors import (
     GatewayError,
@@ -15,22 +15,34 @@ from .errors import (
     UpstreamBusy,
     UpstreamFailed,
     UpstreamRefused,
+    UpstreamTimeout,
     UpstreamTruncated,
     UpstreamUnreachable,
 )
+from .transport import Body, Sink, Transport
 
-# What the transport raises when there is no answer, or no more of it. It leaves some of aiohttp's unmapped.
-LOST = (httpx.RequestError, aiohttp.ClientError)
+# Compression would hold tokens back.
+OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "sluice-gateway"}
 
 # An error's body is a line; more than this of it is not read.
 MAX_ERROR_BODY = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class UpstreamAnswer:
     status: int
     media_type: str
-    chunks: AsyncIterator[bytes]
+    _body: Body
+
+    async def pour(self, sink: Sink) -> None:
+        """As `Body.pour`. Raises UpstreamTruncated where the body breaks off."""
+        try:
+            await self._body.pour(sink)
+        except httpx.RequestError as error:
+            raise UpstreamTruncated("upstream broke the connection before the answer was complete") from error
+
+    def stop(self) -> None:
+        self._body.stop()
 
 
 class Upstream:
@@ -38,14 +50,12 @@ class Upstream:
 
     def __init__(self, base_url: str, connect_timeout: float) -> None:
         self.base_url = base_url.rstrip("/")
+        self._transport = Transport()
+        # No limit on reading: the relay watches that, and knows its heartbeats from upstream's bytes.
+        timeout = httpx.Timeout(None, connect=connect_timeout)
+        self._limits = {"timeout": timeout.as_dict()}
         self._client = httpx.AsyncClient(
-            base_url=self.base_url,
-            # httpx's own transport costs twice the CPU a token, and its pool degrades with many streams.
-            transport=AiohttpTransport(client=_session),
-            # No limit on reading: the relay watches that, and knows its heartbeats from upstream's bytes.
-            timeout=httpx.Timeout(None, connect=connect_timeout),
-            # Compression would hold tokens back.
-            headers={"Accept-Encoding": "identity", "User-Agent": "sluice-gateway"},
+            base_url=self.base_url, transport=self._transport, timeout=timeout, headers=OWN_HEADERS
         )
 
     async def aclose(self) -> None:
@@ -53,8 +63,12 @@ class Upstream:
 
     async def get_json(self, path: str, seconds: float) -> object:
         """Raises GatewayError."""
-        with _connecting():
-            response = await self._client.get(path, timeout=seconds)
+        try:
+            with _connecting():
+                async with asyncio.timeout(seconds):
+                    response = await self._client.get(path)
+        except TimeoutError:
+            raise UpstreamTimeout("the model server did not answer in time") from None
         if response.status_code != 200:
             raise _error_of(response, response.content)
         try:
@@ -71,33 +85,29 @@ class Upstream:
         Leaving the context before the body's end closes the connection, which is how Ollama learns that
         nobody wants the rest. Raises GatewayError, at entry also for every status that is not 2xx.
         """
-        request = self._client.build_request(method, path, content=body, headers=headers)
+        # Not through the client, whose redirects, cookies and authentication are not wanted here.
+        request = httpx.Request(
+            method,
+            _url(self.base_url + path),
+            headers={**OWN_HEADERS, **headers},
+            content=body,
+            extensions=self._limits,
+        )
         with _connecting():
-            response = await self._client.send(request, stream=True)
+            response = await self._transport.handle_async_request(request)
         try:
             if not response.is_success:
                 raise _error_of(response, await _read_error(response))
-            async with aclosing(_chunks(response)) as chunks:
-                yield UpstreamAnswer(response.status_code, response.headers.get("content-type", ""), chunks)
+            media_type = response.headers.get("content-type", "")
+            yield UpstreamAnswer(response.status_code, media_type, response.extensions["body"])
         finally:
             await response.aclose()
 
 
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        # Admission limits how much goes upstream; a second limit here would be a hidden queue.
-        # Idle connections are given up before servers usually close them, so that none is stale.
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
-
-
-async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    try:
-        async for chunk in response.aiter_raw():
-            yield chunk
-    except LOST as error:
-        raise UpstreamTruncated("upstream broke the connection before the answer was complete") from error
+@lru_cache(maxsize=256)
+def _url(url: str) -> httpx.URL:
+    """Reading it takes as long as all the rest of a request; nearly all of them go to a few paths."""
+    return httpx.URL(url)
 
 
 @contextmanager
@@ -105,12 +115,11 @@ def _connecting() -> Iterator[None]:
     """Translates what can go wrong until upstream's headers have come."""
     try:
         yield
-    except LOST as error:
-        # The transport calls every one of these a ConnectTimeout; aiohttp's own classes tell them apart.
-        if isinstance(error.__cause__, aiohttp.ServerTimeoutError):
-            raise UpstreamUnreachable("the model server did not accept a connection in time") from error
-        if isinstance(error.__cause__, aiohttp.ClientConnectorError):
-            raise UpstreamUnreachable("the model server cannot be reached") from error
+    except httpx.ConnectTimeout as error:
+        raise UpstreamUnreachable("the model server did not accept a connection in time") from error
+    except httpx.ConnectError as error:
+        raise UpstreamUnreachable("the model server cannot be reached") from error
+    except httpx.RequestError as error:
         raise UpstreamFailed(
             "the model server broke the connection or sent something that is not HTTP"
         ) from error
@@ -119,8 +128,8 @@ def _connecting() -> Iterator[None]:
 async def _read_error(response: httpx.Response) -> bytes:
     """What there is of it: if it breaks off, the status still says what happened."""
     body = b""
-    with suppress(UpstreamTruncated):
-        async for chunk in _chunks(response):
+    with suppress(httpx.RequestError):
+        async for chunk in response.aiter_raw():
             body += chunk
             if len(body) >= MAX_ERROR_BODY:
                 break

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from certs import make_pair
+from checks.monitoring import check_monitoring
 from checks.ports import check_ports
 from checks.resources import check_disk, check_memory
 from checks.tls import check_tls
@@ -57,6 +58,40 @@ def test_the_port_that_redirects_counts_only_with_tls(
     levels, text = levels_and_text(check_ports(settings(PORT=free, HTTP_PORT=taken, TLS="on"), None, []))
     assert levels == ["ok", "fail"]
     assert "HTTP_PORT= into .env" in text
+
+
+def test_with_monitoring_its_ports_count_too_and_on_loopback_whatever_bind_says(
+    program: Program, settings: MakeSettings, taken: int
+) -> None:
+    program("ss", "exit 0")
+    with socket.create_server(("127.0.0.1", 0)) as closing:
+        free = closing.getsockname()[1]
+    ports = {"BIND": "0.0.0.0", "PORT": free, "GRAFANA_PORT": taken, "PROMETHEUS_PORT": free}
+    assert levels_and_text(check_ports(settings(**ports), None, []))[0] == ["ok"]
+    with_monitoring = settings(**ports, COMPOSE_PROFILES="cpu,monitoring")
+    levels, text = levels_and_text(check_ports(with_monitoring, None, []))
+    assert levels == ["ok", "fail", "ok"]
+    assert f"port {taken} on 127.0.0.1 is taken" in text
+    assert "GRAFANA_PORT= into .env" in text
+    grafana = container("grafana", ports=frozenset({taken}))
+    assert levels_and_text(check_ports(with_monitoring, None, [grafana]))[0] == ["ok", "ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "levels"),
+    [
+        ({}, []),
+        ({"COMPOSE_PROFILES": "cpu,monitoring"}, ["fail"]),
+        ({"COMPOSE_PROFILES": "cpu,monitoring", "GRAFANA_PASSWORD": "secret"}, []),
+    ],
+)
+def test_grafana_needs_a_password_where_it_is_started(
+    settings: MakeSettings, variables: dict[str, str], levels: list[str]
+) -> None:
+    said, text = levels_and_text(check_monitoring(settings(**variables)))
+    assert said == levels
+    assert "secret" not in text
+    assert not levels or "GRAFANA_PASSWORD= into .env" in text
 
 
 def test_an_address_of_another_machine_cannot_be_bound(settings: MakeSettings) -> None:

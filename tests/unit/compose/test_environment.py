@@ -45,6 +45,8 @@ def test_without_any_setting_the_profile_is_cpu(settings: MakeSettings) -> None:
         ("OLLAMA_MEMORY", "much"),
         ("RENDER_GID", "render"),
         ("TLS_DIR", "./certs"),
+        ("GRAFANA_PORT", "0"),
+        ("PROMETHEUS_PORT", "-1"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_its_variable(
@@ -54,7 +56,35 @@ def test_a_value_that_cannot_be_used_is_named_with_its_variable(
         settings(**{variable: value})
 
 
-@pytest.mark.parametrize("value", ["gpus", "cpu,gpu"])
+@pytest.mark.parametrize("value", ["gpu,monitoring", "monitoring, gpu"])
+def test_monitoring_stands_beside_the_profile_of_a_model_server(settings: MakeSettings, value: str) -> None:
+    both = settings(COMPOSE_PROFILES=value)
+    assert (both.profile, both.monitoring, both.profiles) == ("gpu", True, "gpu,monitoring")
+    alone = settings(COMPOSE_PROFILES="gpu")
+    assert (alone.profile, alone.monitoring, alone.profiles) == ("gpu", False, "gpu")
+
+
+def test_monitoring_alone_is_refused_because_it_starts_no_model_server(settings: MakeSettings) -> None:
+    with pytest.raises(BadSetting, match=r"starts no model server.*PROFILE=cpu,monitoring"):
+        settings(COMPOSE_PROFILES="monitoring")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, "off"),
+        ({"COMPOSE_PROFILES": "gpu,monitoring"}, "on"),
+        ({"COMPOSE_PROFILES": "amd"}, "on"),
+        ({"COMPOSE_PROFILES": "gpu", "GATEWAY_GPU_EXPECTED": "off"}, "off"),
+    ],
+)
+def test_with_the_profile_of_a_gpu_models_are_expected_there_unless_it_is_said_otherwise(
+    settings: MakeSettings, variables: dict[str, str], expected: str
+) -> None:
+    assert settings(**variables).gpu_expected == expected
+
+
+@pytest.mark.parametrize("value", ["gpus", "cpu,gpu", "cpu,gpu,monitoring"])
 def test_a_profile_that_is_none_names_those_that_are(settings: MakeSettings, value: str) -> None:
     with pytest.raises(BadSetting, match=f"{value}.*cpu, gpu, amd, embedded"):
         settings(COMPOSE_PROFILES=value)

@@ -201,6 +201,17 @@ def test_where_a_key_is_needed_it_is_used_but_not_shown(
     assert set(stack.credentials) == {"Bearer sk-sluice-of-mine"}
 
 
+def test_with_monitoring_it_is_said_where_the_dashboard_is(
+    docker: Path, stack: FakeStack, settings: MakeSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    up.tell(settings(PORT=stack.port))
+    assert "dashboard" not in capsys.readouterr().err
+    up.tell(settings(PORT=stack.port, COMPOSE_PROFILES="cpu,monitoring", GRAFANA_PORT=3001))
+    said = capsys.readouterr().err
+    assert "http://127.0.0.1:3001" in said
+    assert "http://127.0.0.1:9090/alerts" in said
+
+
 def test_nothing_is_started_when_the_doctor_fails(
     program: Program, settings: MakeSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:

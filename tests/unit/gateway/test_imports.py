@@ -7,7 +7,7 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"names", "errors"},
+    {"names", "errors", "transport"},
     {"settings"},
     {"telemetry"},
     {"tracing"},

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from gateway.relay import Relay
 from gateway.settings import Settings
 from gateway.telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS
 from gateway.telemetry.record import RequestRecord
+from gateway.transport import Sink
 from gateway.upstream import UpstreamAnswer
 from tests.fakes.ollama import DONE, line
 
@@ -25,7 +26,7 @@ class Model:
     """Upstream: what the test puts in comes out; an exception is raised; None is the end."""
 
     def __init__(self) -> None:
-        self.bytes: asyncio.Queue[bytes | GatewayError | Exception | None] = asyncio.Queue()
+        self.bytes: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self.opened = asyncio.Event()
         self.may_open = asyncio.Event()
         self.may_open.set()
@@ -39,19 +40,32 @@ class Model:
             await self.may_open.wait()
             if self.refusal:
                 raise self.refusal
-            yield UpstreamAnswer(200, "application/json", self._chunks())
+            yield Answer(self.bytes)
         finally:
             self.released = True
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        while (item := await self.bytes.get()) is not None:
+
+class Answer(UpstreamAnswer):
+    def __init__(self, items: "asyncio.Queue[bytes | Exception | None]") -> None:
+        self.status = 200
+        self.media_type = "application/json"
+        self._items = items
+        self._stopped = False
+
+    async def pour(self, sink: Sink) -> None:
+        self._stopped = False
+        while not self._stopped and (item := await self._items.get()) is not None:
             if isinstance(item, Exception):
                 raise item
-            yield item
+            if awaited := sink(item):
+                await awaited
+
+    def stop(self) -> None:
+        self._stopped = True
 
 
 class Client:
-    """The server's side of ASGI."""
+    """The server's side of ASGI, and the connection that it lets the application use."""
 
     def __init__(self) -> None:
         self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -69,6 +83,17 @@ class Client:
         await self.reads.wait()
         self.history.append(message)
         self.sent.put_nowait(message)
+
+    def write(self, body: bytes) -> Awaitable[None] | None:
+        sending = self.send({"type": "http.response.body", "body": body, "more_body": True})
+        if not self.reads.is_set():
+            return sending
+        with pytest.raises(StopIteration):  # it has nothing to wait for
+            sending.send(None)
+        return None
+
+    def abort(self) -> None:
+        self.aborted.set()
 
     @property
     def body(self) -> bytes:
@@ -92,9 +117,7 @@ class Stream:
             self.model.answer(),
             self.streams,
         )
-        self.task = asyncio.create_task(
-            self.relay.run(self.client.receive, self.client.send, self.client.aborted.set)
-        )
+        self.task = asyncio.create_task(self.relay.run(self.client.receive, self.client.send, self.client))
 
     async def end(self) -> None:
         async with asyncio.timeout(10):

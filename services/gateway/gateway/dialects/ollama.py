@@ -22,6 +22,7 @@ class Ndjson(Stream):
     # get no empty line.
     heartbeat: ClassVar[bytes] = b" "
     separator = LINE
+    plain = (b'"done":false}',)
     marks = (b'"done":true', b'"done": true', b'"error"', b'"success"')
 
     def error(self, error: GatewayError, request_id: str) -> bytes:

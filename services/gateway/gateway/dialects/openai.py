@@ -4,8 +4,8 @@ https://platform.openai.com/docs/api-reference/chat-streaming and …/responses-
 """
 
 import json
+import random
 import re
-import secrets
 from typing import Any
 
 from ..errors import GatewayError, UpstreamFailed
@@ -31,13 +31,14 @@ def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
 class WholeAnswer(Whole):
     """An answer that doesn't stream, with an id that no other answer has."""
 
-    _REPEATED = re.compile(rb'"id":"(chatcmpl-|cmpl-|resp_)\d+"')
+    _REPEATED = re.compile(rb'(?<="id":")(chatcmpl-|cmpl-|resp_)\d+(?=")')
 
     def end(self) -> bytes:
         answer = super().end()
-        unique = self._REPEATED.sub(rb'"id":"\g<1>%b"' % _token(), answer, count=1)
-        self.size = len(unique)
-        return unique
+        if repeated := self._REPEATED.search(answer):
+            answer = answer[: repeated.end(1)] + _token() + answer[repeated.end() :]
+            self.size = len(answer)
+        return answer
 
 
 class Completions(EventStream):
@@ -127,7 +128,7 @@ class Responses(EventStream):
 
 def _token() -> bytes:
     """For an id: Ollama draws its own from a thousand, or a million, numbers."""
-    return secrets.token_hex(12).encode()
+    return b"%024x" % random.getrandbits(96)  # not a secret, and the system's are dear
 
 
 def _message(error: object) -> str:

@@ -43,6 +43,19 @@ class Splitter:
                 raise UpstreamFailed(f"upstream sent more than {self._max_bytes} bytes in one piece")
         return units
 
+    def only(self, data: bytes) -> bytes | None:
+        """The unit that `data` is, if it is exactly one, which is what nearly every read brings."""
+        unit = data[: -len(self._separator)]
+        if (
+            self._pieces
+            or len(data) > self._max_bytes
+            or data.find(self._separator) != len(unit)
+            or not unit
+            or unit.isspace()
+        ):
+            return None
+        return unit
+
     def flush(self) -> list[bytes]:
         """Returns the last unit if the stream ended without an end after it."""
         return self.feed(self._separator)

@@ -22,6 +22,8 @@ class Stream:
     # Bytes of which the last unit, or one that tells an error, has at least one. Units without are passed
     # on unread. In JSON text they cannot stand inside a string, where quotes are escaped.
     marks: ClassVar[tuple[bytes, ...]]
+    # How a unit ends that is neither, and well-formed as far as that can be said: nearly every one.
+    plain: ClassVar[tuple[bytes, ...]] = ()
 
     def __init__(self, max_unit_bytes: int) -> None:
         self._splitter = Splitter(self.separator, max_unit_bytes)
@@ -43,6 +45,9 @@ class Stream:
 
     def feed(self, data: bytes) -> bytes:
         """Returns the frames of every unit that `data` completes, as one write."""
+        only = self._splitter.only(data)
+        if only is not None:
+            return b"" if self.ended else self._frame(only)
         try:
             units = self._splitter.feed(data)
         except UpstreamFailed as error:
@@ -86,17 +91,25 @@ class Stream:
         for unit in units:
             if self.ended:
                 break
-            for mark in self.marks:
-                if mark in unit:
-                    self.inspect(unit)
-                    break
-            if not self.failure and not self.is_plausible(unit):
-                self.fail(UpstreamFailed("upstream sent something that does not belong into this stream"))
-            if self.failure:
-                break
-            self.events += 1
-            frames.append(self.frame(unit))
+            frames.append(self._frame(unit))
         return b"".join(frames)
+
+    def _frame(self, unit: bytes) -> bytes:
+        """Nothing if this unit is not passed on, but fails the stream."""
+        if not unit.endswith(self.plain):
+            self._look_at(unit)
+            if self.failure:
+                return b""
+        self.events += 1
+        return self.frame(unit)
+
+    def _look_at(self, unit: bytes) -> None:
+        for mark in self.marks:
+            if mark in unit:
+                self.inspect(unit)
+                break
+        if not self.failure and not self.is_plausible(unit):
+            self.fail(UpstreamFailed("upstream sent something that does not belong into this stream"))
 
 
 def parsed(text: bytes) -> dict[str, Any] | None:

@@ -168,13 +168,16 @@ class Puller:
                 headers = {"Content-Type": "application/json"}
                 async with self._upstream.stream("POST", "/api/pull", body, headers) as answer:
                     splitter = Splitter(LINE, MAX_LINE_BYTES)
-                    async for chunk in answer.chunks:
-                        for line in splitter.feed(chunk):
+
+                    def take(data: bytes) -> None:
+                        for line in splitter.feed(data):
                             if progress.take(parsed(line)):
                                 pace = self._pace
                                 limit.reschedule(
                                     loop.time() + (pace.stall if progress.downloading else pace.settle)
                                 )
+
+                    await answer.pour(take)
                     for line in splitter.flush():
                         progress.take(parsed(line))
         except TimeoutError:

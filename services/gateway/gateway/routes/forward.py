@@ -32,8 +32,8 @@ MAX_MODEL_NAME = 350
 PASSED_HEADERS = ("content-type", "content-encoding", "content-length")
 
 
-# Where the worker puts what drops the client's connection. ASGI itself knows no such thing.
-ABORT = "sluice.abort"
+# Where the worker puts the client's connection: ASGI's name for what servers offer beyond it.
+CONNECTION = "sluice.connection"
 
 
 class Streamed(Response):
@@ -45,8 +45,8 @@ class Streamed(Response):
         self._receive = receive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        abort = scope.get("extensions", {}).get(ABORT, lambda: None)
-        await self._relay.run(self._receive(receive), send, abort)
+        connection = scope.get("extensions", {}).get(CONNECTION)
+        await self._relay.run(self._receive(receive), send, connection)
 
 
 class Upload:
