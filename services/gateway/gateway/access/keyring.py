@@ -52,7 +52,12 @@ class Keyring:
         """For ever."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                # Whatever it was: without this loop a revoked key would be good for ever.
+                structlog.get_logger().exception("defect", file=str(self._path))
+                self.file_ok = False
 
     def look(self) -> None:
         """Takes the file if it has changed. One that cannot be used leaves in force what was before."""
