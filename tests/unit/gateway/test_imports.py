@@ -7,7 +7,8 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"settings", "errors", "transport"},
+    {"settings", "errors", "body"},
+    {"transport"},
     {"telemetry"},
     {"tracing"},
     {"dialects"},
