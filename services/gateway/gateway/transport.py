@@ -8,20 +8,16 @@ upgrades.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterable, Callable
 from typing import Any, cast
 
 import httptools
 import httpx
 
+from .body import Body
+
 # Idle connections are given up before servers usually close them, so that none is stale.
 IDLE_SECONDS = 30
-
-# A body that nobody takes is read up to here, then the connection is no longer read from.
-MAX_AHEAD = 64 * 1024
-
-# What takes a body's bytes. It may return something to wait for before it gets more.
-Sink = Callable[[bytes], Awaitable[None] | None]
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -33,7 +29,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     def __init__(self) -> None:
         self._idle: dict[Origin, deque[Connection]] = {}
-        self._tls = ssl.create_default_context()
+        self._tls: ssl.SSLContext | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         connection = self._kept(_origin(request.url)) or await self._connect(request)
@@ -66,7 +62,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def _connect(self, request: httpx.Request) -> "Connection":
         url = request.url
-        tls = self._tls if url.scheme == "https" else None
+        tls = self._trusted() if url.scheme == "https" else None
         port = url.port or (443 if tls else 80)
         loop = asyncio.get_running_loop()
         try:
@@ -79,6 +75,11 @@ class Transport(httpx.AsyncBaseTransport):
         except OSError as error:
             raise httpx.ConnectError(str(error), request=request) from error
         return connection
+
+    def _trusted(self) -> ssl.SSLContext:
+        # Only when it is needed: the authorities that a system trusts take megabytes.
+        self._tls = self._tls or ssl.create_default_context()
+        return self._tls
 
     def _keep(self, connection: "Connection") -> None:
         self._idle.setdefault(connection.origin, deque()).append(connection)
@@ -122,7 +123,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._head: asyncio.Future[tuple[int, list[tuple[bytes, bytes]]]] = self._loop.create_future()
         self._reusable = self._until_close = False
-        self.body = Body(self)
+        self.body = Body(self.transport, self.release)
         self.on_body = self.body.take  # httptools' callback, without a call between
         self._parser = httptools.HttpResponseParser(self)
         if self._lost:
@@ -144,6 +145,8 @@ class Connection(asyncio.Protocol):
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
+            else:
+                self._reusable = False  # what follows on this connection would be taken for the rest
         finally:
             sending.cancel()
 
@@ -248,100 +251,3 @@ def _head_of(request: httpx.Request) -> bytes:
     lines = [b"%b %b HTTP/1.1\r\n" % (request.method.encode(), request.url.raw_path)]
     lines += [b"%b: %b\r\n" % header for header in request.headers.raw]
     return b"".join([*lines, b"\r\n"])
-
-
-class Body(httpx.AsyncByteStream):
-    """A response's body, taken once: poured into a sink, or iterated as httpx does."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._ahead: list[bytes] = []
-        self._size = 0
-        self._sink: Sink | None = None
-        self._awaited: Awaitable[None] | None = None
-        self._news: asyncio.Future[None] | None = None
-        self._failure: Exception | None = None
-        self._paused = False
-        self._stopped = False
-        self.complete = False
-
-    async def pour(self, sink: Sink) -> None:
-        """Calls `sink` with the bytes of each read at once, within the read, until the body ends or `stop`.
-
-        While what the sink has returned is waited for, bytes are held; beyond a limit the connection is not
-        read from. Raises httpx.ReadError, RemoteProtocolError, and whatever the sink raises.
-        """
-        self._sink, self._stopped = sink, False
-        try:
-            while True:
-                self._hand_over()
-                if self._awaited:
-                    awaited, self._awaited = self._awaited, None
-                    await awaited
-                elif self._stopped or not await self._more():
-                    return
-        finally:
-            self._sink = None
-            if isinstance(self._awaited, Coroutine):  # it will not be waited for any more
-                self._awaited.close()
-
-    def stop(self) -> None:
-        """Has `pour` return; what has not been taken can be poured again."""
-        self._stopped = True
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while self._ahead or await self._more():
-            if self._ahead:
-                yield self._rest()
-
-    async def aclose(self) -> None:
-        self._connection.release()
-
-    async def _more(self) -> bool:
-        """Waits for whatever comes next; False at the end. Raises what the body failed with."""
-        if self._failure:
-            raise self._failure
-        if self.complete:
-            return False
-        if self._paused:
-            self._paused = False
-            self._connection.transport.resume_reading()
-        self._news = asyncio.get_running_loop().create_future()
-        await self._news
-        return True
-
-    def _rest(self) -> bytes:
-        data = self._ahead[0] if len(self._ahead) == 1 else b"".join(self._ahead)
-        self._ahead.clear()
-        self._size = 0
-        return data
-
-    # For the connection
-
-    def take(self, data: bytes) -> None:
-        self._ahead.append(data)
-        self._size += len(data)
-
-    def end_of_read(self) -> None:
-        """Everything that one read of the socket brought has been taken."""
-        self._hand_over()
-        if self._size > MAX_AHEAD and not self._paused:
-            self._paused = True
-            self._connection.transport.pause_reading()
-        if self._ahead or self._awaited or self._stopped or self._failure or self.complete:
-            self._wake()
-
-    def fail(self, error: Exception) -> None:
-        self._failure = error
-        self._wake()
-
-    def _hand_over(self) -> None:
-        if self._sink and self._ahead and not self._awaited and not self._stopped and not self._failure:
-            try:
-                self._awaited = self._sink(self._rest())
-            except Exception as error:
-                self._failure = error
-
-    def _wake(self) -> None:
-        if self._news and not self._news.done():
-            self._news.set_result(None)

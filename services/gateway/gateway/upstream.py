@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import httpx
 
+from .body import Body, Sink
 from .errors import (
     GatewayError,
     ModelNotFound,
@@ -19,7 +20,7 @@ from .errors import (
     UpstreamTruncated,
     UpstreamUnreachable,
 )
-from .transport import Body, Sink, Transport
+from .transport import Transport
 
 # Compression would hold tokens back.
 OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "sluice-gateway"}

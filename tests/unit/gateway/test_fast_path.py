@@ -9,6 +9,7 @@ from typing import Any
 import httptools
 import pytest
 
+from gateway.body import Body
 from gateway.dialects.api import CHAT, OLLAMA, OPENAI, Api
 from gateway.dialects.chat_sse import ChatSSE
 from gateway.dialects.ollama import Ndjson
@@ -17,7 +18,7 @@ from gateway.dialects.stream import Stream
 from gateway.relay import Relay
 from gateway.settings import Settings
 from gateway.telemetry.record import RequestRecord
-from gateway.transport import Body, Connection
+from gateway.transport import Connection
 from gateway.upstream import UpstreamAnswer
 from tests.fakes.answers import ANSWERS
 
@@ -56,7 +57,7 @@ class Counted:
         self.client = Socket()
         self._upstream = Connection(("http", "upstream", 1), lambda _: None, lambda _: None)
         self._upstream.connection_made(Socket())
-        body = self._upstream.body = Body(self._upstream)
+        body = self._upstream.body = Body(self.client, lambda: None)
         parser = type("Callbacks", (), {"on_body": staticmethod(body.take)})()
         self._upstream._parser = httptools.HttpResponseParser(parser)
         self._upstream._parser.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")

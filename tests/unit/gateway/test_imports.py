@@ -7,8 +7,8 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"names", "errors", "transport"},
-    {"settings"},
+    {"names", "errors", "body"},
+    {"settings", "transport"},
     {"telemetry"},
     {"tracing"},
     {"dialects"},

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.body import Sink
 from gateway.dialects.api import CHAT
 from gateway.dialects.chat_sse import ChatSSE
 from gateway.errors import Drained, GatewayError, ModelNotFound, UpstreamTruncated
@@ -15,7 +16,6 @@ from gateway.relay import Relay
 from gateway.settings import Settings
 from gateway.telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS
 from gateway.telemetry.record import RequestRecord
-from gateway.transport import Sink
 from gateway.upstream import UpstreamAnswer
 from tests.fakes.ollama import DONE, line
 

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from gateway.transport import MAX_AHEAD, Body, Transport
+from gateway.body import MAX_AHEAD, Body
+from gateway.transport import Transport
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -153,17 +154,20 @@ async def test_a_request_body_goes_out_in_chunks_as_it_comes() -> None:
     assert received[1] == b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
 
 
-async def test_a_refusal_that_comes_before_the_whole_request_is_the_answer() -> None:
+async def test_a_refusal_that_comes_before_the_whole_request_is_the_answer_and_the_last_one() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await head(reader)
-        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
 
     async def endless() -> AsyncIterator[bytes]:
         yield b"x"
         await asyncio.Event().wait()
 
-    async with client_of(talk) as (client, _):
+    transport = Transport()
+    async with client_of(talk, transport) as (client, _):
         assert (await client.post("/", content=endless())).status_code == 413
+        assert transport.idle == 0
 
 
 async def test_leaving_a_body_before_its_end_closes_the_connection() -> None:
@@ -291,3 +295,36 @@ async def test_a_stopped_pouring_can_go_on() -> None:
                     await body.pour(sink)
                 await body.pour(taken.append)
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("breaks_off", [False, True])
+async def test_what_came_before_the_connection_was_closed_is_handed_over_first(breaks_off: bool) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\na" % (3 + breaks_off))
+        await writer.drain()
+        await goes_on.wait()
+        writer.write(b"bc")
+
+    goes_on, closed = asyncio.Event(), asyncio.Event()
+    taken: list[bytes] = []
+
+    async def until_closed() -> None:
+        goes_on.set()
+        await server.closed.wait()
+        for _ in range(10):  # until this side has heard of it
+            await asyncio.sleep(0.01)
+        closed.set()
+
+    def sink(data: bytes) -> Awaitable[None] | None:
+        taken.append(data)
+        return None if closed.is_set() else until_closed()
+
+    async with client_of(talk) as (client, server), client.stream("GET", "/") as response:
+        pouring = response.extensions["body"].pour(sink)
+        if breaks_off:
+            with pytest.raises(httpx.ReadError):
+                await pouring
+        else:
+            await pouring
+    assert taken == [b"a", b"bc"]

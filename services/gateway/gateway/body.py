@@ -1,0 +1,112 @@
+"""A response's body, on its way from the read of a socket to whoever takes it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+
+import httpx
+
+# A body that nobody takes is read up to here, then the connection is no longer read from.
+MAX_AHEAD = 64 * 1024
+
+# What takes a body's bytes. It may return something to wait for before it gets more.
+Sink = Callable[[bytes], Awaitable[None] | None]
+
+
+class Body(httpx.AsyncByteStream):
+    """A response's body, taken once: poured into a sink, or iterated as httpx does."""
+
+    def __init__(self, transport: asyncio.ReadTransport, release: Callable[[], None]) -> None:
+        self._transport = transport
+        self._release = release
+        self._ahead: list[bytes] = []
+        self._size = 0
+        self._sink: Sink | None = None
+        self._awaited: Awaitable[None] | None = None
+        self._news: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+        self._paused = False
+        self._stopped = False
+        self.complete = False
+
+    async def pour(self, sink: Sink) -> None:
+        """Calls `sink` with the bytes of each read at once, within the read, until the body ends or `stop`.
+
+        While what the sink has returned is waited for, bytes are held; beyond a limit the connection is not
+        read from. Raises httpx.ReadError, RemoteProtocolError, and whatever the sink raises.
+        """
+        self._sink, self._stopped = sink, False
+        try:
+            while True:
+                self._hand_over()
+                if self._awaited:
+                    awaited, self._awaited = self._awaited, None
+                    await awaited
+                elif self._stopped or not await self._more():
+                    return
+        finally:
+            self._sink = None
+            if isinstance(self._awaited, Coroutine):  # it will not be waited for any more
+                self._awaited.close()
+
+    def stop(self) -> None:
+        """Has `pour` return; what has not been taken can be poured again."""
+        self._stopped = True
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self._ahead or await self._more():
+            if self._ahead:
+                yield self._rest()
+
+    async def aclose(self) -> None:
+        self._release()
+
+    async def _more(self) -> bool:
+        """Waits for whatever comes next; False at the end. Raises what the body failed with."""
+        if self._failure:
+            raise self._failure
+        if self.complete:
+            return False
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        self._news = asyncio.get_running_loop().create_future()
+        await self._news
+        return True
+
+    def _rest(self) -> bytes:
+        data = self._ahead[0] if len(self._ahead) == 1 else b"".join(self._ahead)
+        self._ahead.clear()
+        self._size = 0
+        return data
+
+    # For the connection
+
+    def take(self, data: bytes) -> None:
+        self._ahead.append(data)
+        self._size += len(data)
+
+    def end_of_read(self) -> None:
+        """Everything that one read of the socket brought has been taken."""
+        self._hand_over()
+        if self._size > MAX_AHEAD and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        if self._ahead or self._awaited or self._stopped or self._failure or self.complete:
+            self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """What has been taken is still handed over; if that was all, it is no failure."""
+        if not self.complete:
+            self._failure = error
+            self._wake()
+
+    def _hand_over(self) -> None:
+        if self._sink and self._ahead and not self._awaited and not self._stopped:
+            try:
+                self._awaited = self._sink(self._rest())
+            except Exception as error:
+                self._sink, self._failure = None, error
+
+    def _wake(self) -> None:
+        if self._news and not self._news.done():
+            self._news.set_result(None)
