@@ -207,6 +207,14 @@ def test_nothing_of_the_client_goes_upstream_but_the_body(guarded: Guarded) -> N
     assert not any(value in "".join(upstream.values()) for value in headers.values())
 
 
+@pytest.mark.parametrize("header", ["Content-Type", "Content-Encoding"])
+def test_headers_that_cannot_go_upstream_are_the_clients_fault(guarded: Guarded, header: str) -> None:
+    key = f"Bearer {guarded.keys['user']}"
+    headers = [(b"Authorization", key.encode()), (header.encode(), b"x/\xe9")]
+    answer = guarded.client.post("/api/show", content=b'{"model":"llama3:8b"}', headers=headers)
+    assert answer.status_code == 400
+
+
 def test_who_it_was_is_in_the_log_and_no_key_is(guarded: Guarded) -> None:
     asked = guarded.ask("GET", "/api/version", "restricted").headers["x-request-id"]
     wait_until(lambda: asked in guarded.process.output, 5, "the request is in the log")

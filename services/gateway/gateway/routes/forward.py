@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..access.models import AllowList
 from ..dialects.stream import parsed
-from ..errors import BodyTooLarge, ClientGone, ModelNotFound
+from ..errors import BodyTooLarge, ClientGone, InvalidRequest, ModelNotFound
 from ..names import full_name
 from ..relay import Relay
 from ..state import record_of, state_of
@@ -106,7 +106,7 @@ def note_model(request: Request, model: str) -> None:
 def hand_over(
     request: Request, route: Route, body: bytes | Upload, model: str | None, streams: bool
 ) -> Streamed:
-    """The answer to a request that has been read and found good."""
+    """The answer to a request that has been read and found good. Raises InvalidRequest."""
     state = state_of(request)
     record = record_of(request)
     backend = state.backend
@@ -115,6 +115,8 @@ def hand_over(
     stream = route.stream if streams else None
     record.streams = stream is not None
     headers = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
+    if not all(value.isascii() for value in headers.values()):
+        raise InvalidRequest("what the headers say of the body is not ASCII")
     answer = backend.stream(
         request.method,
         _upstream_path(request, route),
