@@ -39,8 +39,10 @@ class Body(httpx.AsyncByteStream):
             while True:
                 self._hand_over()
                 if self._awaited:
-                    awaited, self._awaited = self._awaited, None
-                    await awaited
+                    try:
+                        await self._awaited
+                    finally:
+                        self._awaited = None
                 elif self._stopped or not await self._more():
                     return
         finally:
