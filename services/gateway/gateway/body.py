@@ -106,7 +106,7 @@ class Body(httpx.AsyncByteStream):
         if self._sink and self._ahead and not self._awaited and not self._stopped:
             try:
                 self._awaited = self._sink(self._rest())
-            except Exception as error:
+            except Exception as error:  # it is `pour` that is to raise it, not the read of the socket
                 self._sink, self._failure = None, error
 
     def _wake(self) -> None:
