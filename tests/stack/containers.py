@@ -60,6 +60,19 @@ class Containers:
         # Settings that a developer keeps in .env are not what is tested.
         return ["docker", "compose", "--env-file", "/dev/null", *arguments]
 
+    def verify(self, *options: str) -> str:
+        """What `make verify` prints; fails if a check does."""
+        done = subprocess.run(
+            ["make", "verify", *options],
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def containers(self, service: str) -> list[str]:
         return self.compose("ps", "--quiet", service).split()
 

@@ -63,16 +63,22 @@ def numbers(series: list[dict[str, Any]]) -> list[float]:
     return [number for number in values if not math.isnan(number)]
 
 
+def filled_in(target: dict[str, Any]) -> str:
+    """The query as Grafana would send it."""
+    expr: str = target["expr"]
+    for name, text in FILLED_IN.items():
+        expr = expr.replace(name, text)
+    assert "$" not in expr, "Grafana is asked to fill in more than the test knows of"
+    return expr
+
+
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
 def test_every_query_of_the_dashboard_has_an_answer(
     watched: tuple[Containers, Prometheus], panel: dict[str, Any]
 ) -> None:
     _, prometheus = watched
     for target in panel["targets"]:
-        expr = target["expr"]
-        for name, text in FILLED_IN.items():
-            expr = expr.replace(name, text)
-        assert "$" not in expr, "Grafana is asked to fill in more than the test knows of"
+        expr = filled_in(target)
         found = numbers(prometheus.query_range(expr, seconds=300))
         assert found or panel["id"] in MAY_BE_EMPTY, f"nothing for {expr}"
 
@@ -83,9 +89,7 @@ def test_every_legend_of_the_dashboard_names_labels_that_there_are(
 ) -> None:
     _, prometheus = watched
     for target in panel["targets"]:
-        expr = target["expr"]
-        for name, text in FILLED_IN.items():
-            expr = expr.replace(name, text)
+        expr = filled_in(target)
         needed = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
         for series in prometheus.query_range(expr, seconds=300):
             assert needed <= set(series["metric"])

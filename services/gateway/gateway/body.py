@@ -39,8 +39,10 @@ class Body(httpx.AsyncByteStream):
             while True:
                 self._hand_over()
                 if self._awaited:
-                    awaited, self._awaited = self._awaited, None
-                    await awaited
+                    try:
+                        await self._awaited
+                    finally:
+                        self._awaited = None
                 elif self._stopped or not await self._more():
                     return
         finally:
@@ -104,7 +106,7 @@ class Body(httpx.AsyncByteStream):
         if self._sink and self._ahead and not self._awaited and not self._stopped:
             try:
                 self._awaited = self._sink(self._rest())
-            except Exception as error:
+            except Exception as error:  # it is `pour` that is to raise it, not the read of the socket
                 self._sink, self._failure = None, error
 
     def _wake(self) -> None:

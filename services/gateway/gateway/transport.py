@@ -23,8 +23,8 @@ IDLE_SECONDS = 30
 class Transport(httpx.AsyncBaseTransport):
     """Connects without a limit of its own to how many there are.
 
-    A response's `extensions["body"]` is its `Body`. Raises httpx.ConnectError, ConnectTimeout, ReadError,
-    RemoteProtocolError and WriteError.
+    A response's `extensions["body"]` is its `Body`. Raises httpx.ConnectError, ConnectTimeout, ReadError
+    and RemoteProtocolError.
     """
 
     def __init__(self) -> None:

@@ -328,3 +328,30 @@ async def test_what_came_before_the_connection_was_closed_is_handed_over_first(b
         else:
             await pouring
     assert taken == [b"a", b"bc"]
+
+
+async def test_the_sink_gets_nothing_while_what_it_returned_is_waited_for() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na")
+        for piece in (b"b", b"c", b"d"):
+            await waits.wait()
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)  # so that it is a read of its own
+        goes_on.set()
+
+    waits, goes_on = asyncio.Event(), asyncio.Event()
+    taken: list[bytes] = []
+
+    async def wait() -> None:
+        waits.set()
+        await goes_on.wait()
+
+    def sink(data: bytes) -> Awaitable[None] | None:
+        taken.append(data)
+        return None if goes_on.is_set() else wait()
+
+    async with client_of(talk) as (client, _), client.stream("GET", "/") as response:
+        await response.extensions["body"].pour(sink)
+    assert taken == [b"a", b"bcd"]

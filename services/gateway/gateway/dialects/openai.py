@@ -45,21 +45,28 @@ class Completions(EventStream):
     """`data: {chunk}` until `data: [DONE]`."""
 
     marks = (b"[DONE]", b'"error"', b'"usage":{', b'"model":""')
+    plain = (b'"finish_reason":null}]}',)
+    disguised = b'"model":""'
 
     def __init__(self, max_unit_bytes: int) -> None:
         super().__init__(max_unit_bytes)
         self._unique = _token()
+        # How the chunks of this answer begin, up to the end of their id, and how they are to begin.
+        self._beginning: tuple[bytes, bytes] | None = None
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         body = json.dumps(error_body(error, request_id)).encode()
         return b"data: %b\n\ndata: [DONE]\n\n" % body
 
     def frame(self, unit: bytes) -> bytes:
+        if self._beginning and unit.startswith(self._beginning[0]):
+            return b"%b%b\n\n" % (self._beginning[1], unit[len(self._beginning[0]) :])
         start = unit.find(b'"id":"')
         dash = unit.find(b"-", start)
         end = unit.find(b'"', start + 6)
         if 0 <= start < dash < end and start < 16:  # the chunk's own id, which comes first
-            return b"%b%b%b\n\n" % (unit[: dash + 1], self._unique, unit[end:])
+            self._beginning = unit[: end + 1], b'%b%b"' % (unit[: dash + 1], self._unique)
+            return b"%b%b\n\n" % (self._beginning[1], unit[end + 1 :])
         return unit + b"\n\n"
 
     def inspect(self, unit: bytes) -> None:

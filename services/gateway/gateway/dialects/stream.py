@@ -24,6 +24,8 @@ class Stream:
     marks: ClassVar[tuple[bytes, ...]]
     # How a unit ends that is neither, and well-formed as far as that can be said: nearly every one.
     plain: ClassVar[tuple[bytes, ...]] = ()
+    # A mark that a unit may have although it ends so.
+    disguised: ClassVar[bytes] = b""
 
     def __init__(self, max_unit_bytes: int) -> None:
         self._splitter = Splitter(self.separator, max_unit_bytes)
@@ -96,7 +98,7 @@ class Stream:
 
     def _frame(self, unit: bytes) -> bytes:
         """Nothing if this unit is not passed on, but fails the stream."""
-        if not unit.endswith(self.plain):
+        if not unit.endswith(self.plain) or (self.disguised and self.disguised in unit):
             self._look_at(unit)
             if self.failure:
                 return b""

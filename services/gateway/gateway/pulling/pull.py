@@ -22,7 +22,7 @@ from .progress import Progress
 
 MAX_LINE_BYTES = 1024 * 1024
 
-TODO = (
+REMEDY = (
     "correct or remove these names in MODELS (GATEWAY_MODELS), see https://ollama.com/search, and start again"
 )
 
@@ -111,7 +111,7 @@ class Puller:
             # Whoever has waited longest, in the order given: no model can keep another from its turn.
             await self._turn(min(self._waiting, key=lambda model: model.due))
         if self._refused:
-            log.error("models_missing", models=self._refused, todo=TODO)
+            log.error("models_missing", models=self._refused, todo=REMEDY)
         else:
             log.info("all_models_there", models=self._names)
         return self._refused
