@@ -3,6 +3,9 @@
 GatewayError
   InvalidRequest              400  the client's request is at fault
     BodyTooLarge              413
+    NotHttp                   400  not even a request can be made out
+    HeadTooLarge              431
+    RequestTooSlow            408
     UpstreamRefused           4xx  upstream found the request at fault
       ModelNotFound           404
   Unauthorized                401  no key, or none that is valid
@@ -54,6 +57,20 @@ class InvalidRequest(GatewayError):
 class BodyTooLarge(InvalidRequest):
     status = 413
     code = "body_too_large"
+
+
+class NotHttp(InvalidRequest):
+    code = "bad_request"
+
+
+class HeadTooLarge(InvalidRequest):
+    status = 431
+    code = "head_too_large"
+
+
+class RequestTooSlow(InvalidRequest):
+    status = 408
+    code = "request_timeout"
 
 
 class UpstreamRefused(InvalidRequest):

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(10 * 1024 * 1024, gt=0, description="largest request body")
     max_line_bytes: int = Field(64 * 1024 * 1024, gt=0, description="largest single line from upstream")
+    request_timeout: float = Field(
+        15, gt=0, description="limit for a request's head, and for silence within its body"
+    )
     connect_timeout: float = Field(3, gt=0, description="limit for connecting to upstream")
     first_byte_timeout: float = Field(
         600, gt=0, description="limit for upstream's first byte: cold loads are slow"

@@ -2,51 +2,18 @@
 
 import asyncio
 import socket
-import struct
 import sys
-from collections.abc import Awaitable
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from gunicorn.arbiter import Arbiter
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
-from .routes.forward import CONNECTION
+from .protocol import GuardedHttp
 from .settings import load_settings
 
 NOTIFY_SECONDS = 1.0
-
-
-class DirectHttp(HttpToolsProtocol):
-    """Lets the application use its client's connection, as `relay.Connection` has it."""
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        if self.cycle and self.cycle.scope is self.scope:
-            self.scope["extensions"] = cast(Any, {CONNECTION: Exchange(self.cycle)})
-
-
-class Exchange:
-    """One request's part of a connection. `send` costs a coroutine and some checks for each token."""
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-
-    def write(self, body: bytes) -> Awaitable[None] | None:
-        cycle = self._cycle
-        if cycle.disconnected:
-            return None
-        cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body) if cycle.chunked_encoding else body)
-        return cycle.flow.drain() if cycle.flow.write_paused else None
-
-    def abort(self) -> None:
-        # Without lingering, the kernel forgets what the client has not taken instead of keeping it.
-        transport = self._cycle.transport
-        connection = transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
 
 
 class DrainingServer(Server):
@@ -80,7 +47,7 @@ class DrainingServer(Server):
 class GatewayWorker(UvicornWorker):
     CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - the base class's way of configuring
         "loop": "uvloop",
-        "http": DirectHttp,
+        "http": GuardedHttp,
         "lifespan": "on",
         "ws": "none",
         "access_log": False,

@@ -17,7 +17,7 @@ FLOORS = [
     {"relay", "gauges"},
     {"state"},
     {"routes", "middleware"},
-    {"app"},
+    {"app", "protocol"},
     {"worker", "verification", "pulling"},
     {"cli"},
 ]

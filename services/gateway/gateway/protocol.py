@@ -1,0 +1,147 @@
+"""HTTP/1.1 towards clients: uvicorn's, with limits on how large a head is and how slowly a request comes.
+
+nginx has such limits too. These are for those who reach the gateway without it, and for what gets past it.
+"""
+
+import asyncio
+import secrets
+import socket
+import struct
+from collections.abc import Awaitable
+from http import HTTPStatus
+from typing import Any, cast
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from .dialects.api import api_of
+from .errors import GatewayError, HeadTooLarge, NotHttp, RequestTooSlow
+from .routes.forward import CONNECTION
+
+# Twice what nginx lets pass. One read of the socket may bring more than that at once.
+MAX_HEAD = 64 * 1024
+
+VERSIONS = ("1.1", "1.0")
+
+
+class GuardedHttp(HttpToolsProtocol):
+    """Also lets the application use its client's connection, as `relay.Connection` has it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limit: float = self.app_state["gateway"].settings.request_timeout
+        self._timer: asyncio.TimerHandle | None = None
+        # Whether a request is expected, or has begun and is not complete; and whether that is so of its head.
+        self._arriving = self._in_head = True
+        self._head_size = 0
+        self._heard = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        super().data_received(data)
+        if self._in_head:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self._refuse(HeadTooLarge(f"the request's head is larger than {MAX_HEAD} bytes"))
+        # Between requests, what is no request ends uvicorn's own wait for the next one.
+        if not self._timer and (self._arriving or not self.cycle or self.cycle.response_complete):
+            self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    # What the parser and uvicorn call
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._arriving = self._in_head = True
+        self._head_size = 0
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if self.parser.get_http_version() not in VERSIONS:
+            raise NotHttp("neither HTTP/1.1 nor HTTP/1.0")
+        super().on_headers_complete()
+        if self.cycle and self.cycle.scope is self.scope:
+            self.scope["extensions"] = cast(Any, {CONNECTION: Exchange(self.cycle)})
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._arriving = False
+        self._unwatch()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(NotHttp("this is not a well-formed HTTP request"))
+
+    # Time
+
+    def _watch(self) -> None:
+        self._heard = False
+        self._timer = self.loop.call_later(self._limit, self._overdue)
+
+    def _unwatch(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _overdue(self) -> None:
+        """For a head this is all the time there is, for a body the longest silence: the client's own, not one
+        while nobody takes what it sends."""
+        self._timer = None
+        if not self._in_head and (self._heard or self.flow.read_paused):
+            self._watch()
+        elif self.headers is None:
+            self.transport.close()  # it has not said anything
+        else:
+            self._refuse(RequestTooSlow(f"nothing more of the request came for {self._limit:g} s"))
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Instead of the application, to which its client is gone if it has begun with this request."""
+        self._arriving = False
+        self._unwatch()
+        if self.transport.is_closing():
+            return
+        if self._may_answer():
+            request_id = secrets.token_hex(16)
+            status, media_type, body = api_of((self.scope or {}).get("path", "")).refusal(error, request_id)
+            structlog.get_logger().info("refused", request_id=request_id, status=status, code=error.code)
+            head = (
+                f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {media_type}\r\n"
+                f"Content-Length: {len(body)}\r\nX-Request-Id: {request_id}\r\nConnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _may_answer(self) -> bool:
+        """Whether what is written now is the answer to the request that is arriving."""
+        if not self.cycle or self.pipeline:
+            return not self.pipeline
+        return self.cycle.response_complete if self._in_head else not self.cycle.response_started
+
+
+class Exchange:
+    """One request's part of a connection. `send` costs a coroutine and some checks for each token."""
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def write(self, body: bytes) -> Awaitable[None] | None:
+        cycle = self._cycle
+        if cycle.disconnected:
+            return None
+        cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body) if cycle.chunked_encoding else body)
+        return cycle.flow.drain() if cycle.flow.write_paused else None
+
+    def abort(self) -> None:
+        # Without lingering, the kernel forgets what the client has not taken instead of keeping it.
+        transport = self._cycle.transport
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
