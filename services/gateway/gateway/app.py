@@ -93,7 +93,7 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
     record = record_of(request)
     record.outcome = error.outcome
-    status, media_type, body = api_of(request.url.path).refusal(error, record.request_id)
+    status, media_type, body = api_of(request.scope["path"]).refusal(error, record.request_id)
     response = Response(body, status, {"content-type": media_type})
     response.raw_headers.extend(error.headers())
     return response

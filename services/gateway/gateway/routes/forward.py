@@ -1,6 +1,7 @@
 """One way for every request that goes upstream: read, label, hand over to the relay."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..access.models import AllowList
 from ..dialects.stream import parsed
-from ..errors import BodyTooLarge, ClientGone, InvalidRequest, ModelNotFound
+from ..errors import BodyTooLarge, ClientGone, InvalidRequest, ModelNotFound, NotServed
 from ..names import full_name
 from ..relay import Relay
 from ..state import record_of, state_of
@@ -114,7 +115,7 @@ def hand_over(
     record.operation = route.operation
     stream = route.stream if streams else None
     record.streams = stream is not None
-    headers = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
+    headers = {name: request.headers[name] for name in PASSED_HEADERS if body and name in request.headers}
     if not all(value.isascii() for value in headers.values()):
         raise InvalidRequest("what the headers say of the body is not ASCII")
     answer = backend.stream(
@@ -136,11 +137,17 @@ def hand_over(
 
 
 def _upstream_path(request: Request, route: Route) -> str:
-    """The path as Ollama's router wants it: a model's name is one segment, whatever is in it."""
-    path = route.upstream_path or request.url.path
-    if name := request.path_params.get("model"):
-        path = path.removesuffix(name) + quote(name, safe=":")
-    return f"{path}?{request.url.query}" if request.url.query else path
+    """The path as Ollama's router wants it: a parameter is one segment, whatever is in it.
+
+    Raises NotServed.
+    """
+    path = route.upstream_path or route.path
+    for name, value in request.path_params.items():
+        if value in (".", ".."):  # it would be another path, one level up
+            raise NotServed("this path does not exist here; see /docs", 404)
+        path = re.sub(rf"{{{name}(:path)?}}", quote(value, safe=":"), path)
+    query = request.scope["query_string"].decode("latin-1")
+    return f"{path}?{query}" if query else path
 
 
 def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
@@ -154,7 +161,9 @@ def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
             return await _list_of(request, route.path, allowed)
         if route.upload:
             return hand_over(request, route, Upload(request), None, streams=False)
-        body = await read_body(request, state_of(request).settings.max_body_bytes)
+        # To a GET a body means nothing; what servers make of one differs.
+        has_body = route.method not in ("GET", "HEAD")
+        body = await read_body(request, state_of(request).settings.max_body_bytes) if has_body else b""
         # What cannot be read here goes upstream as it is, and gets upstream's own refusal.
         fields = parsed(body) or {}
         named = fields.get("model") or fields.get("name") or fields.get("source")

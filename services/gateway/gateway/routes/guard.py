@@ -23,7 +23,7 @@ def check_access(request: Request, kind: RouteClass) -> AllowList:
     state = state_of(request)
     record = record_of(request)
     if kind in AUDITED:
-        record.audited = f"{request.method} {request.url.path[:MAX_PATH]}"
+        record.audited = f"{request.method} {request.scope['path'][:MAX_PATH]}"
     key = state.keyring.key_of(_credential(request))
     if key:
         record.key = key.name
