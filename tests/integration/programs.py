@@ -1,8 +1,10 @@
 """The gateway and nginx as real processes, for the tests that need one of their own."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import stack as native
 
@@ -28,13 +30,15 @@ def gateway(upstream: str, folder: Path, **environment: str) -> Iterator[tuple[P
 
 
 @contextmanager
-def nginx(gateway_port: int, streaming: tuple[str, str] = ("", "")) -> Iterator[tuple[Process, str]]:
-    """The process and its URL, once it listens. `streaming` replaces a text in streaming.conf by another."""
+def nginx(
+    gateway_port: int, *changes: tuple[str, str], file: str = "snippets/streaming.conf"
+) -> Iterator[tuple[Process, str]]:
+    """The process and its URL, once it listens. Each of `changes` replaces a text in `file` by another."""
     edge = native.Stack("127.0.0.1", free_port(), gateway_port, 0, None)
     folder = native.configure_nginx(edge)
-    snippet = folder / "snippets" / "streaming.conf"
-    assert streaming[0] in snippet.read_text()
-    snippet.write_text(snippet.read_text().replace(*streaming))
+    for text, other in changes:
+        assert text in (folder / file).read_text()
+        (folder / file).write_text((folder / file).read_text().replace(text, other))
     program, _ = native.find_nginx()
     process = Process(native.nginx_command(program, folder), {}, folder / "nginx.log")
     try:
@@ -42,3 +46,15 @@ def nginx(gateway_port: int, streaming: tuple[str, str] = ("", "")) -> Iterator[
         yield process, edge.url
     finally:
         process.stop()
+
+
+def line_of(process: Process, request_id: str) -> dict[str, Any]:
+    """The one line that a log has of a request."""
+
+    def found() -> list[dict[str, Any]]:
+        entries = [json.loads(text) for text in process.output.splitlines() if text.startswith("{")]
+        return [entry for entry in entries if entry.get("request_id") == request_id]
+
+    wait_until(found, 5, f"a line for {request_id}")
+    (entry,) = found()
+    return entry

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.fakes.ollama import DONE, Do, FakeOllama, line
-from tests.integration.programs import MAX_BODY, gateway, nginx
+from tests.integration.programs import MAX_BODY, gateway, line_of, nginx
 from tests.processes import Process, free_port, wait_until
 
 # More than the buffers of every socket on the way can hold.
@@ -186,18 +186,6 @@ def test_a_trace_context_goes_all_the_way(client: httpx.Client, fake: FakeOllama
     sent = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "c=d,e=f"}
     client.post("/chat", json=question("good"), headers=sent)
     assert {name: fake.received[-1].headers[name] for name in sent} == sent
-
-
-def line_of(process: Process, request_id: str) -> dict[str, Any]:
-    """The one line that a log has of a request."""
-
-    def found() -> list[dict[str, Any]]:
-        entries = [json.loads(text) for text in process.output.splitlines() if text.startswith("{")]
-        return [entry for entry in entries if entry.get("request_id") == request_id]
-
-    wait_until(found, 5, f"a line for {request_id}")
-    (entry,) = found()
-    return entry
 
 
 def test_the_logs_of_nginx_and_gateway_are_joined_by_the_request_id(

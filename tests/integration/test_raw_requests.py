@@ -1,0 +1,379 @@
+"""What gets in and what gets through, byte for byte, at nginx and at the gateway alone."""
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fakes.ollama import DONE, FakeOllama, line
+from tests.integration.programs import MAX_BODY, gateway, line_of, nginx
+from tests.integration.shapes import (
+    BODY,
+    CHUNKED,
+    LENGTH,
+    NEXT,
+    REFUSED,
+    REFUSED_BY_GATEWAY,
+    REFUSED_BY_NGINX,
+    SEEN_ALIKE,
+    request,
+)
+from tests.processes import Process, wait_until
+
+SERVERS = ("nginx", "gateway")
+ORIGIN = "https://ui.example"
+SECONDS = 1
+# What says where something is, or what it is made of.
+TELLING = re.compile(
+    r"nginx/|<html|127\.0\.0\.1|localhost|:\d{4,5}\b|/home|/root|/usr|/tmp|\.py|Traceback|uvicorn|gunicorn"
+)
+
+
+@dataclass
+class Edges:
+    fake: FakeOllama
+    gateway: Process
+    nginx: Process
+    urls: dict[str, str]
+    audit: Path
+
+    def connect(self, server: str) -> socket.socket:
+        host, port = self.urls[server].removeprefix("http://").split(":")
+        return socket.create_connection((host, int(port)), timeout=20)
+
+    def answers(self, server: str, data: bytes) -> list[bytes]:
+        """Until the connection is closed. Of HTTP/0.9, in which they have no head, there is one."""
+        received = b""
+        # It is closed with a reset if something has not been read.
+        with self.connect(server) as client, suppress(ConnectionError):
+            client.sendall(data)
+            while piece := client.recv(65536):
+                received += piece
+        told = [answer for answer in received.split(b"HTTP/1.1 ") if answer]
+        return [answer for answer in told if not answer.startswith(b"100 ")]
+
+
+@pytest.fixture(scope="module")
+def edges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edges]:
+    folder = tmp_path_factory.mktemp("edges")
+    settings = {
+        "GATEWAY_ADMIN_API": "on",
+        "GATEWAY_AUDIT_FILE": str(folder / "audit"),
+        "GATEWAY_CORS_ORIGINS": f"{ORIGIN}, https://other.example",
+        "GATEWAY_REQUEST_TIMEOUT": str(SECONDS),
+    }
+    short = (("_timeout 15s;", f"_timeout {SECONDS}s;"),)
+    with FakeOllama().running() as fake:
+        fake.answer("good", line(), DONE)
+        with gateway(fake.url, folder, **settings) as (inside, url):
+            inside.wait_ready(f"{url}/readyz")
+            with nginx(int(url.rpartition(":")[2]), *short, file="conf.d/sluice.conf") as (edge, outside):
+                yield Edges(fake, inside, edge, {"gateway": url, "nginx": outside}, folder / "audit")
+
+
+@pytest.mark.parametrize(
+    ("server", "shapes"),
+    [("nginx", {**REFUSED, **REFUSED_BY_NGINX}), ("gateway", {**REFUSED, **REFUSED_BY_GATEWAY})],
+    ids=SERVERS,
+)
+def test_what_can_be_read_in_two_ways_is_refused(edges: Edges, server: str, shapes: dict[str, bytes]) -> None:
+    before = len(edges.fake.received)
+    for shape, data in shapes.items():
+        told = edges.answers(server, data + NEXT)
+        assert told, shape
+        assert told[0][:4] in (b"400 ", b"405 ", b'{"er'), shape
+        assert b'"error"' in told[0], shape
+        # If the connection is kept, it is because where the request ends is not in doubt.
+        assert [answer[:3] for answer in told[1:]] in ([], [b"200"]), shape
+        assert len(edges.fake.received) == before, shape
+
+
+@pytest.mark.parametrize(
+    ("server", "shapes"),
+    [("nginx", {**SEEN_ALIKE, **REFUSED_BY_GATEWAY}), ("gateway", {**SEEN_ALIKE, **REFUSED_BY_NGINX})],
+    ids=SERVERS,
+)
+def test_what_is_taken_is_one_request_for_everybody(
+    edges: Edges, server: str, shapes: dict[str, bytes]
+) -> None:
+    for shape, data in shapes.items():
+        before = len(edges.fake.received)
+        told = edges.answers(server, data + NEXT)
+        is_question = b"/chat" in data
+        assert told[0][:3] == (b"200" if is_question else b"404"), shape
+        assert len(told) <= 2, shape
+        bodies = [received.body for received in edges.fake.received[before:]]
+        assert bodies == ([BODY] if is_question else []), shape
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_nothing_of_the_client_goes_upstream_but_what_says_what_the_body_is(
+    edges: Edges, server: str
+) -> None:
+    private = {
+        "Authorization": "Bearer secret",
+        "Connection": "keep-alive, X-Named, Upgrade",
+        "Cookie": "session=secret",
+        "Forwarded": "for=203.0.113.7",
+        "Keep-Alive": "timeout=5",
+        "Origin": ORIGIN,
+        "Proxy-Authorization": "Basic secret",
+        "Proxy-Connection": "keep-alive",
+        "Referer": "https://ui.example/secret",
+        "TE": "trailers",
+        "Trailer": "X-Named",
+        "Via": "1.1 secret",
+        "X-Api-Key": "secret",
+        "X-Forwarded-For": "203.0.113.7",
+        "X-Named": "secret",
+        "X-Real-IP": "203.0.113.7",
+    }
+    headers = {**private, "Content-Type": "application/json; charset=utf-8"}
+    httpx.post(f"{edges.urls[server]}/api/chat", content=BODY, headers=headers).raise_for_status()
+    upstream = edges.fake.received[-1].headers
+    assert set(upstream) == {
+        "accept", "accept-encoding", "content-length", "content-type", "host", "user-agent", "x-request-id"
+    }  # fmt: skip
+    assert upstream["content-type"] == headers["Content-Type"]
+    assert upstream["host"] == edges.fake.url.removeprefix("http://")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_to_a_get_a_body_means_nothing(edges: Edges, server: str) -> None:
+    told = edges.answers(server, request(LENGTH, start=b"GET /api/version HTTP/1.1") + NEXT)
+    assert [answer[:3] for answer in told] == [b"200", b"200"]
+    received = edges.fake.received[-1]
+    assert (received.path, received.body) == ("/api/version", b"")
+    assert "content-length" not in received.headers
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize(
+    ("path", "upstream"),
+    [
+        ("/v1/models/a%3fb%23c", "/v1/models/a%3Fb%23c"),
+        ("/v1/models/..", None),
+        ("/v1/models/%2e%2e", None),
+        ("/v1/models/..%2f..%2fapi%2fdelete", None),
+        ("/api/blobs/%2e%2e", None),
+        ("/api/blobs/..%2fdelete", None),
+        ("//api/version", None),
+        ("/api/./version", None),
+        ("/chat/../api/version", None),
+        ("/API/version", None),
+        ("/api/version/", None),
+        ("/api/version;x", None),
+    ],
+)
+def test_no_spelling_of_a_path_leads_to_another_one(
+    edges: Edges, server: str, path: str, upstream: str | None
+) -> None:
+    method = b"HEAD" if "blobs" in path else b"GET"
+    before = len(edges.fake.received)
+    told = edges.answers(server, request(start=b"%b %b HTTP/1.1" % (method, path.encode()), body=NEXT))
+    assert [received.path for received in edges.fake.received[before:]] == ([upstream] if upstream else [])
+    assert told[0][:3] == (b"200" if upstream else b"404")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/metrics",
+        "/%6detrics",
+        "//metrics",
+        "/./metrics",
+        "/x/../metrics",
+        "/api/blobs/../../metrics",
+        "/api/blobs/..%2f..%2fmetrics",
+        "/metrics#x",
+        "/metrics?x",
+        "http://x/metrics",
+        "http://x?/metrics",
+        "/metrics/",
+        "/METRICS",
+        "/metrics%23",
+        "/metrics%3f",
+        "/metrics%20",
+        "/unreadable/../metrics",
+    ],
+)
+def test_no_spelling_gets_metrics_through_nginx(edges: Edges, path: str) -> None:
+    told = edges.answers("nginx", request(start=b"GET %b HTTP/1.1" % path.encode(), body=NEXT))
+    assert b"gateway_requests_total" not in told[0]
+    assert told[0][:3] in (b"400", b"403", b"404") or b'"path": "/?/metrics"' in told[0]
+
+
+def many(count: int, size: int) -> list[bytes]:
+    return [b"X-%d: %b" % (number, b"a" * size) for number in range(count)]
+
+
+LARGE_HEADS = {
+    "one header at nginx": ("nginx", request(*many(1, 20_000), LENGTH), b"431"),
+    "all headers at nginx": ("nginx", request(*many(10, 7_000), LENGTH), b"431"),
+    "many headers at nginx": ("nginx", request(*many(10_000, 1), LENGTH), b"431"),
+    "the path at nginx": ("nginx", request(start=b"GET /%b HTTP/1.1" % (b"a" * 20_000)), b"414"),
+    "one header at the gateway": ("gateway", request(*many(1, 2_000_000), LENGTH), b"431"),
+    "all headers at the gateway": ("gateway", request(*many(1000, 2_000), LENGTH), b"431"),
+    "the path at the gateway": ("gateway", request(start=b"GET /%b HTTP/1.1" % (b"a" * 2_000_000)), b"431"),
+}
+
+
+@pytest.mark.parametrize("case", LARGE_HEADS)
+def test_a_head_that_is_too_large_is_refused_before_all_of_it_is_there(edges: Edges, case: str) -> None:
+    server, data, status = LARGE_HEADS[case]
+    before = len(edges.fake.received)
+    received = b""
+    with edges.connect(server) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(ConnectionError):
+            client.sendall(data)
+        with suppress(ConnectionError):
+            received = client.recv(65536)
+    # A reset may overtake the answer while the client is still sending.
+    assert received[9:12] == status or (server == "gateway" and not received)
+    assert len(edges.fake.received) == before
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_body_in_chunks_is_limited_too(edges: Edges, server: str) -> None:
+    piece = b"%x\r\n%b\r\n" % (50_000, b"x" * 50_000)
+    limit = MAX_BODY if server == "gateway" else 10 * 1024 * 1024
+    body = piece * (limit // 50_000 + 2) + b"0\r\n\r\n"
+    (told, *_) = edges.answers(server, request(b"Transfer-Encoding: chunked", body=body))
+    assert told.startswith(b"413 ")
+    assert b'"body_too_large"' in told
+
+
+SLOW = {
+    "nothing": b"",
+    "empty lines": b"\r\n\r\n",
+    "half a line": b"POST /ch",
+    "half a head": b"POST /chat HTTP/1.1\r\nHost: x\r\nX-A: ",
+    "half a body": request(LENGTH, body=BODY[:5]),
+    "half of the chunks": request(b"Transfer-Encoding: chunked", body=CHUNKED[:-5]),
+    "half an upload": request(LENGTH, body=BODY[:5], start=b"POST /api/blobs/sha256:0 HTTP/1.1"),
+    "half a second request": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HT",
+}
+
+
+def test_who_takes_too_long_to_ask_is_let_go(edges: Edges) -> None:
+    phases = [(server, phase) for server in SERVERS for phase in SLOW]
+    waiting = {at: edges.connect(at[0]) for at in phases}
+    told = dict.fromkeys(phases, b"")
+    for at, client in waiting.items():
+        client.sendall(SLOW[at[1]])
+    for at, client in waiting.items():
+        with client, suppress(ConnectionError):
+            while piece := client.recv(65536):  # the connection's timeout is what fails this test
+                told[at] += piece
+    assert not any(received.path == "/api/chat" and not received.body for received in edges.fake.received)
+    for (server, phase), answer in told.items():
+        assert b"<html" not in answer, phase
+        if server == "gateway":
+            says_why = phase not in ("nothing", "empty lines")
+            assert (b"HTTP/1.1 408 " in answer) == (b"nothing more of the request" in answer) == says_why, (
+                phase
+            )
+
+
+def test_an_empty_line_does_not_keep_a_connection_open(edges: Edges) -> None:
+    waiting = [edges.connect(server) for server in SERVERS]
+    for client in waiting:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"alive" in client.recv(65536)
+        client.sendall(b"\r\n")
+    for client in waiting:
+        with client:
+            while client.recv(65536):  # the connection's timeout is what fails this test
+                pass
+
+
+def test_a_client_cannot_say_that_it_is_another_one(edges: Edges) -> None:
+    faked = {
+        "Forwarded": "for=198.51.100.7;host=evil;proto=https",
+        "X-Forwarded-For": "198.51.100.7, 127.0.0.1",
+        "X-Forwarded-Host": "evil",
+        "X-Forwarded-Port": "1",
+        "X-Real-IP": "198.51.100.7",
+        "X-Client-IP": "198.51.100.7",
+        "True-Client-IP": "198.51.100.7",
+    }
+    answer = httpx.post(f"{edges.urls['nginx']}/api/copy", json={}, headers=faked)
+    request_id = answer.headers["x-request-id"]
+    for log in (edges.gateway, edges.nginx):
+        assert line_of(log, request_id)["client"] == "127.0.0.1"
+        assert "198.51.100.7" not in log.output
+    wait_until(lambda: request_id in edges.audit.read_text(), 5, "it is in the audit log")
+    assert "198.51.100.7" not in edges.audit.read_text()
+
+
+def test_only_the_pages_of_configured_origins_may_read_answers(edges: Edges) -> None:
+    with httpx.Client(base_url=edges.urls["nginx"]) as client:
+        for path in ("/api/version", "/nothing", "/v1/models"):
+            for origin in (ORIGIN, "https://other.example"):
+                answer = client.get(path, headers={"Origin": origin})
+                assert answer.headers["access-control-allow-origin"] == origin
+                assert "access-control-allow-credentials" not in answer.headers
+                assert "Origin" in answer.headers["vary"]
+            for origin in ("https://evil.example", "null", f"{ORIGIN}.evil.example", "http://ui.example"):
+                answer = client.get(path, headers={"Origin": origin})
+                assert "access-control-allow-origin" not in answer.headers
+                assert "Origin" in answer.headers["vary"]
+            # What is kept for one is not shown to another.
+            assert "Origin" in client.get(path).headers["vary"]
+
+
+def test_a_browser_learns_before_it_asks_whether_it_may(edges: Edges) -> None:
+    wanted = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    before = len(edges.fake.received)
+    with httpx.Client(base_url=edges.urls["nginx"]) as client:
+        allowed = client.options("/chat", headers={"Origin": ORIGIN, **wanted})
+        refused = client.options("/chat", headers={"Origin": "https://evil.example", **wanted})
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == ORIGIN
+    assert "authorization" in allowed.headers["access-control-allow-headers"]
+    assert refused.status_code == 400
+    assert "access-control-allow-origin" not in refused.headers
+    assert len(edges.fake.received) == before
+
+
+def test_a_browser_makes_nothing_of_an_answer_but_data(edges: Edges) -> None:
+    with httpx.Client(base_url=edges.urls["nginx"]) as client:
+        answers = [
+            client.get(path) for path in ("/", "/readyz", "/nothing", "/metrics", "/docs", "/v1/models")
+        ]
+        answers.append(client.post("/chat", content=BODY))
+        answers.append(client.post("/chat", content=b"x" * (11 * 1024 * 1024)))
+    for answer in answers:
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; ")
+        assert "frame-ancestors 'none'" in policy
+        assert ("script-src" in policy) == (answer.url.path == "/docs")
+        assert answer.headers["server"] == "nginx"
+        assert "strict-transport-security" not in answer.headers  # without TLS it would mean nothing
+        assert len(answer.headers.get_list("x-request-id")) == 1
+
+
+def test_no_error_of_nginx_says_where_and_what_it_is(edges: Edges) -> None:
+    asked: list[Any] = [data + NEXT for data in (*REFUSED.values(), *REFUSED_BY_NGINX.values())]
+    asked.append(request(*many(1, 20_000), LENGTH))
+    asked.append(request(start=b"GET /%b HTTP/1.1" % (b"a" * 20_000), body=b""))
+    for data in asked:
+        for answer in edges.answers("nginx", data)[:1]:
+            head, _, content = answer.decode().rpartition("\r\n\r\n")
+            assert not TELLING.search(answer.decode()), answer
+            assert "error" in json.loads(content.strip() or "{}"), data
+            assert not head or "x-request-id" in head.lower(), data
