@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from . import __version__
 from .access.keyring import Keyring
 from .dialects.api import api_of
-from .errors import GatewayError, NotServed
+from .errors import GatewayError, NotServed, Unauthorized
 from .middleware import RequestObserver, ShortCut
 from .routes import chat, forward, ops
 from .routing import Backend
@@ -26,6 +26,10 @@ from .upstream import Upstream
 
 # How long a worker may wait to know its models; before that it would count their answers under "other".
 FIRST_POLL_SECONDS = 1
+
+# With these nginx says that it slows failed tries down, and where (nginx/snippets/failed-tries.conf).
+SLOWED_BY_EDGE = "x-failed-try"
+SLOW_WAY = "@failed_try"
 
 
 class Lifespan(TypedDict):
@@ -96,6 +100,8 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
     status, media_type, body = api_of(request.scope["path"]).refusal(error, record.request_id)
     response = Response(body, status, {"content-type": media_type})
     response.raw_headers.extend(error.headers())
+    if isinstance(error, Unauthorized) and request.headers.get(SLOWED_BY_EDGE) == SLOW_WAY:
+        response.headers["x-accel-redirect"] = SLOW_WAY
     return response
 
 
