@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
 # What is under Containers needs Docker too, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-stack chaos workers telemetry bench bench-peers dashboards lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-stack chaos fuzz workers telemetry bench bench-peers dashboards lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -67,6 +67,10 @@ test-stack: .venv/test.stamp ## Tests of the containers, on a real Docker Engine
 
 chaos: .venv/test.stamp ## 20,000 streams through an upstream that goes wrong in every way (STREAMS=)
 	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.chaos $(if $(STREAMS),--streams $(STREAMS))
+
+fuzz: .venv/test.stamp ## 10,000 requests with something wrong in their bytes, with keys on (MUTATIONS= SEED=)
+	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.fuzz \
+		$(if $(MUTATIONS),--mutations $(MUTATIONS)) $(if $(SEED),--seed $(SEED))
 
 workers: .venv/test.stamp ## 10,000 requests over 4 workers, 2 of them killed on the way: the counters must agree
 	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.workers

@@ -136,14 +136,19 @@ class FakeOllama:
                 received = Received(method, path, headers)
                 self.received.append(received)
                 if path.startswith("/api/blobs/"):
-                    if not await _swallow(reader, length):
+                    chunked = "transfer-encoding" in headers
+                    if not await (_swallow_chunks(reader) if chunked else _swallow(reader, length)):
                         received.gone.set()
                         break
                     await _whole(writer, 201, {"swallowed": length})
                     continue
                 received.body = await reader.readexactly(length)
-                model = json.loads(received.body or b"{}").get("model")
-                answer = self.answers.get(model)
+                try:
+                    model = json.loads(received.body or b"{}").get("model")
+                    answer = self.answers.get(model)
+                except (ValueError, AttributeError, TypeError, RecursionError):
+                    await _whole(writer, 400, {"error": "cannot be read"})
+                    continue
                 if answer:
                     await self._play(answer, received, reader, writer)
                 elif model:
@@ -202,6 +207,14 @@ async def _swallow(reader: asyncio.StreamReader, length: int) -> bool:
         if not piece:
             return False
         length -= len(piece)
+    return True
+
+
+async def _swallow_chunks(reader: asyncio.StreamReader) -> bool:
+    """The same for one in chunks."""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        await reader.readexactly(size + 2)
+    await reader.readuntil(b"\r\n")
     return True
 
 

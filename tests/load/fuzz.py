@@ -1,0 +1,316 @@
+"""Very many requests with something wrong in their bytes, at nginx and at the gateway alone, which want keys.
+
+None may end with a status of 5xx, break a process or reach the model server without a valid key. `make fuzz`
+runs it; the seed that it prints makes the same ones again.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.access.key_file import KeyFile
+from gateway.access.models import EVERY_MODEL
+from gateway.routes.table import CHAT_ROUTE, PASSED_ON, Route
+from tests.fakes.ollama import DONE, FakeOllama, line
+from tests.integration.programs import gateway, nginx
+from tests.processes import Process, wait_until
+
+AT_ONCE = 100
+# Of the requests, those that go to the gateway without nginx.
+DIRECT = 0.25
+# After this much silence there is no further answer on a connection.
+QUIET_SECONDS = 0.3
+LONGEST_SECONDS = 30
+DIGEST = "sha256:" + "0" * 64
+OWN_PATHS = (b"GET /healthz", b"GET /readyz", b"GET /metrics", b"GET /docs", b"GET /openapi.json")
+SETTINGS = {
+    "GATEWAY_ACCOUNT_API": "on",
+    "GATEWAY_CORS_ORIGINS": "https://ui.example",
+    "GATEWAY_REQUEST_TIMEOUT": "1",
+    "GATEWAY_WORKERS": "2",
+}
+# What has been trouble for some server or other.
+TOKENS = (
+    *(
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\0",
+        b" ",
+        b"\t",
+        b":",
+        b",",
+        b";",
+        b"'",
+        b'"',
+        b"{",
+        b"}",
+        b"\\",
+        b"?",
+        b"#",
+        b"/",
+    ),
+    *(
+        b"//",
+        b"..",
+        b"/../",
+        b"%2e%2e%2f",
+        b"%00",
+        b"%0d%0a",
+        b"\xff",
+        b"\xc3\xa9",
+        b"\xed\xa0\x80",
+        b"\\ud800",
+    ),
+    *(b"-1", b"1e999", b"99999999999999999999", b"NaN", b"null", b"true", b"[" * 2000, b"a" * 9000),
+    *(b'"model":"other",', b'"MODEL":"other",', b'"stream":false,'),
+    *(b"HTTP/1.0", b"HTTP/0.9", b"HTTP/2.0", b"0\r\n\r\n", b"ffffffffffffffff\r\n", b"X: y\r\n" * 300),
+    b"Connection: keep-alive, Authorization\r\n",
+    b"Content-Encoding: gzip\r\n",
+    b"Content-Length: 0\r\n",
+    b"Content-Length: 5\r\n",
+    b"Content-Type: \xff\r\n",
+    b"Expect: 100-continue\r\n",
+    b"Host: other\r\n",
+    b"Origin: https://evil.example\r\n",
+    b"Range: bytes=0-1\r\n",
+    b"traceparent: 00-0-0-00\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: identity\r\n",
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\n",
+    b"X-Accel-Redirect: @again\r\n",
+    b"X-Failed-Try: @again\r\n",
+    b"X-Forwarded-For: 203.0.113.7\r\n",
+    b"X-Request-Id: \xff\r\n",
+)
+METHODS = (
+    b"GET",
+    b"HEAD",
+    b"POST",
+    b"PUT",
+    b"PATCH",
+    b"DELETE",
+    b"OPTIONS",
+    b"TRACE",
+    b"CONNECT",
+    b"get",
+    b"X",
+)
+
+
+def valid_requests(key: str) -> list[bytes]:
+    """One of every route, with a length and in chunks."""
+    requests = [
+        b"%b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %b\r\n\r\n"
+        % (path, key.encode())
+        for path in OWN_PATHS
+    ]
+    for route in (CHAT_ROUTE, *PASSED_ON):
+        body = _body(route)
+        chunks = b"5\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (body[:5], len(body[5:]), body[5:]) if body else b""
+        framings = [(f"Content-Length: {len(body)}\r\n".encode(), body)] if body else [(b"", b"")]
+        if body:
+            framings.append((b"Transfer-Encoding: chunked\r\n", chunks))
+        for framing, content in framings:
+            header = b"X-Api-Key: " if route.api.name == "anthropic" else b"Authorization: Bearer "
+            path = route.path.replace("{digest}", DIGEST).replace("{model:path}", "good")
+            head = f"{route.method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
+            typed = b"Content-Type: application/json\r\n" if body else b""
+            requests.append(b"%b%b%b\r\n%b%b\r\n%b" % (head, header, key.encode(), typed, framing, content))
+    return requests
+
+
+def _body(route: Route) -> bytes:
+    if route.method in ("GET", "HEAD"):
+        return b""
+    message = {"role": "user", "content": "héllo \u2028"}
+    fields = {"model": "good", "messages": [message], "prompt": "hi", "input": "hi", "source": "good"}
+    return json.dumps({**fields, "destination": "good", "options": {"seed": 1}, "max_tokens": 5}).encode()
+
+
+def mutated(chance: random.Random, data: bytes, others: list[bytes], spare: bytes) -> bytes:
+    """With one to three things wrong. What stands in `spare` is left as it is, more often than not."""
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        at = chance.randrange(len(data)) if data else 0
+        if spare in data[at - len(spare) : at + len(spare)] and chance.random() < 0.9:
+            at = 0
+        data = _changed(chance, data, at, others)
+    return data
+
+
+def _changed(chance: random.Random, data: bytes, at: int, others: list[bytes]) -> bytes:
+    """In one way, most of them at one place."""
+    before, after = data[:at], data[at:]
+    size = chance.choice((1, 1, 2, 8, 40))
+    match chance.randrange(11):
+        case 0:
+            return before + bytes([chance.randrange(256)]) + after[1:]
+        case 1:
+            return before + bytes([byte ^ 1 << chance.randrange(8) for byte in after[:1]]) + after[1:]
+        case 2:
+            return before + chance.choice(TOKENS) + after
+        case 3:
+            return before + chance.choice(TOKENS) + after[size:]
+        case 4:
+            return before + after[size:]
+        case 5:
+            return before + after[:size] * chance.choice((2, 3, 50)) + after[size:]
+        case 6:
+            return chance.choice(METHODS) + b" " + data.partition(b" ")[2]
+        case 7:
+            return data.replace(b"\r\n", b"\r\n" + chance.choice(TOKENS), 1)
+        case 8:
+            return _lines_swapped(chance, data)
+        case 9:
+            return data + chance.choice(others)
+        case _:
+            return before if chance.random() < 0.3 else data
+
+
+def _lines_swapped(chance: random.Random, data: bytes) -> bytes:
+    lines = data.split(b"\r\n")
+    first, second = chance.randrange(len(lines)), chance.randrange(len(lines))
+    lines[first], lines[second] = lines[second], lines[first]
+    return b"\r\n".join(lines)
+
+
+@dataclass
+class Report:
+    statuses: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Target:
+    fake: FakeOllama
+    processes: tuple[Process, Process]
+    ports: tuple[int, int]
+    key: str
+
+    def children(self) -> set[str]:
+        return {
+            pid
+            for process in self.processes
+            for pid in Path(f"/proc/{process.popen.pid}/task/{process.popen.pid}/children")
+            .read_text()
+            .split()
+        }
+
+
+@contextmanager
+def target() -> Iterator[Target]:
+    with tempfile.TemporaryDirectory() as name, FakeOllama().running() as fake:
+        folder = Path(name)
+        fake.answer("good", line(), DONE)
+        key = KeyFile(folder / "keys").create("fuzz", "admin", EVERY_MODEL, None)
+        with gateway(fake.url, folder, GATEWAY_KEYS_FILE=str(folder / "keys"), **SETTINGS) as (inside, url):
+            inside.wait_ready(f"{url}/readyz")
+            port = int(url.rpartition(":")[2])
+            impatient = ("_timeout 15s;", "_timeout 1s;")
+            with nginx(port, impatient, file="conf.d/sluice.conf") as (edge, outside):
+                yield Target(fake, (edge, inside), (int(outside.rpartition(":")[2]), port), key)
+
+
+async def storm(at: Target, requests: list[tuple[int, bytes]], name: str) -> Report:
+    report = Report()
+    started = time.monotonic()
+    left = iter(enumerate(requests))
+
+    async def client() -> None:
+        for number, (port, data) in left:
+            told = await answers(port, data)
+            statuses = [status.decode() for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", told)]
+            # Of HTTP/0.9 there is no status to be had.
+            report.statuses[statuses[0] if statuses else "none"] += 1
+            if any(status.startswith("5") for status in statuses) or b"<center>nginx" in told:
+                report.wrong.append(f"{data!r} to port {port} is answered {told[:300]!r}")
+            if number % 1000 == 999:
+                seconds = time.monotonic() - started
+                print(f"{name}: {number + 1} requests, {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
+    return report
+
+
+async def answers(port: int, data: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    told = b""
+    # A server may refuse before it has read everything, and close with a reset.
+    with suppress(TimeoutError, ConnectionError):
+        writer.write(data)
+        async with asyncio.timeout(LONGEST_SECONDS):
+            while piece := await _next(reader, QUIET_SECONDS if told else None):
+                told += piece
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+    return told
+
+
+async def _next(reader: asyncio.StreamReader, seconds: float | None) -> bytes:
+    async with asyncio.timeout(seconds):
+        return await reader.read(65536)
+
+
+def broken(at: Target) -> list[str]:
+    """What the logs tell of that must not have happened."""
+    marks = ("defect", "Traceback", "Exception in ASGI", "exited on signal", "[alert]", "[crit]", "[emerg]")
+    lines = [
+        text for process in at.processes for text in process.log.read_text(errors="replace").splitlines()
+    ]
+    return [text[:500] for text in lines if any(mark in text for mark in marks)]
+
+
+def without_key(at: Target) -> list[str]:
+    """Requests that went upstream for nobody that has a key."""
+    lines = [text for text in at.processes[1].log.read_text().splitlines() if '"event": "request"' in text]
+    return [text for text in lines if '"backend": "ollama"' in text and '"key": "fuzz"' not in text]
+
+
+def chosen(chance: random.Random, at: Target, key: str, count: int) -> list[tuple[int, bytes]]:
+    valid = valid_requests(key)
+    ports = [at.ports[chance.random() < DIRECT] for _ in range(count)]
+    return [(port, mutated(chance, chance.choice(valid), valid, key.encode())) for port in ports]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mutations", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}")
+    chance = random.Random(arguments.seed)
+    with target() as at:
+        before = at.children()
+        # As like a key as can be, and none.
+        wrong_key = at.key[:-1] + ("A" if at.key[-1] != "A" else "B")
+        known = len(at.fake.received)
+        half = arguments.mutations // 2
+        closed = asyncio.run(storm(at, chosen(chance, at, wrong_key, half), "without a key"))
+        reached = len(at.fake.received) - known
+        opened = asyncio.run(storm(at, chosen(chance, at, at.key, arguments.mutations - half), "with a key"))
+        wait_until(lambda: not at.fake.answering, 30, "upstream is left alone")
+        problems = closed.wrong + opened.wrong + broken(at) + without_key(at)
+        if reached:
+            problems.append(f"{reached} requests without a key reached the model server")
+        if gone := before - at.children():
+            problems.append(f"workers have gone: {gone}")
+        for name, report in (("without", closed), ("with", opened)):
+            print(f"{name} a key: {dict(sorted(report.statuses.items()))}")
+        print(f"upstream was asked {len(at.fake.received) - known} times; {len(problems)} problems")
+        print("\n".join(problems[:20]))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
