@@ -23,9 +23,27 @@ GatewayError
   InternalError               500  a defect of the gateway
 """
 
+import re
 from typing import ClassVar, Literal
 
 Outcome = Literal["ok", "client_gone", "upstream_error", "truncated", "timeout", "rejected", "drained"]
+
+
+# Addresses within a machine or its network, with what stands behind them, and the paths of files.
+_PLACE = re.compile(
+    r"""(?:https?://)?
+        (?:\b(?:localhost|model-server)(?=[:/])|\[(?:::1|f[cd][0-9a-f:]*|fe80[^\]]*)\]
+          |\b(?:127|10)(?:\.\d{1,3}){3}|\b192\.168(?:\.\d{1,3}){2}|\b172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})
+        (?::\d+)?(?:/[^\s"',;)]*)?
+      |(?<![\w./:-])(?:/(?:app|data|dev|etc|home|mnt|models|opt|proc|root|run|srv|tmp|usr|var|Users)/|[A-Z]:\\)
+        [^\s"',:;)]*""",
+    re.VERBOSE,
+)
+
+
+def without_places(text: str) -> str:
+    """A text of upstream's, without what is nobody's business outside."""
+    return _PLACE.sub("…", text)
 
 
 class GatewayError(Exception):
@@ -120,8 +138,13 @@ class NotServed(GatewayError):
 
 
 class UpstreamFailed(GatewayError):
+    """`message` may be upstream's own."""
+
     status = 502
     code = "upstream_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_places(message))
 
 
 class UpstreamUnreachable(UpstreamFailed):

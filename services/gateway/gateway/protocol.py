@@ -67,7 +67,7 @@ class GuardedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         if self.parser.get_http_version() not in VERSIONS:
-            raise NotHttp("neither HTTP/1.1 nor HTTP/1.0")
+            raise NotHttp("a version of HTTP that is not spoken here")
         super().on_headers_complete()
         if self.cycle and self.cycle.scope is self.scope:
             self.scope["extensions"] = cast(Any, {CONNECTION: Exchange(self.cycle)})

@@ -19,6 +19,7 @@ from .errors import (
     UpstreamTimeout,
     UpstreamTruncated,
     UpstreamUnreachable,
+    without_places,
 )
 from .transport import Transport
 
@@ -140,8 +141,11 @@ async def _read_error(response: httpx.Response) -> bytes:
 def _error_of(response: httpx.Response, body: bytes) -> GatewayError:
     """Ollama's errors are `{"error": "text"}` with a status: docs/api/errors in its documentation."""
     status, media_type = response.status_code, response.headers.get("content-type", "application/json")
-    error = _error_class(status)(_message(body) or f"upstream answered {status}")
-    error.upstream = status, media_type, body
+    message = _message(body)
+    fit = without_places(message)
+    error = _error_class(status)(fit or f"upstream answered {status}")
+    if message or not body:  # or it is a page of somebody else's, who stands between
+        error.upstream = status, media_type, body if fit == message else _with_message(body, fit)
     if isinstance(error, UpstreamRefused):
         error.status = status
     return error
@@ -162,3 +166,13 @@ def _message(body: bytes) -> str:
         return str(error["message"] if isinstance(error, dict) else error)
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def _with_message(body: bytes, message: str) -> bytes:
+    """The same error in other words."""
+    fields = json.loads(body)
+    if isinstance(fields["error"], dict):
+        fields["error"]["message"] = message
+    else:
+        fields["error"] = message
+    return json.dumps(fields).encode()
