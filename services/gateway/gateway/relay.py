@@ -62,6 +62,7 @@ class Relay:
         self._dialect = dialect
         self._answer = answer
         self._streams = streams
+        self._arrived = record.gaps.arrivals.append
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
         self._flowing: Connection | None = None  # once the first chunk is out
@@ -140,7 +141,7 @@ class Relay:
             self._stop_pouring = answer.stop
             await answer.pour(self._take)
             if not dialect.ended:
-                await self._pass_on(dialect.end(), time.perf_counter())
+                await self._pass_on(dialect.end(), time.monotonic())
             if dialect.failure:
                 raise dialect.failure
             with suppress(TimeoutError, GatewayError):
@@ -152,18 +153,19 @@ class Relay:
 
         Called within the read. Once the answer flows, its bytes are out when this returns: no task is woken.
         """
-        arrived = time.perf_counter()
+        # The event loop's clock, which itself stands still while the loop is at something.
+        now = time.monotonic()
         frames = self._dialect.feed(data)
         if self._dialect.ended:
             self._stop_pouring()  # what follows is no part of the answer
-            return self._pass_on(frames, arrived)
-        self._last_in = self._loop.time()
+            return self._pass_on(frames, now)
+        self._last_in = now
         if not frames:
             return None
         if not self._flowing:
-            return self._pass_on(frames, arrived)
-        self._record.gaps.chunk(arrived)
-        self._last_out = self._last_in
+            return self._pass_on(frames, now)
+        self._arrived(now)
+        self._last_out = now
         drained = self._flowing.write(frames)
         return self._drain(drained) if drained else None
 
@@ -179,7 +181,7 @@ class Relay:
             is_first = self._record.first_chunk_after is None
             if is_first:
                 self._record.first_chunk()
-            self._record.gaps.chunk(arrived)
+            self._arrived(arrived)
             self._complete = complete
             self._sending_since = self._loop.time()
             if not self._committed:
@@ -188,7 +190,7 @@ class Relay:
             self._sending_since = None
             self._last_out = self._loop.time()
             if is_first:
-                self._record.handed_on(time.perf_counter() - arrived)
+                self._record.handed_on(time.monotonic() - arrived)
                 self._flowing = self._connection
         self._last_in = self._loop.time()
 

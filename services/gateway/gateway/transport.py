@@ -189,6 +189,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
+            self.body.end_of_read()
             self._fail(httpx.RemoteProtocolError(str(error), request=self._request))
             self.abort()
             return
