@@ -29,7 +29,7 @@ class Ndjson(Stream):
         return json.dumps({"error": error.message}).encode() + b"\n"
 
     def is_plausible(self, unit: bytes) -> bool:
-        return unit.lstrip().startswith(b"{") and unit.endswith((b"}", b"}\r"))
+        return unit.startswith(b"{") and unit.endswith((b"}", b"}\r"))
 
     def is_whole(self, unit: bytes) -> bool:
         return parsed(unit) is not None

@@ -47,12 +47,7 @@ class Stream:
 
     def feed(self, data: bytes) -> bytes:
         """Returns the frames of every unit that `data` completes, as one write."""
-        if (
-            data.endswith(self.plain)
-            and self._splitter.is_one(data)
-            and not self.ended
-            and not (self.disguised and self.disguised in data)
-        ):
+        if self._is_plain(data) and self._splitter.is_one(data) and not self.ended:
             self.events += 1
             return self.frame(data)
         try:
@@ -98,12 +93,17 @@ class Stream:
         for unit in units:
             if self.ended:
                 break
-            self._look_at(unit)
+            whole = unit + self.separator
+            if not self._is_plain(whole):
+                self._look_at(unit)
             if self.failure:
                 break
             self.events += 1
-            frames.append(self.frame(unit + self.separator))
+            frames.append(self.frame(whole))
         return b"".join(frames)
+
+    def _is_plain(self, unit: bytes) -> bool:
+        return unit.endswith(self.plain) and not (self.disguised and self.disguised in unit)
 
     def _look_at(self, unit: bytes) -> None:
         for mark in self.marks:
