@@ -24,7 +24,7 @@ LIST_SECONDS = 10
 MAX_MODEL_NAME = 350
 
 # Of the client's headers, those that say what the body is. Everything else is between client and gateway.
-PASSED_HEADERS = ("content-type", "content-encoding", "content-length")
+PASSED_HEADERS = frozenset({b"content-type", b"content-encoding", b"content-length"})
 
 
 # Where the worker puts the client's connection: ASGI's name for what servers offer beyond it.
@@ -104,13 +104,17 @@ def hand_over(
         record.model = model[:MAX_MODEL_NAME]
         record.model_label = backend.label(model)
         record.was_loaded = backend.has_loaded(model)
-    headers = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
+    headers = {
+        name.decode(): value.decode("latin-1")
+        for name, value in request.scope["headers"]
+        if name in PASSED_HEADERS
+    }
     answer = backend.stream(
         request.method,
         _upstream_path(request, route),
         body,
         {
-            "Content-Type": "application/json",
+            "content-type": "application/json",
             **headers,
             **record.trace_headers,
             "X-Request-Id": record.request_id,
@@ -124,11 +128,12 @@ def hand_over(
 
 
 def _upstream_path(request: Request, route: Route) -> str:
-    """The path as Ollama's router wants it: a model's name is one segment, whatever is in it."""
-    path = route.upstream_path or request.url.path
-    if name := request.path_params.get("model"):
-        path = path.removesuffix(name) + quote(name, safe=":")
-    return f"{path}?{request.url.query}" if request.url.query else path
+    """The path as Ollama's router wants it, fit to be sent."""
+    path = route.upstream_path or request.scope["path"]
+    if request.path_params:
+        path = quote(path, safe="/:")
+    query: bytes = request.scope["query_string"]
+    return f"{path}?{query.decode('latin-1')}" if query else path
 
 
 def check_open(request: Request, route: Route) -> None:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-import structlog
+from structlog.typing import FilteringBoundLogger
 
 from ..errors import Outcome
 from . import metrics
@@ -70,7 +70,7 @@ class RequestRecord:
         self.chunks = chunks
         self.gaps.count()
 
-    def settle(self) -> None:
+    def settle(self, log: FilteringBoundLogger) -> None:
         """Counts and logs the request; called once, whatever has happened."""
         duration = time.perf_counter() - self.started
         self.outcome = self.outcome or ("ok" if self.status < 400 else "rejected")
@@ -95,7 +95,6 @@ class RequestRecord:
         }
         if self.trace_id:
             line["trace_id"] = self.trace_id
-        log = structlog.get_logger()
         if self.route in QUIET_ROUTES and self.status != 500:
             log.debug("request", **line)
         else:
