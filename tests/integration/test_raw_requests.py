@@ -4,7 +4,7 @@ import json
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,14 +50,22 @@ class Edges:
 
     def answers(self, server: str, data: bytes) -> list[bytes]:
         """Until the connection is closed. Of HTTP/0.9, in which they have no head, there is one."""
-        received = b""
-        # It is closed with a reset if something has not been read.
-        with self.connect(server) as client, suppress(ConnectionError):
-            client.sendall(data)
-            while piece := client.recv(65536):
-                received += piece
+        with self.connect(server) as client:
+            with suppress(ConnectionError):
+                client.sendall(data)
+            received = until_closed(client)
         told = [answer for answer in received.split(b"HTTP/1.1 ") if answer]
         return [answer for answer in told if not answer.startswith(b"100 ")]
+
+
+def until_closed(client: socket.socket) -> bytes:
+    """All that comes. That it ends at all is what the connection's timeout sees to."""
+    received = b""
+    # It ends with a reset if something has not been read at the other side.
+    with suppress(ConnectionError):
+        while piece := client.recv(65536):
+            received += piece
+    return received
 
 
 @pytest.fixture(scope="module")
@@ -265,14 +273,11 @@ SLOW = {
 
 def test_who_takes_too_long_to_ask_is_let_go(edges: Edges) -> None:
     phases = [(server, phase) for server in SERVERS for phase in SLOW]
-    waiting = {at: edges.connect(at[0]) for at in phases}
-    told = dict.fromkeys(phases, b"")
-    for at, client in waiting.items():
-        client.sendall(SLOW[at[1]])
-    for at, client in waiting.items():
-        with client, suppress(ConnectionError):
-            while piece := client.recv(65536):  # the connection's timeout is what fails this test
-                told[at] += piece
+    with ExitStack() as stack:
+        waiting = {at: stack.enter_context(edges.connect(at[0])) for at in phases}
+        for (_, phase), client in waiting.items():
+            client.sendall(SLOW[phase])
+        told = {at: until_closed(client) for at, client in waiting.items()}
     assert not any(received.path == "/api/chat" and not received.body for received in edges.fake.received)
     for (server, phase), answer in told.items():
         assert b"<html" not in answer, phase
@@ -284,15 +289,16 @@ def test_who_takes_too_long_to_ask_is_let_go(edges: Edges) -> None:
 
 
 def test_an_empty_line_does_not_keep_a_connection_open(edges: Edges) -> None:
-    waiting = [edges.connect(server) for server in SERVERS]
-    for client in waiting:
-        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert b"alive" in client.recv(65536)
-        client.sendall(b"\r\n")
-    for client in waiting:
-        with client:
-            while client.recv(65536):  # the connection's timeout is what fails this test
-                pass
+    with ExitStack() as stack:
+        waiting = [stack.enter_context(edges.connect(server)) for server in SERVERS]
+        for client in waiting:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += client.recv(65536)
+            client.sendall(b"\r\n")
+        for client in waiting:
+            until_closed(client)
 
 
 def test_a_client_cannot_say_that_it_is_another_one(edges: Edges) -> None:
@@ -345,6 +351,21 @@ def test_a_browser_learns_before_it_asks_whether_it_may(edges: Edges) -> None:
     assert refused.status_code == 400
     assert "access-control-allow-origin" not in refused.headers
     assert len(edges.fake.received) == before
+
+
+def test_where_nobody_needs_a_key_the_pages_of_strangers_may_not_ask(edges: Edges) -> None:
+    def ask(origin: str) -> httpx.Response:
+        # As a form or a script can send it to anybody, without asking whether it may.
+        headers = {"Origin": origin, "Content-Type": "text/plain"}
+        return httpx.post(f"{edges.urls['nginx']}/api/chat", content=BODY, headers=headers)
+
+    before = len(edges.fake.received)
+    for origin in ("https://evil.example", "null"):
+        refused = ask(origin)
+        assert refused.status_code == 403
+        assert "GATEWAY_CORS_ORIGINS" in refused.json()["error"]
+    assert len(edges.fake.received) == before
+    assert [ask(origin).status_code for origin in (ORIGIN, "http://localhost:5173")] == [200, 200]
 
 
 def test_a_browser_makes_nothing_of_an_answer_but_data(edges: Edges) -> None:

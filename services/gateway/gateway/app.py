@@ -83,10 +83,10 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     # Around FastAPI, not within: its own middleware would cost an answering route more than it does for it.
     answering = [*chat.router.routes, *forward.router.routes]
     app: ASGIApp = RequestObserver(ShortCut(api, answering, _on_gateway_error))
-    if settings.cors_origins:
+    if settings.origins:
         app = CORSMiddleware(
             app,
-            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
+            allow_origins=settings.origins,
             allow_methods=["*"],
             allow_headers=["*"],
             expose_headers=["x-request-id"],

@@ -86,6 +86,10 @@ class Settings(BaseSettings):
             return address != "localhost"
 
     @property
+    def origins(self) -> tuple[str, ...]:
+        return tuple(origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip())
+
+    @property
     def model_names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.models.replace(",", " ").split()))
 

@@ -3,6 +3,7 @@
 from fastapi import Request
 
 from ..access.models import EVERY_MODEL, AllowList
+from ..access.pages import may_ask
 from ..access.roles import AUDITED, MAY, RouteClass
 from ..errors import Drained, Forbidden
 from ..state import State, record_of, state_of
@@ -29,6 +30,10 @@ def check_access(request: Request, kind: RouteClass) -> AllowList:
         record.key = key.name
         if kind not in MAY[key.role]:
             raise Forbidden(f"a key with the role {key.role} may not do this")
+    elif (origin := request.headers.get("origin")) is not None:
+        host = request.headers.get("host", "")
+        if not may_ask(origin, host, state.settings.origins):
+            raise Forbidden("pages from there may not ask: GATEWAY_CORS_ORIGINS lets them, and keys would")
     _check_switches(state, kind, is_anybody=key is None)
     return key.models if key else EVERY_MODEL
 
