@@ -75,7 +75,7 @@ def secure_nginx(gateway_port: int, folder: Path, trusted: ssl.SSLContext) -> It
         "NGINX_TLS": "on",
         "NGINX_STATUS": "off",
         "NGINX_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
-        "NGINX_PUBLIC_PORT": str(port),
+        "NGINX_PUBLIC_PORT": "443",
     }
     native.render_nginx(folder / "nginx", values)
     authority = trustme.CA()
@@ -185,3 +185,8 @@ def test_upstreams_own_401_is_nobodys_failed_try(edge: str, guarded: Guarded) ->
         for _ in range(FREE * 4):
             answer = client.post("/api/chat", json={**QUESTION, "model": "signed out"})
             assert (answer.status_code, answer.json()) == (401, {"error": "unauthorized"})
+
+
+async def test_only_with_tls_a_browser_is_told_to_come_back_with_it(client: httpx.AsyncClient) -> None:
+    told = (await client.get("/healthz")).headers.get("strict-transport-security")
+    assert told == ("max-age=31536000" if client.base_url.scheme == "https" else None)
