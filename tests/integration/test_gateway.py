@@ -175,6 +175,9 @@ def test_what_is_not_here_is_404_or_405_in_the_same_shape(client: httpx.Client) 
     response = client.get("/chat")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert response.json()["error"]["code"] == "method_not_allowed"
+    assert client.put("/").headers["allow"] == "GET, HEAD"
+    assert client.put("/api/blobs/sha256:0").headers["allow"] == "HEAD, POST"
+    assert client.put("/readyz").headers["allow"] == "GET"
 
 
 def test_an_unknown_model_is_404_with_ollamas_words(client: httpx.Client) -> None:

@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
@@ -116,5 +117,13 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     what = "method is not allowed" if error.status_code == 405 else "path does not exist"
     response = await _on_gateway_error(request, NotServed(f"this {what} here; see /docs", error.status_code))
-    response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        response.headers["allow"] = ", ".join(_methods_at(request.scope["route"].path))
     return response
+
+
+def _methods_at(path: str) -> list[str]:
+    """FastAPI has a route for each, and tells only of the first."""
+    routes = [route for part in (chat, forward, ops) for route in part.router.routes]
+    found = (route.methods or () for route in routes if isinstance(route, APIRoute) and route.path == path)
+    return sorted(set().union(*found))

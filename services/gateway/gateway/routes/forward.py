@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
@@ -203,12 +204,31 @@ async def _model_with_a_slash(request: Request) -> Response:
     raise ModelNotFound(f"model '{name}' not found")
 
 
+# For the documentation, of what upstream answers.
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    "2XX": {"description": "As Ollama answers it"},
+    "4XX": {"description": "The request is refused, in the words of Ollama or in the same shape"},
+    "5XX": {"description": "The model server cannot be reached, failed, or is too busy"},
+}
+
+
+def _parameters(route: Route) -> dict[str, Any]:
+    """What FastAPI cannot see, since the endpoints take the request as it is."""
+    names = re.findall(r"{(\w+)", route.path)
+    schema = {"type": "string", "minLength": 1}
+    return {
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": schema} for name in names]
+    }
+
+
 for entry in PASSED_ON:
     router.add_api_route(
         entry.path,
         _endpoint(entry),
         methods=[entry.method],
         response_class=Response,
+        responses=ANSWERS,
+        openapi_extra=_parameters(entry),
         tags=[entry.api.name],
         name=f"{entry.method} {entry.path}",
         summary=f"{entry.kind}: as Ollama answers it",
