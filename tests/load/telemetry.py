@@ -100,9 +100,8 @@ def main() -> int:
                 told = ", ".join(f"{name} {cost:.1f} us a token" for name, cost in costs.items())
                 print(f"round {number}: {told}: {more[-1]:+.1f} %", flush=True)
     lower, median, upper = statistics.quantiles(more, n=4)
-    print(
-        f"median {median:+.1f} % more with metrics and logs, half of the rounds {lower:+.1f} to {upper:+.1f} %"
-    )
+    spread = f"half of the rounds {lower:+.1f} to {upper:+.1f} %"
+    print(f"median {median:+.1f} % more with metrics and logs, {spread}")
     return median >= LIMIT_PERCENT
 
 

@@ -29,7 +29,7 @@ GAPS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5
 SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 
-Metric = TypeVar("Metric", Counter, Histogram)
+Metric = TypeVar("Metric", Counter, Gauge, Histogram)
 
 OPERATION, MODEL = "gen_ai_operation_name", "gen_ai_request_model"
 
@@ -37,8 +37,11 @@ REQUESTS = Counter("gateway_requests_total", "Finished requests.", ["route", "mo
 IN_FLIGHT = Gauge(
     "gateway_requests_in_flight",
     "Requests for a model's answer that are not finished.",
+    ["answer"],
     multiprocess_mode="livesum",
 )
+for answer in ("stream", "whole"):
+    IN_FLIGHT.labels(answer)  # so that it is 0 before the first one
 TASKS = Gauge(
     "gateway_tasks",
     "Tasks of the event loop; two or three a running stream, and a few that stay.",
