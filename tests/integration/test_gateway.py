@@ -79,7 +79,9 @@ def test_an_answer_comes_as_events(client: httpx.Client) -> None:
 def test_the_request_reaches_upstream_as_it_came(client: httpx.Client, fake: FakeOllama) -> None:
     body = json.dumps(question("good", options={"seed": 1}, new_field=[1])).encode()
     client.post(
-        "/chat", content=body, headers={"X-Request-Id": "my-id.1", "Cookie": "c=1", "Origin": "http://x"}
+        "/chat",
+        content=body,
+        headers={"X-Request-Id": "my-id.1", "Cookie": "c=1", "Origin": "http://localhost"},
     )
     received = fake.received[-1]
     assert (received.path, received.body) == ("/api/chat", body)
