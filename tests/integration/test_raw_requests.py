@@ -288,6 +288,14 @@ def test_who_takes_too_long_to_ask_is_let_go(edges: Edges) -> None:
             )
 
 
+def test_what_follows_a_good_request_and_is_none_ends_it_quietly(edges: Edges) -> None:
+    for path in (b"/healthz", b"/docs", b"/openapi.json", b"/api/version"):
+        good = request(start=b"GET %b HTTP/1.1" % path, body=b"")
+        told = edges.answers("gateway", good + b"SMUGGLED / HTTP/1.1\r\n\r\n")
+        assert [answer[:3] for answer in told] in ([], [b"200"])
+    # The fixture sees to it that nothing has been logged as a defect.
+
+
 def test_an_empty_line_does_not_keep_a_connection_open(edges: Edges) -> None:
     with ExitStack() as stack:
         waiting = [stack.enter_context(edges.connect(server)) for server in SERVERS]

@@ -268,7 +268,7 @@ def broken(at: Target) -> list[str]:
     lines = [
         text for process in at.processes for text in process.log.read_text(errors="replace").splitlines()
     ]
-    return [text[:500] for text in lines if any(mark in text for mark in marks)]
+    return [text[:5000] for text in lines if any(mark in text for mark in marks)]
 
 
 def without_key(at: Target) -> list[str]:

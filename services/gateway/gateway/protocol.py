@@ -35,6 +35,8 @@ class GuardedHttp(HttpToolsProtocol):
         self._arriving = self._in_head = True
         self._head_size = 0
         self._heard = False
+        # uvicorn knows the last one only, also where a client has asked for several at once.
+        self._unanswered: list[RequestResponseCycle] = []
 
     # asyncio.Protocol
 
@@ -55,6 +57,7 @@ class GuardedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        self._give_up()
         super().connection_lost(exc)
 
     # What the parser and uvicorn call
@@ -71,6 +74,8 @@ class GuardedHttp(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle and self.cycle.scope is self.scope:
             self.scope["extensions"] = cast(Any, {CONNECTION: Exchange(self.cycle)})
+            self._unanswered = [cycle for cycle in self._unanswered if not cycle.response_complete]
+            self._unanswered.append(self.cycle)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -117,7 +122,16 @@ class GuardedHttp(HttpToolsProtocol):
                 f"Content-Length: {len(body)}\r\nX-Request-Id: {request_id}\r\nConnection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)
+        # At once: what is written from now on would fail.
+        self._give_up()
         self.transport.close()
+
+    def _give_up(self) -> None:
+        """Tells the application that nobody is there any more."""
+        for cycle in self._unanswered:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
 
     def _may_answer(self) -> bool:
         """Whether what is written now is the answer to the request that is arriving."""
