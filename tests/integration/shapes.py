@@ -102,3 +102,30 @@ SEEN_ALIKE = {
     "empty lines first": b"\r\n\r\n" + request(LENGTH),
     "a continuation asked for": request(b"Expect: 100-continue", LENGTH),
 }
+
+
+def many(count: int, size: int) -> list[bytes]:
+    return [b"X-%d: %b" % (number, b"a" * size) for number in range(count)]
+
+
+# Where it is sent, what, and the status of the answer.
+LARGE_HEADS = {
+    "one header at nginx": ("nginx", request(*many(1, 20_000), LENGTH), b"431"),
+    "all headers at nginx": ("nginx", request(*many(10, 7_000), LENGTH), b"431"),
+    "many headers at nginx": ("nginx", request(*many(10_000, 1), LENGTH), b"431"),
+    "the path at nginx": ("nginx", request(start=b"GET /%b HTTP/1.1" % (b"a" * 20_000)), b"414"),
+    "one header at the gateway": ("gateway", request(*many(1, 2_000_000), LENGTH), b"431"),
+    "all headers at the gateway": ("gateway", request(*many(1000, 2_000), LENGTH), b"431"),
+    "the path at the gateway": ("gateway", request(start=b"GET /%b HTTP/1.1" % (b"a" * 2_000_000)), b"431"),
+}
+# What is sent before nothing more comes.
+SLOW = {
+    "nothing": b"",
+    "empty lines": b"\r\n\r\n",
+    "half a line": b"POST /ch",
+    "half a head": b"POST /chat HTTP/1.1\r\nHost: x\r\nX-A: ",
+    "half a body": request(LENGTH, body=BODY[:5]),
+    "half of the chunks": request(b"Transfer-Encoding: chunked", body=CHUNKED[:-5]),
+    "half an upload": request(LENGTH, body=BODY[:5], start=b"POST /api/blobs/sha256:0 HTTP/1.1"),
+    "half a second request": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HT",
+}

@@ -16,13 +16,15 @@ from tests.fakes.ollama import DONE, FakeOllama, line
 from tests.integration.programs import MAX_BODY, gateway, line_of, nginx
 from tests.integration.shapes import (
     BODY,
-    CHUNKED,
+    LARGE_HEADS,
     LENGTH,
     NEXT,
     REFUSED,
     REFUSED_BY_GATEWAY,
     REFUSED_BY_NGINX,
     SEEN_ALIKE,
+    SLOW,
+    many,
     request,
 )
 from tests.processes import Process, wait_until
@@ -218,21 +220,6 @@ def test_no_spelling_gets_metrics_through_nginx(edges: Edges, path: str) -> None
     assert told[0][:3] in (b"400", b"403", b"404") or b'"path": "/?/metrics"' in told[0]
 
 
-def many(count: int, size: int) -> list[bytes]:
-    return [b"X-%d: %b" % (number, b"a" * size) for number in range(count)]
-
-
-LARGE_HEADS = {
-    "one header at nginx": ("nginx", request(*many(1, 20_000), LENGTH), b"431"),
-    "all headers at nginx": ("nginx", request(*many(10, 7_000), LENGTH), b"431"),
-    "many headers at nginx": ("nginx", request(*many(10_000, 1), LENGTH), b"431"),
-    "the path at nginx": ("nginx", request(start=b"GET /%b HTTP/1.1" % (b"a" * 20_000)), b"414"),
-    "one header at the gateway": ("gateway", request(*many(1, 2_000_000), LENGTH), b"431"),
-    "all headers at the gateway": ("gateway", request(*many(1000, 2_000), LENGTH), b"431"),
-    "the path at the gateway": ("gateway", request(start=b"GET /%b HTTP/1.1" % (b"a" * 2_000_000)), b"431"),
-}
-
-
 @pytest.mark.parametrize("case", LARGE_HEADS)
 def test_a_head_that_is_too_large_is_refused_before_all_of_it_is_there(edges: Edges, case: str) -> None:
     server, data, status = LARGE_HEADS[case]
@@ -257,18 +244,6 @@ def test_a_body_in_chunks_is_limited_too(edges: Edges, server: str) -> None:
     (told, *_) = edges.answers(server, request(b"Transfer-Encoding: chunked", body=body))
     assert told.startswith(b"413 ")
     assert b'"body_too_large"' in told
-
-
-SLOW = {
-    "nothing": b"",
-    "empty lines": b"\r\n\r\n",
-    "half a line": b"POST /ch",
-    "half a head": b"POST /chat HTTP/1.1\r\nHost: x\r\nX-A: ",
-    "half a body": request(LENGTH, body=BODY[:5]),
-    "half of the chunks": request(b"Transfer-Encoding: chunked", body=CHUNKED[:-5]),
-    "half an upload": request(LENGTH, body=BODY[:5], start=b"POST /api/blobs/sha256:0 HTTP/1.1"),
-    "half a second request": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HT",
-}
 
 
 def test_who_takes_too_long_to_ask_is_let_go(edges: Edges) -> None:

@@ -1,9 +1,11 @@
 import argparse
 import re
 import stat
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -204,6 +206,29 @@ def test_every_wrong_key_takes_the_same_way(
     wrong = {"same id": alice[:19] + "x" * 43, "same but one": alice[:-1] + last}.get(wrong, wrong)
     assert not lets_in(keyring(path), wrong)
     assert compared == ([64] if wrong else [])
+
+
+def test_a_wrong_key_takes_the_same_steps_however_much_of_it_is_right(file: KeyFile, path: Path) -> None:
+    alice = file.create("alice", "user", EVERY_MODEL, None)
+    ring = keyring(path)
+
+    def steps(text: str) -> list[str]:
+        """Every function that is called on the way, Python's own included."""
+        called: list[str] = []
+
+        def note(frame: FrameType, event: str, function: object) -> None:
+            called.append(f"{event} {getattr(function, '__name__', frame.f_code.co_name)}")
+
+        sys.setprofile(note)
+        try:
+            assert not lets_in(ring, text)
+        finally:
+            sys.setprofile(None)
+        return called
+
+    ways = [steps(alice[:right] + "x" * (len(alice) - right)) for right in range(len(alice))]
+    assert len(ways[0]) > 5
+    assert [right for right, way in enumerate(ways) if way != ways[0]] == []
 
 
 @pytest.mark.parametrize(
