@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
 # What is under Containers needs Docker too, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs test test-stack chaos workers telemetry bench bench-peers dashboards lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-stack chaos workers telemetry bench bench-peers dashboards lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,6 +16,18 @@ demo: .venv/run.stamp ## Start the stack, ask one question, show the tokens as t
 verify: ## Check a running stack and print the verification record (URL= MODEL= OUT=record.json)
 	@if [ -n "$$($(ALL_PROFILES) ps --quiet gateway 2>/dev/null)" ]; then $(PYTHON) deploy/compose/verify.py $(RECORD); \
 	else $(MAKE) --no-print-directory verify-native; fi
+
+# What is created is for whatever runs: the containers, if there are any.
+key: ## Make a key for NAME= (ROLE=user, admin or metrics; ALLOW='llama3*,…' EXPIRES=90d) and print it
+	@if [ -n "$$($(ALL_PROFILES) ps --all --quiet 2>/dev/null)" ]; then \
+		docker compose run --rm --quiet-pull keys $(KEY); \
+	else $(MAKE) --no-print-directory key-native; fi
+
+key-native: .venv/run.stamp
+	@$(BIN)/python deploy/native/run.py keys $(KEY)
+
+KEY = create $(or $(NAME),$(error say whose key it is: make key NAME=…)) $(if $(ROLE),--role $(ROLE)) \
+	$(if $(ALLOW),--models '$(ALLOW)') $(if $(EXPIRES),--expires $(EXPIRES))
 
 verify-native: .venv/run.stamp
 	@$(BIN)/python deploy/native/run.py verify $(RECORD)

@@ -4,7 +4,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +49,7 @@ class Settings:
     grafana_port: int
     prometheus_port: int
     grafana_password: bool  # whether there is one
+    api_key: str = field(repr=False)
 
     @property
     def profiles(self) -> str:
@@ -108,6 +109,7 @@ def read_settings(environment: Mapping[str, str] = os.environ, dotenv: Path = RO
             name: _number(name, get(name, default), 0, 2**32 - 1)
             for name, default in (("VIDEO_GID", "44"), ("RENDER_GID", "109"))
         },
+        api_key=get("SLUICE_KEY", ""),
         gpu_expected=get("GATEWAY_GPU_EXPECTED", "on" if profile in ("gpu", "amd") else "off"),
         grafana_port=_number("GRAFANA_PORT", get("GRAFANA_PORT", "3000"), 1, 65535),
         prometheus_port=_number("PROMETHEUS_PORT", get("PROMETHEUS_PORT", "9090"), 1, 65535),

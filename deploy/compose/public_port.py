@@ -15,11 +15,13 @@ class NoAnswer(Exception):
 def ask(settings: Settings, path: str, body: object = None, timeout: float = 5) -> tuple[int, dict[str, Any]]:
     """Status and JSON of a GET, or of a POST if there is a body. Raises NoAnswer."""
     connection = _connect(settings, _unverified(), timeout)
+    headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
     try:
         if body is None:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=headers)
         else:
-            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            headers["Content-Type"] = "application/json"
+            connection.request("POST", path, json.dumps(body), headers)
         response = connection.getresponse()
         text = response.read()
     except (OSError, HTTPException) as error:

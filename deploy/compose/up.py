@@ -148,7 +148,15 @@ def tell(settings: Settings) -> None:
         _say("Not all models could be pulled:")
         _say("\n".join(_log(pull_log.SERVICE)[-3:]))
     body = {"model": _a_model(settings), "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
-    curl = ["curl", "-N", *_trust(settings), f"{settings.url}/chat", "-d", json.dumps(body)]
+    curl = [
+        "curl",
+        "-N",
+        *_trust(settings),
+        *_credential(settings),
+        f"{settings.url}/chat",
+        "-d",
+        json.dumps(body),
+    ]
     _say(f"\nThe stack is up at {settings.url}. Ask it something:\n\n  {shlex.join(curl)}\n")
     if settings.monitoring:
         _say(
@@ -165,6 +173,15 @@ def _a_model(settings: Settings) -> str:
     except (NoAnswer, LookupError, TypeError):
         names = []
     return next((name for name in (*settings.models, *names) if name in names), "MODEL")
+
+
+def _credential(settings: Settings) -> list[str]:
+    """What curl must be told if a key is needed; not the key itself, which would stay on the screen."""
+    try:
+        is_open = ask(settings, "/readyz")[1].get("access") != "keys"
+    except NoAnswer:
+        is_open = True
+    return [] if is_open else ["-H", "Authorization: Bearer YOUR-KEY"]
 
 
 def _trust(settings: Settings) -> list[str]:

@@ -38,9 +38,18 @@ def verify(settings: Settings, url: str, out: str | None) -> int:
             raise CommandFailed(f"there is no folder {file.parent}")
         mounts += ["--volume", f"{file.parent}:{file.parent}"]
         command += ["--out", str(file)]
-    rights = ["--user", f"{os.getuid()}:{os.getgid()}", "--read-only", "--cap-drop", "ALL"]
+    rights = [
+        "--user",
+        f"{os.getuid()}:{os.getgid()}",
+        "--read-only",
+        "--cap-drop",
+        "ALL",
+        "--env",
+        "SLUICE_KEY",
+    ]
     start = ["docker", "run", "--rm", "--network", "host", *rights, *mounts, image]
-    return subprocess.run([*start, *command], cwd=ROOT, check=False).returncode
+    environment = {**os.environ, "SLUICE_KEY": settings.api_key}
+    return subprocess.run([*start, *command], cwd=ROOT, env=environment, check=False).returncode
 
 
 def _programs(containers: dict[str, Container]) -> dict[str, str]:

@@ -19,6 +19,8 @@ from stack import (
     check_ports,
     configure_nginx,
     find_nginx,
+    keys_file,
+    needs_key,
     programs,
     read_stack,
     run_folder,
@@ -38,9 +40,9 @@ async def run(stack: Stack) -> int:
             "model": await _a_model(stack),
             "messages": [{"role": "user", "content": "Why is the sky blue?"}],
         }
-        _say(
-            f"\nThe stack is up. Ask it something:\n\n  curl -N {stack.url}/chat -d '{json.dumps(request)}'\n"
-        )
+        credential = "-H 'Authorization: Bearer YOUR-KEY' " if needs_key() else ""
+        curl = f"curl -N {credential}{stack.url}/chat -d '{json.dumps(request)}'"
+        _say(f"\nThe stack is up. Ask it something:\n\n  {curl}\n")
         _say("Ctrl-C stops it.\n")
         await supervisor.stopping.wait()
     finally:
@@ -138,10 +140,17 @@ def main() -> int:
     verify_parser = commands.add_parser("verify", help="check a running stack")
     verify_parser.add_argument("--url", help="where clients reach it (default: as BIND and PORT say)")
     verify_parser.add_argument("--out", help="also write the record as JSON to this file")
+    keys_parser = commands.add_parser("keys", help="as `gateway keys`, for the keys of this stack")
+    keys_parser.add_argument("rest", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
 
     load_dotenv(ROOT / ".env")  # the environment's own variables win
     try:
+        if arguments.command == "keys":
+            command = [str(BIN / "gateway"), "keys", *arguments.rest]
+            return subprocess.run(
+                command, env={**os.environ, "GATEWAY_KEYS_FILE": keys_file()}, check=False
+            ).returncode
         if arguments.command == "verify":
             return verify(arguments.url or read_stack().url, arguments.out)
         return asyncio.run((run if arguments.command == "run" else demo)(read_stack()))

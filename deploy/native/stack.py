@@ -63,6 +63,14 @@ def run_folder(port: int) -> Path:
     return ROOT / ".run" / str(port)
 
 
+def keys_file() -> str:
+    return os.environ.get("GATEWAY_KEYS_FILE") or str(ROOT / "deploy" / "keys" / "keys")
+
+
+def needs_key() -> bool:
+    return Path(keys_file()).exists()
+
+
 def read_stack() -> Stack:
     """Raises BadSetting."""
     if (os.environ.get("TLS") or "off") != "off":
@@ -165,6 +173,8 @@ def programs(stack: Stack, nginx: str) -> list[Program]:
         "GATEWAY_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(stack.gateway_port),
         "GATEWAY_OLLAMA_URL": stack.upstream_url,
+        "GATEWAY_PUBLIC_ADDRESS": stack.bind,
+        "GATEWAY_KEYS_FILE": keys_file(),
         "GATEWAY_LOG_FORMAT": os.environ.get("GATEWAY_LOG_FORMAT") or "console",
         # Ctrl-C should not take half a minute.
         "GATEWAY_GRACE": os.environ.get("GATEWAY_GRACE") or "5",

@@ -4,6 +4,7 @@ import gc
 from pathlib import Path
 from typing import Any
 
+from gateway.access.keyring import Keyring
 from gateway.settings import load_settings
 from gateway.telemetry import shared
 from gateway.telemetry.logs import standard_logging
@@ -29,6 +30,13 @@ if Path("/dev/shm").is_dir():
     worker_tmp_dir = "/dev/shm"
 control_socket_disable = True
 logconfig_dict = standard_logging(settings)
+
+
+def on_starting(arbiter: Any) -> None:
+    if Keyring(settings).is_open:
+        arbiter.log.warning(
+            "open to everybody on this machine, since there are no keys; make key NAME=me makes one"
+        )
 
 
 # Each worker has a place, where it counts; its replacement gets the same one.

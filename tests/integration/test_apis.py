@@ -38,7 +38,11 @@ def fake() -> Iterator[FakeOllama]:
 
 @pytest.fixture(scope="module")
 def url(fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    settings = {"GATEWAY_ADMIN_API": "on", "GATEWAY_CORS_ORIGINS": "https://ui.example"}
+    settings = {
+        "GATEWAY_ADMIN_API": "on",
+        "GATEWAY_ACCOUNT_API": "on",
+        "GATEWAY_CORS_ORIGINS": "https://ui.example",
+    }
     with gateway(fake.url, tmp_path_factory.mktemp("apis"), **settings) as (_, address):
         yield address
 

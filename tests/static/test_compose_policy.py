@@ -10,13 +10,20 @@ from gateway.settings import Settings
 from tests.static import composition
 from tests.static.composition import Service
 
-# It pulls the models and ends.
-ONE_SHOT = {"models"}
+# One pulls the models and ends, the other does one thing to the keys.
+ONE_SHOT = {"models", "keys"}
 # Its image has nothing that could ask whether it is well; Prometheus does, and has an alert for it.
 WATCHED_BY_PROMETHEUS = {"nginx-exporter"}
 MONITORING = {"prometheus", "grafana", "nginx-exporter"}
 # What compose.yaml decides itself: an .env written for the native run must not change it.
-DECIDED = {"GATEWAY_HOST", "GATEWAY_PORT", "GATEWAY_OLLAMA_URL", "GATEWAY_MODELS"}
+DECIDED = {
+    "GATEWAY_HOST",
+    "GATEWAY_PORT",
+    "GATEWAY_OLLAMA_URL",
+    "GATEWAY_MODELS",
+    "GATEWAY_KEYS_FILE",
+    "GATEWAY_PUBLIC_ADDRESS",
+}
 
 Services = dict[str, Service]
 
@@ -178,7 +185,9 @@ def test_nginx_is_found_where_bind_and_port_say(
 
 def test_the_gateway_is_in_internal_networks_only(services: Services) -> None:
     networks = composition.composition({})["networks"]
-    joined = {network for name in ("gateway", "models", "engine") for network in services[name]["networks"]}
+    joined = {
+        network for name in ("gateway", "models", "keys", "engine") for network in services[name]["networks"]
+    }
     assert {network for network in joined if not (networks[network] or {}).get("internal")} == set()
 
 
@@ -212,6 +221,22 @@ def test_every_setting_of_the_gateway_can_be_set_from_outside_but_those_decided_
 def test_the_gateway_waits_for_the_models_that_are_pulled(name: str) -> None:
     inside = composition.variables(composition.services({"MODELS": "qwen3:8b,smollm2"})[name])
     assert inside["GATEWAY_MODELS"] == "qwen3:8b,smollm2"
+
+
+def test_nobody_but_the_one_shot_for_it_may_write_the_keys(services: Services) -> None:
+    mounts = {
+        name: [str(mount) for mount in service.get("volumes", [])] for name, service in services.items()
+    }
+    writing = {name for name, all_of_it in mounts.items() if "keys:/keys" in all_of_it}
+    reading = {name for name, all_of_it in mounts.items() if "keys:/keys:ro" in all_of_it}
+    assert (writing, reading) == ({"keys"}, {"gateway"})
+    assert services["keys"]["profiles"] == ["keys"]
+
+
+@pytest.mark.parametrize("bind", [None, "0.0.0.0"])
+def test_the_gateway_is_told_from_where_it_can_be_reached(bind: str | None) -> None:
+    inside = composition.variables(composition.services({"BIND": bind} if bind else {})["gateway"])
+    assert inside["GATEWAY_PUBLIC_ADDRESS"] == (bind or "127.0.0.1")
 
 
 @pytest.mark.parametrize("grace", ["30", "120"])

@@ -4,6 +4,7 @@ import re
 
 from prometheus_client.metrics import MetricWrapperBase
 
+from gateway.access.keyring import Keyring
 from gateway.gauges import Gauges
 from gateway.settings import Settings
 from gateway.telemetry import metrics
@@ -22,7 +23,7 @@ def documented() -> dict[str, tuple[str, set[str]]]:
 def existing() -> dict[str, tuple[str, set[str]]]:
     instruments = [thing for thing in vars(metrics).values() if isinstance(thing, MetricWrapperBase)]
     counted = {thing._original_name: (thing._type, set(thing._labelnames)) for thing in instruments}
-    families = list(Gauges(Settings(), []).collect())
+    families = list(Gauges(Settings(), [], Keyring(Settings())).collect())
     looked_up = {family.name: (family.type, set(family._labelnames)) for family in families}
     return {**counted, **looked_up}  # type: ignore[dict-item]
 

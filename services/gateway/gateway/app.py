@@ -12,19 +12,25 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from . import __version__
+from .access.keyring import Keyring
 from .dialects.api import api_of
-from .errors import GatewayError, InternalError, NotServed
+from .errors import GatewayError, InternalError, NotServed, Unauthorized
 from .middleware import RequestObserver, ShortCut
 from .routes import chat, forward, ops
 from .routing import Backend
 from .settings import Settings, load_settings
 from .state import State, record_of
+from .telemetry import audit
 from .telemetry.logs import configure_structlog
 from .tracing import tracing
 from .upstream import Upstream
 
 # How long a worker may wait to know its models; before that it would count their answers under "other".
 FIRST_POLL_SECONDS = 1
+
+# With these nginx says that it slows failed tries down, and where (nginx/snippets/failed-tries.conf).
+SLOWED_BY_EDGE = "x-failed-try"
+SLOW_WAY = "@failed_try"
 
 
 class Lifespan(TypedDict):
@@ -35,14 +41,17 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     """The gateway as an ASGI application; its shared State lives as long as the lifespan."""
     settings = settings or load_settings()
     configure_structlog(settings)
+    audit.configure(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Lifespan]:
         upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
         backend = Backend("ollama", upstream, settings.default_model, settings.model_names)
+        keyring = Keyring(settings)
         async with tracing(settings) as tracer:
-            state = State(settings, backend, tracer)
-            background = [asyncio.create_task(backend.watch()), asyncio.create_task(state.keep_counting())]
+            state = State(settings, backend, keyring, tracer)
+            forever = (backend.watch(), keyring.watch(), state.keep_counting())
+            background = [asyncio.create_task(task) for task in forever]
             try:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(backend.polled.wait(), FIRST_POLL_SECONDS)
@@ -58,6 +67,9 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         version=__version__,
         description="Streams a local model's answers, token by token.",
         lifespan=lifespan,
+        # Their routes are in routes/ops.py, where they ask for a key.
+        docs_url=None,
+        openapi_url=None,
         redoc_url=None,
         redirect_slashes=False,
         # FastAPI's own spans know nothing of models and outcomes, and cost a call a token.
@@ -89,6 +101,8 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
     status, media_type, body = api_of(request.url.path).refusal(error, record.request_id)
     response = Response(body, status, {"content-type": media_type})
     response.raw_headers.extend(error.headers())
+    if isinstance(error, Unauthorized) and request.headers.get(SLOWED_BY_EDGE) == SLOW_WAY:
+        response.headers["x-accel-redirect"] = SLOW_WAY
     return response
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from .access import commands as access
 from .settings import BadSettings, Settings, load_settings
 from .verification import verify
 
@@ -25,6 +26,9 @@ def main() -> None:
         "pull", help="have Ollama pull what it lacks of GATEWAY_MODELS, and end when all of it is there"
     )
     pull.set_defaults(run=_pull)
+    keys = commands.add_parser("keys", help="make, list, revoke and rotate the keys of those who may call")
+    access.add_arguments(keys)
+    keys.set_defaults(run=lambda arguments: access.run(arguments, _settings()))
     check = commands.add_parser(
         "verify", help="ask one question through a running stack and check the answer"
     )
@@ -49,7 +53,10 @@ def main() -> None:
 
 
 def _serve(_: argparse.Namespace) -> NoReturn:
-    _settings()
+    from .access.keyring import refusal  # with the logging that it brings
+
+    if why_not := refusal(_settings()):
+        sys.exit(f"gateway: {why_not}")
     # The process becomes gunicorn, so that signals reach it and nothing stands between.
     command = [sys.executable, "-m", "gunicorn", "--config", str(GUNICORN_CONFIG)]
     os.execv(sys.executable, command)  # noqa: S606 - that is the point

@@ -5,7 +5,9 @@ GatewayError
     BodyTooLarge              413
     UpstreamRefused           4xx  upstream found the request at fault
       ModelNotFound           404
-  Forbidden                   403  the route's class is switched off
+  Unauthorized                401  no key
+    InvalidKey                401  none that is valid
+  Forbidden                   403  the key's role may not, or the route's class is switched off
   NotServed                   404, 405  no such path or method here
   UpstreamFailed              502  upstream answered with an error
     UpstreamUnreachable       502
@@ -63,6 +65,22 @@ class ModelNotFound(UpstreamRefused):
     status = 404
     type = "not_found_error"
     code = "model_not_found"
+
+
+class Unauthorized(GatewayError):
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+    outcome = "rejected"
+
+    challenge: ClassVar[bytes] = b'Bearer realm="sluice"'
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [(b"www-authenticate", self.challenge)]
+
+
+class InvalidKey(Unauthorized):
+    challenge = Unauthorized.challenge + b', error="invalid_token"'
 
 
 class Forbidden(GatewayError):

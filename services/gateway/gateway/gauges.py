@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from . import __version__
+from .access.keyring import Keyring
 from .routing import Backend
 from .settings import Settings
 from .telemetry import shared
@@ -22,9 +23,10 @@ LOADED = ["backend", "model"]
 
 
 class Gauges(Collector):
-    def __init__(self, settings: Settings, backends: list[Backend]) -> None:
+    def __init__(self, settings: Settings, backends: list[Backend], keyring: Keyring) -> None:
         self._settings = settings
         self._backends = backends
+        self._keyring = keyring
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         build = GaugeMetricFamily(
@@ -35,6 +37,9 @@ class Gauges(Collector):
         gpu = GaugeMetricFamily("gateway_gpu_expected", "1 if models are meant to be on a GPU.")
         gpu.add_metric([], self._settings.gpu_expected == "on")
         yield gpu
+        keys = GaugeMetricFamily("gateway_keys_file_ok", "0 if the keys in force are not those of the file.")
+        keys.add_metric([], self._keyring.file_ok)
+        yield keys
 
         up = GaugeMetricFamily(
             "gateway_backend_up", "1 if the last poll of the backend worked.", labels=BACKEND
@@ -63,9 +68,9 @@ class Gauges(Collector):
 class Scrape:
     """All metrics as Prometheus reads them."""
 
-    def __init__(self, settings: Settings, backends: list[Backend]) -> None:
+    def __init__(self, settings: Settings, backends: list[Backend], keyring: Keyring) -> None:
         self._looked_up = CollectorRegistry()
-        self._looked_up.register(Gauges(settings, backends))
+        self._looked_up.register(Gauges(settings, backends, keyring))
         folder = shared.folder()
         self._counted = Exposition(folder) if folder else None
         if folder and settings.workers == 1:

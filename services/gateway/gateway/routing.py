@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from .errors import GatewayError, UpstreamFailed
+from .names import full_name
 from .upstream import Upstream, UpstreamAnswer
 
 # Quick while something is missing, so that a start is noticed at once; slow when all is well.
@@ -166,12 +167,3 @@ def _models(answer: object) -> list[dict[str, Any]]:
         for model in (models if isinstance(models, list) else [])
         if isinstance(model, dict) and isinstance(model.get("name"), str)
     ]
-
-
-def full_name(model: str) -> str:
-    """Ollama compares names without regard to case and takes `latest` for a tag that is not said.
-
-    Its own registry and that registry's `library` may be said, but it never lists them.
-    """
-    name = model.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"

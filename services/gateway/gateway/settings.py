@@ -1,13 +1,12 @@
 """Every setting of the gateway, read once from the environment."""
 
-import re
+import ipaddress
 from typing import Literal, Self
 
 from pydantic import AnyHttpUrl, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-# As Ollama reads it: [[host/]namespace/]model[:tag].
-MODEL_NAME = re.compile(r"((\w[\w.:-]{0,349}/)?\w[\w-]{0,79}/)?\w[\w.-]{0,79}(:\w[\w.-]{0,79})?", re.ASCII)
+from .names import MODEL_NAME
 
 
 class Settings(BaseSettings):
@@ -32,8 +31,19 @@ class Settings(BaseSettings):
         "off", description="whether models are meant to be on a GPU; what is not is a reason for an alert"
     )
 
+    keys_file: str = Field("", description="file with the keys of those who may call; empty: there are none")
+    public_address: str = Field(
+        "", description="address at which clients reach the stack; empty: the one to listen on"
+    )
     admin_api: Literal["off", "on"] = Field(
-        "off", description="whether models may be pulled, created and deleted through the gateway"
+        "off", description="whether a gateway without keys lets anybody pull, create and delete models"
+    )
+    account_api: Literal["off", "on"] = Field(
+        "off", description="whether the model server's account may be asked for and signed out"
+    )
+    open_metrics: Literal["off", "on"] = Field("off", description="whether metrics can be read without a key")
+    audit_file: str = Field(
+        "", description="file for the lines about who has managed models; empty: standard error"
     )
     cors_origins: str = Field(
         "", description="origins whose pages may call the gateway, separated by commas; * for all"
@@ -62,6 +72,15 @@ class Settings(BaseSettings):
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         description="OTLP collector that gets spans, over HTTP; empty: none are made",
     )
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others than this machine may reach it; also if that cannot be told."""
+        address = self.public_address or self.host
+        try:
+            return not ipaddress.ip_address(address.strip("[]")).is_loopback
+        except ValueError:
+            return address != "localhost"
 
     @property
     def model_names(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import cast
 from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
+from .access.keyring import Keyring
 from .errors import Drained
 from .gauges import Scrape
 from .relay import Relay
@@ -24,10 +25,11 @@ COUNT_SECONDS = 5
 class State:
     """Made in the lifespan, one a worker."""
 
-    def __init__(self, settings: Settings, backend: Backend, tracer: Tracer) -> None:
+    def __init__(self, settings: Settings, backend: Backend, keyring: Keyring, tracer: Tracer) -> None:
         self.settings = settings
         self.backend = backend
-        self.scrape = Scrape(settings, [backend])
+        self.keyring = keyring
+        self.scrape = Scrape(settings, [backend], keyring)
         self.tracer = tracer
         self.streams: set[Relay] = set()
         self.draining = False

@@ -57,6 +57,7 @@ class FakeStack(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, Any] | Callable[[], tuple[int, Any]]] = {}
         self.asked: list[tuple[str, Any]] = []
+        self.credentials: list[str | None] = []
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -75,6 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: Any) -> None:
         self.server.asked.append((self.path, body))
+        self.server.credentials.append(self.headers["Authorization"])
         answer = self.server.answers.get(self.path, (404, {}))
         status, content = answer() if callable(answer) else answer
         self.send_response(status)

@@ -188,6 +188,19 @@ def test_at_the_end_stands_a_question_that_can_be_pasted(
     assert f"curl -N http://127.0.0.1:{stack.port}/chat -d '{question}'" in said
 
 
+def test_where_a_key_is_needed_it_is_used_but_not_shown(
+    docker: Path, stack: FakeStack, settings: MakeSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ps(docker, ("models", "exited", {"ExitCode": 0}))
+    stack.answers["/readyz"] = (200, {"status": "ready", "access": "keys"})
+    stack.answers["/api/tags"] = (200, {"models": [{"name": "smollm2:135m"}]})
+    up.tell(settings(PORT=stack.port, SLUICE_KEY="sk-sluice-of-mine"))
+    said = capsys.readouterr().err
+    assert "-H 'Authorization: Bearer YOUR-KEY'" in said
+    assert "of-mine" not in said
+    assert set(stack.credentials) == {"Bearer sk-sluice-of-mine"}
+
+
 def test_with_monitoring_it_is_said_where_the_dashboard_is(
     docker: Path, stack: FakeStack, settings: MakeSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:

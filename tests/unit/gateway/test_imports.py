@@ -7,12 +7,12 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"settings", "errors", "body"},
-    {"transport"},
+    {"names", "errors", "body"},
+    {"settings", "transport"},
     {"telemetry"},
     {"tracing"},
     {"dialects"},
-    {"upstream"},
+    {"access", "upstream"},
     {"routing"},
     {"relay", "gauges"},
     {"state"},

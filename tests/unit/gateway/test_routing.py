@@ -6,9 +6,11 @@ from contextlib import suppress
 import pytest
 
 from gateway import routing
+from gateway.access.keyring import Keyring
 from gateway.errors import UpstreamFailed
 from gateway.gauges import Gauges
-from gateway.routing import Backend, full_name, loaded
+from gateway.names import full_name
+from gateway.routing import Backend, loaded
 from gateway.settings import Settings
 from gateway.upstream import Upstream
 from tests.fakes.ollama import FakeOllama
@@ -120,7 +122,7 @@ async def test_the_gauges_are_those_of_the_last_poll() -> None:
         await upstream.aclose()
     values = {
         metric.name.removeprefix("gateway_backend_"): [sample.value for sample in metric.samples]
-        for metric in Gauges(Settings(), [backend]).collect()
+        for metric in Gauges(Settings(), [backend], Keyring(Settings())).collect()
     }
     assert (values["up"], values["models"], values["models_loaded"]) == ([1], [1], [1])
     assert (values["memory_bytes"], values["vram_bytes"], values["gpu_ratio"]) == ([4000], [1000], [0.25])

@@ -13,7 +13,13 @@ from .events import EventStream, data_of, fields_of, name_of
 from .usage import usage_of
 from .whole import Whole
 
-_TYPES = {400: "invalid_request_error", 404: "not_found_error", 413: "invalid_request_error"}
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "invalid_request_error",
+}
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:

@@ -118,6 +118,6 @@ def parsed(text: bytes) -> dict[str, Any] | None:
     """The JSON object in `text`, or None if it is none."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

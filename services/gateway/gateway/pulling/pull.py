@@ -12,7 +12,8 @@ import structlog
 
 from ..dialects.splitter import LINE, Splitter
 from ..errors import GatewayError, UpstreamFailed, UpstreamTimeout, UpstreamTruncated
-from ..routing import full_name, listed
+from ..names import full_name
+from ..routing import listed
 from ..settings import Settings
 from ..telemetry.logs import configure_structlog
 from ..upstream import Upstream

@@ -9,7 +9,8 @@ from pydantic_core import PydanticCustomError
 from ..dialects.chat_sse import error_body
 from ..errors import InvalidRequest
 from ..state import state_of
-from .forward import MAX_MODEL_NAME, check_open, hand_over, read_body
+from .forward import MAX_MODEL_NAME, hand_over, note_model, read_body
+from .guard import check_open
 from .table import CHAT_ROUTE
 
 router = APIRouter(tags=["chat"])
@@ -89,10 +90,13 @@ ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wro
 )
 async def chat(request: Request) -> Response:
     """The same request as Ollama's `/api/chat`; the answer comes as Server-Sent Events."""
-    check_open(request, CHAT_ROUTE)
+    allowed = check_open(request, CHAT_ROUTE.kind)
     body = await read_body(request, state_of(request).settings.max_body_bytes)
     # The body goes on as it came: upstream sees every field, and nothing is serialised twice.
-    return hand_over(request, CHAT_ROUTE, body, validated(body).model, streams=True)
+    model = validated(body).model
+    note_model(request, model)
+    allowed.check_body(body)
+    return hand_over(request, CHAT_ROUTE, body, model, streams=True)
 
 
 def validated(body: bytes) -> ChatRequest:

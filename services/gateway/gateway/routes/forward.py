@@ -9,16 +9,21 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from ..access.models import AllowList
 from ..dialects.stream import parsed
-from ..errors import BodyTooLarge, ClientGone, Drained, Forbidden, ModelNotFound
+from ..errors import BodyTooLarge, ClientGone, ModelNotFound
+from ..names import full_name
 from ..relay import Relay
-from ..routing import full_name
 from ..state import record_of, state_of
+from .guard import check_open
 from .table import PASSED_ON, Route
 
 router = APIRouter()
 
 LIST_SECONDS = 10
+
+# Answers with a list of models: the field that has it, and the one in which each has its name.
+LISTS = {"/api/tags": ("models", "name"), "/api/ps": ("models", "name"), "/v1/models": ("data", "id")}
 
 # It goes into the log. Ollama's longest are registry, namespace, name and tag, of 80 characters at most each.
 MAX_MODEL_NAME = 350
@@ -89,10 +94,19 @@ async def read_body(request: Request, limit: int) -> bytes:
     return b"".join(pieces)
 
 
+def note_model(request: Request, model: str) -> None:
+    """What the log and the metrics will say of it, also if the request is refused."""
+    record = record_of(request)
+    backend = state_of(request).backend
+    record.model = model[:MAX_MODEL_NAME]
+    record.model_label = backend.label(model)
+    record.was_loaded = backend.has_loaded(model)
+
+
 def hand_over(
     request: Request, route: Route, body: bytes | Upload, model: str | None, streams: bool
 ) -> Streamed:
-    """The answer to a request that has been read and found good."""
+    """The answer to a request that has been read and found good. Raises InvalidRequest."""
     state = state_of(request)
     record = record_of(request)
     backend = state.backend
@@ -100,10 +114,6 @@ def hand_over(
     record.operation = route.operation
     stream = route.stream if streams else None
     record.streams = stream is not None
-    if model is not None:
-        record.model = model[:MAX_MODEL_NAME]
-        record.model_label = backend.label(model)
-        record.was_loaded = backend.has_loaded(model)
     headers = {
         name.decode(): value.decode("latin-1")
         for name, value in request.scope["headers"]
@@ -136,31 +146,41 @@ def _upstream_path(request: Request, route: Route) -> str:
     return f"{path}?{query.decode('latin-1')}" if query else path
 
 
-def check_open(request: Request, route: Route) -> None:
-    """Raises Drained, Forbidden."""
-    state = state_of(request)
-    if state.draining:
-        raise Drained("the gateway is restarting; send the request again")
-    if route.kind in ("admin", "account") and state.settings.admin_api == "off":
-        raise Forbidden("managing models is switched off here; GATEWAY_ADMIN_API=on switches it on")
-
-
 def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
     async def forward(request: Request) -> Response:
-        check_open(request, route)
-        if "/" in request.path_params.get("model", ""):
-            return await _model_with_a_slash(request)
+        allowed = check_open(request, route.kind)
+        if name := request.path_params.get("model"):
+            allowed.check(name)
+            if "/" in name:
+                return await _model_with_a_slash(request)
+        if allowed and route.path in LISTS:
+            return await _list_of(request, route.path, allowed)
         if route.upload:
             return hand_over(request, route, Upload(request), None, streams=False)
         body = await read_body(request, state_of(request).settings.max_body_bytes)
         # What cannot be read here goes upstream as it is, and gets upstream's own refusal.
         fields = parsed(body) or {}
-        model = fields.get("model", fields.get("name"))
+        named = fields.get("model") or fields.get("name") or fields.get("source")
+        model = named if isinstance(named, str) else None
+        if model is not None:
+            note_model(request, model)
+        allowed.check_body(body)
         said = fields.get("stream")  # null says nothing, as to Ollama
         streams = route.streams if said is None else said is True
-        return hand_over(request, route, body, model if isinstance(model, str) else None, streams=streams)
+        return hand_over(request, route, body, model, streams=streams)
 
     return forward
+
+
+async def _list_of(request: Request, path: str, allowed: AllowList) -> Response:
+    """Upstream's list without what the caller may not know of."""
+    backend = state_of(request).backend
+    record_of(request).backend = backend.name
+    field, name = LISTS[path]
+    answer = await backend.upstream.get_json(path, LIST_SECONDS)
+    items = answer.get(field) if isinstance(answer, dict) else None
+    visible = [item for item in items or [] if allowed.has(str(item[name]))]
+    return JSONResponse({**(answer if isinstance(answer, dict) else {}), field: visible})
 
 
 async def _model_with_a_slash(request: Request) -> Response:

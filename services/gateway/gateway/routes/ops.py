@@ -1,12 +1,15 @@
 """For those who run the gateway: is it alive, can it answer, what has it counted."""
 
 import asyncio
+from typing import cast
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ..state import state_of
+from .guard import check_access
 
 router = APIRouter(tags=["operations"])
 
@@ -26,13 +29,27 @@ async def readyz(request: Request) -> JSONResponse:
     missing = "the gateway is stopping" if state.draining else state.backend.missing
     if missing:
         return JSONResponse({"status": "not ready", "missing": missing}, status_code=503)
-    return JSONResponse({"status": "ready"})
+    return JSONResponse({"status": "ready", "access": "open" if state.keyring.is_open else "keys"})
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
     """Reached on the gateway's own port; nginx refuses it."""
     state = state_of(request)
+    if state.settings.open_metrics == "off":
+        check_access(request, "metrics")
     state.count()
     # In a thread: putting the text together takes longer than a stream may wait.
     return Response(await asyncio.to_thread(state.scrape.text), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> JSONResponse:
+    check_access(request, "read")
+    return JSONResponse(cast(FastAPI, request.app).openapi())
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> Response:
+    check_access(request, "read")
+    return get_swagger_ui_html(openapi_url="/openapi.json", title="Sluice")

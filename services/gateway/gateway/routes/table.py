@@ -1,8 +1,8 @@
 """What exists: every path that goes upstream, who may ask for it, and in which form it answers."""
 
 from dataclasses import dataclass
-from typing import Literal
 
+from ..access.roles import RouteClass
 from ..dialects.anthropic import Messages
 from ..dialects.api import ANTHROPIC, CHAT, OLLAMA, OPENAI, Api
 from ..dialects.chat_sse import ChatSSE
@@ -10,8 +10,6 @@ from ..dialects.ollama import Ndjson
 from ..dialects.openai import Completions, Responses, WholeAnswer
 from ..dialects.stream import Stream
 from ..dialects.whole import Whole
-
-RouteClass = Literal["inference", "read", "admin", "account"]
 
 
 @dataclass(frozen=True)

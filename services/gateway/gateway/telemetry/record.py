@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from structlog.typing import FilteringBoundLogger
 
 from ..errors import Outcome
-from . import metrics
+from . import audit, metrics
 from .metrics import Gaps, child
 
 # Probes and scrapes come every few seconds; what makes them fail has a line of its own.
@@ -28,6 +28,10 @@ class RequestRecord:
     route: str = "unmatched"
     status: int = 0
     outcome: Outcome | None = None
+    # The name of the caller's key, never the key.
+    key: str | None = None
+    # What is asked of those things that are written down for good.
+    audited: str | None = None
     model: str | None = None
     # The model as a label: a model that the backend has, else "other", so that users cannot make new series.
     model_label: str = "other"
@@ -93,12 +97,24 @@ class RequestRecord:
             "output_tokens": self.output_tokens,
             "client": self.client,
         }
+        if self.key:
+            line["key"] = self.key
         if self.trace_id:
             line["trace_id"] = self.trace_id
         if self.route in QUIET_ROUTES and self.status != 500:
             log.debug("request", **line)
         else:
             log.info("request", **line)
+        if self.audited:
+            audit.write(
+                request_id=self.request_id,
+                key=self.key,
+                client=self.client,
+                what=self.audited,
+                model=self.model,
+                outcome=self.outcome,
+                status=self.status,
+            )
 
     def _count_tokens(self, operation: str) -> None:
         reported = {"input": self.prompt_tokens, "output": self.output_tokens}

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import ssl
 import sys
 from dataclasses import asdict, dataclass
@@ -42,7 +43,14 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     programs = dict(program.split("=", 1) for program in arguments.program)
     trusted = ssl.create_default_context(cafile=arguments.cacert)
-    with httpx.Client(base_url=arguments.url, timeout=TIMEOUT, trust_env=False, verify=trusted) as client:
+    key = os.environ.get("SLUICE_KEY")
+    with httpx.Client(
+        base_url=arguments.url,
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        timeout=TIMEOUT,
+        trust_env=False,
+        verify=trusted,
+    ) as client:
         server = ModelServer(client)
         try:
             _reach(client)
@@ -61,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _reach(client: httpx.Client) -> None:
     try:
         client.get("/healthz")
+        if client.get("/api/version").status_code == 401:
+            raise ProbeFailed("a key is needed: set SLUICE_KEY to one that is valid there")
     except httpx.HTTPError as error:
         raise ProbeFailed(f"nobody answers at {client.base_url}: {error}") from error
 

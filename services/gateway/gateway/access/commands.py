@@ -1,0 +1,127 @@
+"""`gateway keys`: what an operator does with keys."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from ..settings import Settings
+from .key_file import KeyFile, NoSuchKey
+from .keys import NOTHING, BadKeyFile, allow_list, check_name
+from .models import EVERY_MODEL
+from .roles import MAY
+
+T = TypeVar("T")
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    create = actions.add_parser(
+        "create", help="make a key and print it: it is not stored and not shown again"
+    )
+    create.add_argument("name", type=_value(check_name), help="whose it is; it stands in the log")
+    create.add_argument("--role", choices=MAY, default="user", help="(%(default)s)")
+    create.add_argument(
+        "--models",
+        type=_value(allow_list),
+        default=EVERY_MODEL,
+        metavar="PATTERNS",
+        help="the models it may know of, like 'llama3*,smollm2:*' (all)",
+    )
+    create.add_argument(
+        "--expires", type=_value(duration), metavar="TIME", help="until then it is valid, like 90d (for ever)"
+    )
+    create.set_defaults(do=_create)
+    actions.add_parser("list", help="show which keys there are").set_defaults(do=_list)
+    revoke = actions.add_parser("revoke", help="end all keys of a name, or one by its id, within seconds")
+    revoke.add_argument("name", metavar="NAME|ID")
+    revoke.set_defaults(do=_revoke)
+    rotate = actions.add_parser("rotate", help="make a new key like the old one, which ends after a while")
+    rotate.add_argument("name", metavar="NAME|ID")
+    rotate.add_argument(
+        "--overlap",
+        type=_value(duration),
+        default=timedelta(days=1),
+        metavar="TIME",
+        help="how long the old one stays valid, like 1h (24h)",
+    )
+    rotate.set_defaults(do=_rotate)
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    if not settings.keys_file:
+        return _failed("GATEWAY_KEYS_FILE has to say where the keys are kept")
+    path = Path(settings.keys_file)
+    try:
+        arguments.do(arguments, KeyFile(path))
+    except NoSuchKey:
+        return _failed(f"there is no key of the name or id {arguments.name}: gateway keys list")
+    except BadKeyFile as error:
+        return _failed(f"{path}: {error}")
+    except OSError as error:
+        return _failed(f"{path}: {error.strerror}")
+    return 0
+
+
+def duration(text: str) -> timedelta:
+    """`90d`, `24h`, `30m`. Raises ValueError."""
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
+    if not match:
+        raise ValueError("a time is a number and one of s, m, h, d, w, like 90d")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+def _create(arguments: argparse.Namespace, file: KeyFile) -> None:
+    expires = datetime.now(UTC) + arguments.expires if arguments.expires else None
+    _show(file.create(arguments.name, arguments.role, arguments.models, expires))
+
+
+def _list(_: argparse.Namespace, file: KeyFile) -> None:
+    rows = [("ID", "NAME", "ROLE", "MODELS", "EXPIRES")]
+    for key in file.read():
+        expires = f"{key.expires:%Y-%m-%d %H:%M} UTC" if key.expires else NOTHING
+        models = ",".join(key.models.patterns) or NOTHING
+        rows.append((key.id, key.name, key.role, models, f"{expires}{' (over)' * key.is_expired()}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _revoke(arguments: argparse.Namespace, file: KeyFile) -> None:
+    _say(f"revoked: {file.revoke(arguments.name)}")
+
+
+def _rotate(arguments: argparse.Namespace, file: KeyFile) -> None:
+    _show(file.rotate(arguments.name, arguments.overlap))
+
+
+def _show(text: str) -> None:
+    """The key alone goes to standard output, so that a script can take it."""
+    _say("This is the only time that the key is shown; it is in force within seconds.")
+    print(text)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _failed(why: str) -> int:
+    _say(f"gateway: {why}")
+    return 1
+
+
+def _value(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Lets argparse show what `parse` says of a bad value."""
+
+    def parsed(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parsed

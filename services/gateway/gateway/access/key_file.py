@@ -1,0 +1,106 @@
+"""Changes of the key file: whole or not at all, one at a time, and all else in it is left as it is."""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from .keys import HEADER, Key, new_key, parse_keys, parse_line
+from .models import AllowList
+from .roles import Role
+
+
+class NoSuchKey(Exception):
+    """There is no key of this name or id."""
+
+
+class KeyFile:
+    """Every method raises BadKeyFile and OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> list[Key]:
+        return list(parse_keys(self._read()).values())
+
+    def create(self, name: str, role: Role, models: AllowList, expires: datetime | None) -> str:
+        """The new key. A name may have several."""
+        with self._edited() as lines:
+            text, key = new_key(name, role, models, expires)
+            lines.append(key.line())
+        return text
+
+    def revoke(self, named: str) -> int:
+        """Removes what has this name or id and returns how many that were. Raises NoSuchKey."""
+        with self._edited() as lines:
+            hit = [line for line in lines if _is(named, parse_line(line))]
+            if not hit:
+                raise NoSuchKey(named)
+            lines[:] = [line for line in lines if line not in hit]
+        return len(hit)
+
+    def rotate(self, named: str, overlap: timedelta) -> str:
+        """A new key like the newest one of this name; those that there are end after `overlap`.
+
+        Raises NoSuchKey.
+        """
+        ending = datetime.now(UTC) + overlap
+        with self._edited() as lines:
+            newest = None
+            for number, line in enumerate(lines):
+                key = parse_line(line)
+                if key and _is(named, key) and not key.is_expired():
+                    newest = key
+                    until = min(key.expires, ending) if key.expires else ending
+                    _, hash_sign, comment = line.partition("#")
+                    lines[number] = replace(key, expires=until).line() + (
+                        f"  #{comment}" if hash_sign else ""
+                    )
+            if newest is None:
+                raise NoSuchKey(named)
+            text, key = new_key(newest.name, newest.role, newest.models, newest.expires)
+            lines.append(key.line())
+        return text
+
+    def _read(self) -> str:
+        try:
+            return self._path.read_text()
+        except FileNotFoundError:
+            return HEADER
+
+    @contextmanager
+    def _edited(self) -> Iterator[list[str]]:
+        """The file's lines, which are written back when the block is left without an error."""
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            text = self._read()
+            parse_keys(text)
+            lines = text.splitlines()
+            yield lines
+            self._write("\n".join(lines) + "\n")
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _write(self, text: str) -> None:
+        parse_keys(text)
+        handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".keys-")  # with mode 0600
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(self._path)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                Path(temporary).unlink()
+            raise
+
+
+def _is(named: str, key: Key | None) -> bool:
+    return key is not None and named in (key.name, key.id)

@@ -1,0 +1,105 @@
+"""The keys that are in force in one worker: read at its start, and again whenever the file changes."""
+
+import asyncio
+import os
+from hmac import compare_digest
+from pathlib import Path
+
+import structlog
+
+from ..errors import InvalidKey, Unauthorized
+from ..settings import Settings
+from .keys import BadKeyFile, Key, digest_of, id_of, parse_keys
+
+LOOK_SECONDS = 2
+NOBODY = bytes(32)  # compared with what names a key that is not there, so that this takes as long
+
+
+class Keyring:
+    """`is_open`: nobody needs a key. `file_ok`: what is in force is what the file says."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = Path(settings.keys_file) if settings.keys_file else None
+        self._needed = settings.is_public
+        self._keys: dict[str, Key] = {}
+        self._seen: tuple[int, ...] | None = None
+        self._had_file = False
+        self.file_ok = True
+        self.look()
+
+    @property
+    def is_open(self) -> bool:
+        return not self._needed and not self._had_file
+
+    @property
+    def usable(self) -> int:
+        """How many keys somebody could come in with."""
+        return sum(not key.is_expired() for key in self._keys.values())
+
+    def key_of(self, text: str | None) -> Key | None:
+        """None if nobody needs a key. Raises Unauthorized."""
+        if self.is_open:
+            return None
+        if not text:
+            raise Unauthorized("a key is needed: send it as Authorization: Bearer … or as x-api-key")
+        key = self._keys.get(id_of(text))
+        is_it = compare_digest(digest_of(text), key.digest if key else NOBODY)
+        if not key or not is_it or key.is_expired():
+            raise InvalidKey("this key is not valid here, or no longer")
+        return key
+
+    async def watch(self) -> None:
+        """For ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                self.look()
+            except Exception:
+                # Whatever it was: without this loop a revoked key would be good for ever.
+                structlog.get_logger().exception("defect", file=str(self._path))
+                self.file_ok = False
+
+    def look(self) -> None:
+        """Takes the file if it has changed. One that cannot be used leaves in force what was before."""
+        if not self._path:
+            return
+        try:
+            status = os.stat(self._path)
+            seen = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if seen == self._seen:
+                return
+            keys = parse_keys(self._path.read_text())
+        except FileNotFoundError:
+            if self._had_file:
+                self._refuse((), "it is gone")
+            return
+        except (OSError, UnicodeError) as error:
+            self._refuse((), type(error).__name__ if isinstance(error, UnicodeError) else error.strerror)
+        except BadKeyFile as error:
+            self._refuse(seen, str(error))
+        else:
+            if self._had_file:
+                structlog.get_logger().info("keys", keys=len(keys))
+            self._keys, self._seen, self._had_file, self.file_ok = keys, seen, True, True
+
+    def _refuse(self, seen: tuple[int, ...], reason: str | None) -> None:
+        """Said once for each state of the file."""
+        if seen != self._seen or self.file_ok:
+            structlog.get_logger().error(
+                "keys", file=str(self._path), problem=reason, in_force="the keys that were before"
+            )
+        self._seen, self._had_file, self.file_ok = seen, True, False
+
+
+def refusal(settings: Settings) -> str | None:
+    """Why the gateway must not start with these settings: others could reach it, and nobody needs a key."""
+    if not settings.is_public:
+        return None
+    keyring = Keyring(settings)
+    if keyring.usable:
+        return None
+    there = f"no usable key in {settings.keys_file}" if settings.keys_file else "no GATEWAY_KEYS_FILE"
+    return (
+        f"other machines can reach {settings.public_address or settings.host}, and there is {there}. "
+        "Make a key first: make key NAME=me (without make: docker compose run --rm keys create me)"
+    )

@@ -1,0 +1,134 @@
+"""Keys, and the file that has them: one a line, which people may read, comment and edit.
+
+A key is `sk-sluice-<id>-<secret>`. The id is public, so that a key that has leaked can be found; of the whole
+there is only a hash. The secret has 256 random bits, which nobody guesses, so a fast hash will do.
+"""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from .models import EVERY_MODEL, PATTERN, AllowList
+from .roles import MAY, Role
+
+PREFIX = "sk-sluice-"
+ID = re.compile(r"[0-9a-f]{8}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+NOTHING = "-"
+HEADER = f"""\
+# Who may call the gateway. `gateway keys` writes this file; lines may also be edited, commented and removed
+# by hand. A change is in force within seconds. {NOTHING} for models: all of them; for expires: never.
+#
+# id      name  role  models  expires  sha256
+"""
+
+
+class BadKeyFile(Exception):
+    """The file cannot be used; the message says where and why, and has nothing of a key."""
+
+
+@dataclass(frozen=True)
+class Key:
+    id: str
+    name: str
+    role: Role
+    digest: bytes = field(repr=False)
+    models: AllowList = EVERY_MODEL
+    expires: datetime | None = None
+
+    def is_expired(self) -> bool:
+        return self.expires is not None and self.expires <= datetime.now(UTC)
+
+    def line(self) -> str:
+        models = ",".join(self.models.patterns) or NOTHING
+        expires = self.expires.strftime("%Y-%m-%dT%H:%M:%SZ") if self.expires else NOTHING
+        return f"{self.id}  {self.name}  {self.role}  {models}  {expires}  {self.digest.hex()}"
+
+
+def new_key(
+    name: str, role: Role, models: AllowList = EVERY_MODEL, expires: datetime | None = None
+) -> tuple[str, Key]:
+    """The key as its owner gets it, and what is kept of it."""
+    public_id = secrets.token_hex(4)
+    text = f"{PREFIX}{public_id}-{secrets.token_urlsafe(32)}"
+    return text, Key(public_id, name, role, digest_of(text), models, expires)
+
+
+def digest_of(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def id_of(text: str) -> str:
+    return text[len(PREFIX) :].partition("-")[0]
+
+
+def parse_keys(text: str) -> dict[str, Key]:
+    """By id. Raises BadKeyFile."""
+    keys: dict[str, Key] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            key = parse_line(line)
+        except ValueError as error:
+            raise BadKeyFile(f"line {number}: {error}") from None
+        if key and key.id in keys:
+            raise BadKeyFile(f"line {number}: the id {key.id} is there twice")
+        if key:
+            keys[key.id] = key
+    return keys
+
+
+def parse_line(line: str) -> Key | None:
+    """None for a comment. Raises ValueError, with nothing of the line that could be secret."""
+    fields = line.partition("#")[0].split()
+    if not fields:
+        return None
+    if len(fields) != 6:
+        raise ValueError("it has not the six fields id, name, role, models, expires, sha256")
+    public_id, name, role, models, expires, digest = fields
+    if not ID.fullmatch(public_id):
+        raise ValueError("the id is not eight hexadecimal digits")
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError("the last field is not a SHA-256 in hexadecimal digits")
+    return Key(
+        public_id,
+        check_name(name),
+        check_role(role),
+        bytes.fromhex(digest),
+        allow_list(models),
+        None if expires == NOTHING else _timestamp(expires),
+    )
+
+
+def check_name(name: str) -> str:
+    """Raises ValueError."""
+    if not NAME.fullmatch(name) or name.startswith(PREFIX):
+        raise ValueError("a name has letters, digits, and . _ @ - between them, at most 64")
+    return name
+
+
+def check_role(role: str) -> Role:
+    """Raises ValueError."""
+    if role not in MAY:
+        raise ValueError(f"there is no role {role[:20]}; there are {', '.join(MAY)}")
+    return role
+
+
+def allow_list(models: str) -> AllowList:
+    """From patterns separated by commas. Raises ValueError."""
+    if models == NOTHING:
+        return EVERY_MODEL
+    patterns = tuple(models.split(","))
+    for pattern in patterns:
+        if not PATTERN.fullmatch(pattern):
+            raise ValueError("models are patterns like llama3*,smollm2:135m, separated by commas")
+    return AllowList(patterns)
+
+
+def _timestamp(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("expires is not a time like 2027-01-31T12:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

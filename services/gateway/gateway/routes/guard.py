@@ -1,0 +1,48 @@
+"""What every route asks first: may this caller do this? Nothing of the request's body is read before."""
+
+from fastapi import Request
+
+from ..access.models import EVERY_MODEL, AllowList
+from ..access.roles import AUDITED, MAY, RouteClass
+from ..errors import Drained, Forbidden
+from ..state import State, record_of, state_of
+
+# Longer than any path of Ollama's; it goes into a log.
+MAX_PATH = 200
+
+
+def check_open(request: Request, kind: RouteClass) -> AllowList:
+    """Like `check_access`, for what is no longer begun when the gateway stops. Also raises Drained."""
+    if state_of(request).draining:
+        raise Drained("the gateway is restarting; send the request again")
+    return check_access(request, kind)
+
+
+def check_access(request: Request, kind: RouteClass) -> AllowList:
+    """The models that the caller may know of. Raises Unauthorized, Forbidden."""
+    state = state_of(request)
+    record = record_of(request)
+    if kind in AUDITED:
+        record.audited = f"{request.method} {request.url.path[:MAX_PATH]}"
+    key = state.keyring.key_of(_credential(request))
+    if key:
+        record.key = key.name
+        if kind not in MAY[key.role]:
+            raise Forbidden(f"a key with the role {key.role} may not do this")
+    _check_switches(state, kind, is_anybody=key is None)
+    return key.models if key else EVERY_MODEL
+
+
+def _check_switches(state: State, kind: RouteClass, is_anybody: bool) -> None:
+    if kind in AUDITED and is_anybody and state.settings.admin_api == "off":
+        raise Forbidden("managing models is switched off here; GATEWAY_ADMIN_API=on switches it on")
+    if kind == "account" and state.settings.account_api == "off":
+        raise Forbidden("the account is not for clients; GATEWAY_ACCOUNT_API=on makes it so")
+
+
+def _credential(request: Request) -> str | None:
+    """As OpenAI's and Ollama's clients send it, or as Anthropic's do."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip()
+    return request.headers.get("x-api-key")

@@ -1,0 +1,278 @@
+"""Every route asked with every kind of key: the table of routes says what there is to be tried."""
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.access.key_file import KeyFile
+from gateway.access.models import EVERY_MODEL, AllowList
+from gateway.access.roles import RouteClass
+from gateway.dialects.api import api_of
+from gateway.errors import Unauthorized
+from gateway.routes import chat, forward, ops
+from gateway.routes.table import CHAT_ROUTE, PASSED_ON
+from tests.fakes.ollama import DONE, FakeOllama
+from tests.integration.programs import gateway
+from tests.processes import BIN, Process, wait_until
+
+# What does not go upstream. None: for everybody.
+OWN: dict[tuple[str, str], RouteClass | None] = {
+    ("GET", "/healthz"): None,
+    ("GET", "/readyz"): None,
+    ("GET", "/metrics"): "metrics",
+    ("GET", "/docs"): "read",
+    ("GET", "/openapi.json"): "read",
+}
+CLASSES = {(route.method, route.path): route.kind for route in (CHAT_ROUTE, *PASSED_ON)} | OWN
+ALLOWED: dict[str, set[RouteClass | None]] = {
+    "none": {None},
+    "wrong": {None},
+    "not a key": {None},
+    "expired": {None},
+    "user": {None, "inference", "read"},
+    "restricted": {None, "inference", "read"},
+    "admin": {None, "inference", "read", "admin", "metrics"},  # account is switched off here
+    "metrics": {None, "metrics"},
+}
+DIGEST = "sha256:" + "0" * 64
+
+
+@dataclass
+class Guarded:
+    url: str
+    keys: dict[str, str | None]
+    folder: Path
+    process: Process
+    fake: FakeOllama
+
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+
+    def ask(self, method: str, path: str, who: str, body: object = None) -> httpx.Response:
+        key = self.keys[who]
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return self.client.request(method, path, json=body, headers=headers)
+
+    def audited(self) -> list[dict[str, object]]:
+        audit = self.folder / "audit"
+        return [json.loads(line) for line in audit.read_text().splitlines()] if audit.exists() else []
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("access")
+    file = KeyFile(folder / "keys")
+    restricted = AllowList(("llama3*",))
+    wrong = file.create("gone", "admin", EVERY_MODEL, None)
+    keys = {
+        "none": None,
+        "wrong": wrong,
+        "not a key": "unused",
+        "expired": file.create("expired", "admin", EVERY_MODEL, datetime.now(UTC)),
+        "user": file.create("user", "user", EVERY_MODEL, None),
+        "restricted": file.create("restricted", "user", restricted, None),
+        "restricted admin": file.create("restricted-admin", "admin", restricted, None),
+        "admin": file.create("admin", "admin", EVERY_MODEL, None),
+        "metrics": file.create("metrics", "metrics", EVERY_MODEL, None),
+    }
+    file.revoke("gone")
+    fake = FakeOllama()
+    for model in ("llama3:8b", "secret:latest"):
+        fake.answer(model, DONE)
+    fake.models = [{"id": "llama3:8b"}, {"id": "hf.co/org/llama3"}, {"id": "secret:latest"}]
+    fake.loaded = [{"name": "secret:latest"}, {"name": "llama3:8b"}]
+    settings = {
+        "GATEWAY_KEYS_FILE": str(folder / "keys"),
+        "GATEWAY_AUDIT_FILE": str(folder / "audit"),
+        "GATEWAY_PUBLIC_ADDRESS": "0.0.0.0",
+        "GATEWAY_WORKERS": "2",
+    }
+    with fake.running(), gateway(fake.url, folder, **settings) as (process, url):
+        guarded = Guarded(url, keys, folder, process, fake)
+        with guarded.client:
+            yield guarded
+
+
+def test_every_route_has_a_class() -> None:
+    routes: list[Any] = [route for part in (chat, forward, ops) for route in part.router.routes]
+    mounted = {(method, route.path) for route in routes for method in route.methods}
+    assert mounted == set(CLASSES)
+
+
+@pytest.mark.parametrize("who", ALLOWED)
+def test_nobody_does_what_is_not_for_them(guarded: Guarded, who: str) -> None:
+    for (method, path), kind in CLASSES.items():
+        there = path.replace("{digest}", DIGEST).replace("{model:path}", "llama3:8b")
+        body = {"model": "llama3:8b", "messages": [{"role": "user", "content": "x"}], "source": "llama3:8b"}
+        before = len(guarded.fake.received)
+        response = guarded.ask(method, there, who, body if method in ("POST", "DELETE") else None)
+        case = f"{who}: {method} {path} is {response.status_code}"
+        if kind in ALLOWED[who]:
+            assert response.status_code not in (401, 403), case
+            continue
+        is_known = who in ("user", "restricted", "admin", "metrics")
+        assert response.status_code == (403 if is_known else 401), case
+        assert ("www-authenticate" in response.headers) != is_known, case
+        assert len(guarded.fake.received) == before, case
+        if method != "HEAD":
+            shape = api_of(there).error_body(Unauthorized("x"), "x")
+            assert response.json().keys() == shape.keys(), case
+
+
+@pytest.mark.parametrize("header", ["Authorization", "x-api-key", "X-API-KEY"])
+def test_a_key_is_taken_from_where_each_client_puts_it(guarded: Guarded, header: str) -> None:
+    prefix = "bearer " if header == "Authorization" else ""
+    headers = {header: f"{prefix}{guarded.keys['user']}"}
+    assert guarded.client.get("/api/version", headers=headers).status_code == 200
+    headers[header] += "x"
+    assert guarded.client.get("/api/version", headers=headers).status_code == 401
+    assert guarded.client.get("/api/version", params={"key": guarded.keys["user"]}).status_code == 401
+
+
+def test_a_failed_try_is_answered_before_its_body_comes(guarded: Guarded) -> None:
+    host, port = guarded.url.removeprefix("http://").split(":")
+    for path in ("/chat", "/v1/messages", f"/api/blobs/{DIGEST}"):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n".encode())
+            assert connection.recv(1000).startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "name"), [("/api/tags", "models", "name"), ("/v1/models", "data", "id")]
+)
+def test_other_models_are_not_in_the_lists(guarded: Guarded, path: str, field: str, name: str) -> None:
+    def listed(who: str) -> set[str]:
+        return {model[name] for model in guarded.ask("GET", path, who).json()[field]}
+
+    assert listed("restricted") == {"llama3:8b"}
+    assert {"llama3:8b", "secret:latest"} <= listed("user")
+
+
+def test_what_others_have_in_memory_is_not_shown(guarded: Guarded) -> None:
+    running = guarded.ask("GET", "/api/ps", "restricted").json()["models"]
+    assert running == [{"name": "llama3:8b"}]
+
+
+def test_another_model_is_one_that_does_not_exist(guarded: Guarded) -> None:
+    """Whether it is there or not: the answers differ in nothing."""
+    before = len(guarded.fake.received)
+    for (method, path), kind in CLASSES.items():
+        if kind not in ("inference", "read", "admin") or (method, path) in OWN or "digest" in path:
+            continue
+        answers = []
+        for model in ("secret", "absent"):
+            body = {"model": model, "messages": [{"role": "user", "content": "x"}]}
+            if "{model" not in path and method not in ("POST", "DELETE"):
+                continue
+            if path == "/api/copy":
+                body = {"source": model, "destination": "llama3:mine"}
+            there = path.replace("{model:path}", model)
+            response = guarded.ask(method, there, "restricted admin", body if "{" not in path else None)
+            assert response.status_code == 404, f"{method} {path}"
+            answers.append(response.text.replace(model, "").replace(response.headers["x-request-id"], ""))
+        assert len(set(answers)) <= 1
+    assert len(guarded.fake.received) == before
+
+
+def test_models_with_a_slash_are_hidden_too(guarded: Guarded) -> None:
+    assert guarded.ask("GET", "/v1/models/hf.co/org/llama3", "user").status_code == 200
+    assert guarded.ask("GET", "/v1/models/hf.co/org/llama3", "restricted").status_code == 404
+    assert guarded.ask("GET", "/v1/models/hf.co%2Forg%2Fllama3", "restricted").status_code == 404
+
+
+def test_nothing_of_the_client_goes_upstream_but_the_body(guarded: Guarded) -> None:
+    headers = {
+        "Authorization": f"Bearer {guarded.keys['user']}",
+        "X-API-Key": "other",
+        "Cookie": "a=b",
+        "Origin": "http://x",
+        "Referer": "http://x",
+        "X-Forwarded-For": "192.0.2.1",
+    }
+    response = guarded.client.post("/api/generate", json={"model": "llama3:8b"}, headers=headers)
+    assert response.status_code == 200
+    upstream = guarded.fake.received[-1].headers
+    assert not upstream.keys() & {name.lower() for name in headers}
+    assert not any(value in "".join(upstream.values()) for value in headers.values())
+
+
+@pytest.mark.parametrize("header", ["Content-Type", "Content-Encoding"])
+def test_headers_of_the_body_that_are_not_ascii_go_upstream_as_they_are(
+    guarded: Guarded, header: str
+) -> None:
+    key = f"Bearer {guarded.keys['user']}"
+    headers = [(b"Authorization", key.encode()), (header.encode(), b"x/\xe9")]
+    answer = guarded.client.post("/api/show", content=b'{"model":"llama3:8b"}', headers=headers)
+    assert answer.status_code == 200
+    assert guarded.fake.received[-1].headers[header.lower()] == "x/\xe9"
+
+
+def test_who_it_was_is_in_the_log_and_no_key_is(guarded: Guarded) -> None:
+    asked = guarded.ask("GET", "/api/version", "restricted").headers["x-request-id"]
+    wait_until(lambda: asked in guarded.process.output, 5, "the request is in the log")
+    (line,) = (line for line in guarded.process.output.splitlines() if asked in line)
+    assert json.loads(line)["key"] == "restricted"
+    secrets = [key for key in guarded.keys.values() if key]
+    assert not any(key in guarded.process.output for key in secrets if key != "unused")
+
+
+def test_who_has_managed_models_is_written_down_with_the_result(guarded: Guarded) -> None:
+    asked = [
+        guarded.ask("DELETE", "/api/delete", "admin", {"model": "absent"}),
+        guarded.ask("POST", "/api/copy", "restricted admin", {"source": "secret", "destination": "x"}),
+        guarded.ask("POST", "/api/pull", "user", {"model": "x"}),
+        guarded.ask("POST", "/api/me", "none"),
+    ]
+    other = guarded.ask("POST", "/api/show", "admin", {"model": "llama3:8b"})
+
+    def lines() -> list[dict[str, object]]:
+        by_id = {line["request_id"]: line for line in guarded.audited()}
+        assert other.headers["x-request-id"] not in by_id
+        return [by_id[id] for response in asked if (id := response.headers["x-request-id"]) in by_id]
+
+    wait_until(lambda: len(lines()) == len(asked), 5, "a line for each is there")
+    assert [(line["key"], line["what"], line["model"], line["status"]) for line in lines()] == [
+        ("admin", "DELETE /api/delete", "absent", 404),
+        ("restricted-admin", "POST /api/copy", "secret", 404),
+        ("user", "POST /api/pull", None, 403),
+        (None, "POST /api/me", None, 401),
+    ]
+    assert all(line["client"] == "127.0.0.1" and line["event"] == "audit" for line in lines())
+
+
+def test_a_new_key_is_in_force_in_all_workers_within_five_seconds(guarded: Guarded) -> None:
+    made = subprocess.run(
+        [BIN / "gateway", "keys", "create", "new", "--expires", "1d"],
+        env={**os.environ, "GATEWAY_KEYS_FILE": str(guarded.folder / "keys")},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+
+    def lets_in() -> bool:
+        # A connection stays with its worker.
+        answers = [httpx.get(f"{guarded.url}/api/version", headers=headers) for _ in range(12)]
+        return all(answer.status_code == 200 for answer in answers)
+
+    wait_until(lets_in, 5, "the key lets in")
+    assert made.stdout.strip() not in (guarded.folder / "keys").read_text()
+    assert "gateway_keys_file_ok 1.0" in guarded.ask("GET", "/metrics", "metrics").text
+    assert guarded.ask("GET", "/readyz", "none").json()["access"] == "keys"
+
+
+def test_others_are_not_let_in_without_a_key() -> None:
+    started = subprocess.run(
+        [BIN / "gateway", "serve"],
+        env={**os.environ, "GATEWAY_HOST": "0.0.0.0"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert started.returncode == 1
+    assert "make key NAME=" in started.stderr
