@@ -6,9 +6,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from ..access.fields import Fields, read_fields
 from ..dialects.chat_sse import error_body
 from ..errors import InvalidRequest
 from ..state import state_of
+from .egress import check_egress
 from .forward import MAX_MODEL_NAME, hand_over, note_model, read_body
 from .guard import check_open
 from .table import CHAT_ROUTE
@@ -66,6 +68,8 @@ def _schema() -> dict[str, Any]:
 EVENTS = """\
 One event a line of Ollama's stream, the moment it comes; the last one has `"done":true`. Lines that begin
 with a colon are signs of life. If the answer fails midway, the last event is `event: error`."""
+# How a letter of `model` begins that is not written as itself.
+ESCAPED = (b"\\u004", b"\\u006")
 ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wrong"), "4bf92f3577b34da6")}}
 
 
@@ -93,10 +97,22 @@ async def chat(request: Request) -> Response:
     allowed = check_open(request, CHAT_ROUTE.kind)
     body = await read_body(request, state_of(request).settings.max_body_bytes)
     # The body goes on as it came: upstream sees every field, and nothing is serialised twice.
-    model = validated(body).model
-    note_model(request, model)
-    allowed.check_body(body)
-    return hand_over(request, CHAT_ROUTE, body, model, streams=True)
+    asked = validated(body)
+    note_model(request, asked.model)
+    fields = fields_of(body, asked)
+    for name in fields.models(CHAT_ROUTE.naming):
+        allowed.check(name)
+    await check_egress(state_of(request), CHAT_ROUTE, fields)
+    return hand_over(request, CHAT_ROUTE, body, asked.model, streams=True)
+
+
+def fields_of(body: bytes, asked: ChatRequest) -> Fields:
+    """Of those that matter here there is only the model; nearly always it is plain that there is only one."""
+    said_once = body.count(b'"model"') == 1 and not any(escaped in body for escaped in ESCAPED)
+    others = asked.model_extra or {}
+    if said_once and not any(field.casefold() == "model" for field in others):
+        return Fields([("model", asked.model)])
+    return read_fields(body)
 
 
 def validated(body: bytes) -> ChatRequest:
