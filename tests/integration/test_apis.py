@@ -269,6 +269,14 @@ def test_a_model_whose_name_has_a_slash_is_found(name: str, url: str, fake: Fake
     assert (missing.status_code, missing.json()["error"]["type"]) == (404, "not_found_error")
 
 
+def test_what_is_escaped_in_a_path_stays_so_on_its_way_to_upstream(url: str, fake: FakeOllama) -> None:
+    path = "/api/blobs/sha256:1%20HTTP%0D%0AEvil:%201%3Fa%23b"
+    httpx.head(url + path, headers={"x-request-id": "escaped"})
+    (received,) = [seen for seen in fake.received if seen.headers.get("x-request-id") == "escaped"]
+    assert received.path == path
+    assert "evil" not in received.headers
+
+
 def test_a_reader_that_stops_reading_costs_little_and_disturbs_nobody(
     fake: FakeOllama, tmp_path: Path
 ) -> None:

@@ -156,7 +156,7 @@ def test_a_layer_of_a_model_may_be_larger_than_any_other_body(client: httpx.Clie
 def test_what_is_not_http_is_400_in_the_same_shape(url: str) -> None:
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: one\r\n\r\n")
+        client.sendall(b"GET /chat HTTP/1.1\r\nHost: x\r\nContent-Length: one\r\n\r\n")
         answer = client.recv(65536)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'"code":"bad_request"' in answer

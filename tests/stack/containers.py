@@ -62,8 +62,14 @@ class Containers:
 
     def verify(self, *options: str) -> str:
         """What `make verify` prints; fails if a check does."""
+        return self._make("verify", *options)
+
+    def make_key(self, name: str) -> str:
+        return self._make("key", f"NAME={name}").strip()
+
+    def _make(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["make", "verify", *options],
+            ["make", "--no-print-directory", *arguments],
             cwd=ROOT,
             env={**os.environ, **self.environment},
             capture_output=True,

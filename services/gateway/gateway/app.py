@@ -9,11 +9,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from . import __version__
 from .access.keyring import Keyring
 from .dialects.api import api_of
-from .errors import GatewayError, NotServed
+from .errors import GatewayError, InternalError, NotServed, Unauthorized
 from .middleware import RequestObserver, ShortCut
 from .routes import chat, forward, ops
 from .routing import Backend
@@ -27,12 +28,16 @@ from .upstream import Upstream
 # How long a worker may wait to know its models; before that it would count their answers under "other".
 FIRST_POLL_SECONDS = 1
 
+# With these nginx says that it slows failed tries down, and where (nginx/snippets/failed-tries.conf).
+SLOWED_BY_EDGE = "x-failed-try"
+SLOW_WAY = "@failed_try"
+
 
 class Lifespan(TypedDict):
     gateway: State
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None) -> ASGIApp:
     """The gateway as an ASGI application; its shared State lives as long as the lifespan."""
     settings = settings or load_settings()
     configure_structlog(settings)
@@ -57,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 await asyncio.gather(*background, return_exceptions=True)
                 await upstream.aclose()
 
-    app = FastAPI(
+    api = FastAPI(
         title="Sluice",
         version=__version__,
         description="Streams a local model's answers, token by token.",
@@ -70,22 +75,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # FastAPI's own spans know nothing of models and outcomes, and cost a call a token.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    api.add_exception_handler(GatewayError, _on_gateway_error)
+    api.add_exception_handler(HTTPException, _on_http_exception)
+    api.add_exception_handler(Exception, _on_defect)
+    for part in (chat, forward, ops):
+        api.include_router(part.router)
+    # Around FastAPI, not within: its own middleware would cost an answering route more than it does for it.
     answering = [*chat.router.routes, *forward.router.routes]
-    app.add_middleware(ShortCut, routes=answering, on_error=_on_gateway_error)
-    app.add_middleware(RequestObserver)
-    app.add_exception_handler(GatewayError, _on_gateway_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
+    app: ASGIApp = RequestObserver(ShortCut(api, answering, _on_gateway_error))
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
+        app = CORSMiddleware(
+            app,
             allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
             allow_methods=["*"],
             allow_headers=["*"],
             expose_headers=["x-request-id"],
         )
-    app.include_router(chat.router)
-    app.include_router(forward.router)
-    app.include_router(ops.router)
     return app
 
 
@@ -96,7 +101,14 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
     status, media_type, body = api_of(request.url.path).refusal(error, record.request_id)
     response = Response(body, status, {"content-type": media_type})
     response.raw_headers.extend(error.headers())
+    if isinstance(error, Unauthorized) and request.headers.get(SLOWED_BY_EDGE) == SLOW_WAY:
+        response.headers["x-accel-redirect"] = SLOW_WAY
     return response
+
+
+async def _on_defect(request: Request, _: Exception) -> Response:
+    """FastAPI raises it again, and the observer logs it."""
+    return await _on_gateway_error(request, InternalError())
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

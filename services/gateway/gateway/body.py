@@ -18,8 +18,10 @@ class Body(httpx.AsyncByteStream):
     def __init__(self, transport: asyncio.ReadTransport, release: Callable[[], None]) -> None:
         self._transport = transport
         self._release = release
-        self._ahead: list[bytes] = []
-        self._size = 0
+        self._read: list[bytes] = []  # what the read of the socket that is under way has brought
+        self._held = bytearray()  # what nobody has taken yet
+        # The parser gives each piece straight to the list; then `end_of_read` is called.
+        self.take = self._read.append
         self._sink: Sink | None = None
         self._awaited: Awaitable[None] | None = None
         self._news: asyncio.Future[None] | None = None
@@ -37,7 +39,8 @@ class Body(httpx.AsyncByteStream):
         self._sink, self._stopped = sink, False
         try:
             while True:
-                self._hand_over()
+                if self._held and not self._awaited and not self._stopped:
+                    self._give(self._rest())
                 if self._awaited:
                     try:
                         await self._awaited
@@ -55,8 +58,8 @@ class Body(httpx.AsyncByteStream):
         self._stopped = True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while self._ahead or await self._more():
-            if self._ahead:
+        while self._held or await self._more():
+            if self._held:
                 yield self._rest()
 
     async def aclose(self) -> None:
@@ -76,24 +79,29 @@ class Body(httpx.AsyncByteStream):
         return True
 
     def _rest(self) -> bytes:
-        data = self._ahead[0] if len(self._ahead) == 1 else b"".join(self._ahead)
-        self._ahead.clear()
-        self._size = 0
+        data = bytes(self._held)
+        self._held.clear()
         return data
+
+    def _give(self, data: bytes) -> None:
+        assert self._sink
+        try:
+            self._awaited = self._sink(data)
+        except Exception as error:  # it is `pour` that is to raise it, not the read of the socket
+            self._sink, self._failure = None, error
 
     # For the connection
 
-    def take(self, data: bytes) -> None:
-        self._ahead.append(data)
-        self._size += len(data)
-
     def end_of_read(self) -> None:
         """Everything that one read of the socket brought has been taken."""
-        self._hand_over()
-        if self._size > MAX_AHEAD and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
-        if self._ahead or self._awaited or self._stopped or self._failure or self.complete:
+        if self._read:
+            data = self._read[0] if len(self._read) == 1 else b"".join(self._read)
+            self._read.clear()
+            if self._sink and not (self._held or self._awaited or self._stopped):
+                self._give(data)
+            else:
+                self._hold(data)
+        if self._held or self._awaited or self._stopped or self._failure or self.complete:
             self._wake()
 
     def fail(self, error: Exception) -> None:
@@ -102,12 +110,11 @@ class Body(httpx.AsyncByteStream):
             self._failure = error
             self._wake()
 
-    def _hand_over(self) -> None:
-        if self._sink and self._ahead and not self._awaited and not self._stopped:
-            try:
-                self._awaited = self._sink(self._rest())
-            except Exception as error:  # it is `pour` that is to raise it, not the read of the socket
-                self._sink, self._failure = None, error
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > MAX_AHEAD and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
 
     def _wake(self) -> None:
         if self._news and not self._news.done():

@@ -5,7 +5,8 @@ GatewayError
     BodyTooLarge              413
     UpstreamRefused           4xx  upstream found the request at fault
       ModelNotFound           404
-  Unauthorized                401  no key, or none that is valid
+  Unauthorized                401  no key
+    InvalidKey                401  none that is valid
   Forbidden                   403  the key's role may not, or the route's class is switched off
   NotServed                   404, 405  no such path or method here
   UpstreamFailed              502  upstream answered with an error
@@ -72,8 +73,14 @@ class Unauthorized(GatewayError):
     code = "invalid_api_key"
     outcome = "rejected"
 
+    challenge: ClassVar[bytes] = b'Bearer realm="sluice"'
+
     def headers(self) -> list[tuple[bytes, bytes]]:
-        return [(b"www-authenticate", b'Bearer realm="sluice"')]
+        return [(b"www-authenticate", self.challenge)]
+
+
+class InvalidKey(Unauthorized):
+    challenge = Unauthorized.challenge + b', error="invalid_token"'
 
 
 class Forbidden(GatewayError):

@@ -62,10 +62,12 @@ class Relay:
         self._dialect = dialect
         self._answer = answer
         self._streams = streams
+        self._arrived = record.gaps.arrivals.append
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
         self._flowing: Connection | None = None  # once the first chunk is out
         self._stopped: asyncio.Future[GatewayError] = self._loop.create_future()
+        self._news = asyncio.Event()
         self._committed = False
         self._complete = False
         self._sending_since: float | None = None
@@ -75,6 +77,7 @@ class Relay:
         """Ends the stream; the first reason counts."""
         if not self._stopped.done():
             self._stopped.set_result(reason)
+            self._news.set()
 
     async def run(self, receive: Receive, send: Send, connection: Connection | None) -> None:
         """Runs the stream to its end and tells the client how it ended, if there is one left."""
@@ -82,6 +85,7 @@ class Relay:
         self._connection = connection
         watch = asyncio.create_task(self._watch_client(receive))
         move = asyncio.create_task(self._move())
+        move.add_done_callback(self._moved)
         # What it is if this task is cancelled, which is how uvicorn ends a drain that takes too long.
         failure: GatewayError | None = Drained("the gateway was stopped before the answer was complete")
         self._streams.add(self)
@@ -95,9 +99,10 @@ class Relay:
             failure = InternalError()
         finally:
             watch.cancel()
-            move.cancel()
-            # When this returns, the connection to upstream is closed and the model free.
-            await asyncio.gather(watch, move, return_exceptions=True)
+            if not move.done():
+                move.cancel()
+                # When this returns, the connection to upstream is closed and the model free.
+                await asyncio.wait({move})
             if self._delivered:
                 failure = None  # the client has its answer; what came of upstream's connection is no matter
             IN_FLIGHT.dec(in_flight)
@@ -125,6 +130,11 @@ class Relay:
         """Whether the whole answer has been sent."""
         return self._complete and self._sending_since is None
 
+    def _moved(self, move: asyncio.Task[None]) -> None:
+        if not move.cancelled():
+            move.exception()  # asyncio complains of those that nobody looks at
+        self._news.set()
+
     async def _watch_client(self, receive: Receive) -> None:
         # receive() alone knows that the client has left: uvicorn's send() returns silently then.
         while (await receive())["type"] != "http.disconnect":
@@ -140,7 +150,7 @@ class Relay:
             self._stop_pouring = answer.stop
             await answer.pour(self._take)
             if not dialect.ended:
-                await self._pass_on(dialect.end(), time.perf_counter())
+                await self._pass_on(dialect.end(), time.monotonic())
             if dialect.failure:
                 raise dialect.failure
             with suppress(TimeoutError, GatewayError):
@@ -152,18 +162,19 @@ class Relay:
 
         Called within the read. Once the answer flows, its bytes are out when this returns: no task is woken.
         """
-        arrived = time.perf_counter()
+        # The event loop's clock, which itself stands still while the loop is at something.
+        now = time.monotonic()
         frames = self._dialect.feed(data)
         if self._dialect.ended:
             self._stop_pouring()  # what follows is no part of the answer
-            return self._pass_on(frames, arrived)
-        self._last_in = self._loop.time()
+            return self._pass_on(frames, now)
+        self._last_in = now
         if not frames:
             return None
         if not self._flowing:
-            return self._pass_on(frames, arrived)
-        self._record.gaps.chunk(arrived)
-        self._last_out = self._last_in
+            return self._pass_on(frames, now)
+        self._arrived(now)
+        self._last_out = now
         drained = self._flowing.write(frames)
         return self._drain(drained) if drained else None
 
@@ -179,7 +190,7 @@ class Relay:
             is_first = self._record.first_chunk_after is None
             if is_first:
                 self._record.first_chunk()
-            self._record.gaps.chunk(arrived)
+            self._arrived(arrived)
             self._complete = complete
             self._sending_since = self._loop.time()
             if not self._committed:
@@ -188,18 +199,22 @@ class Relay:
             self._sending_since = None
             self._last_out = self._loop.time()
             if is_first:
-                self._record.handed_on(time.perf_counter() - arrived)
+                self._record.handed_on(time.monotonic() - arrived)
                 self._flowing = self._connection
         self._last_in = self._loop.time()
 
     async def _oversee(self, move: asyncio.Task[None]) -> GatewayError | None:
         """Returns why the stream failed, or None."""
-        either: set[asyncio.Future[Any]] = {move, self._stopped}
         shortest = min(self._settings.heartbeat, self._settings.idle_timeout, self._settings.send_timeout)
         while True:
             # What is due may move nearer while this waits, when bytes begin to flow or a send to block.
             wait = min(self._next_due() - self._loop.time(), shortest)
-            await asyncio.wait(either, timeout=max(0, wait), return_when=asyncio.FIRST_COMPLETED)
+            alarm = self._loop.call_later(max(0, wait), self._news.set)
+            try:
+                await self._news.wait()
+            finally:
+                alarm.cancel()
+            self._news.clear()
             try:
                 if move.done():
                     return move.result()

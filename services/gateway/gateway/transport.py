@@ -8,7 +8,8 @@ upgrades.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import httptools
@@ -20,11 +21,40 @@ from .body import Body
 IDLE_SECONDS = 30
 
 
+# Scheme, host and port.
+Origin = tuple[str, str, int]
+
+
+def origin_of(url: httpx.URL) -> Origin:
+    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
+
+
+async def in_chunks(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """A body of unknown length on the wire: RFC 9112, section 7.1."""
+    async for piece in body:
+        if piece:
+            yield b"%x\r\n%b\r\n" % (len(piece), piece)
+    yield b"0\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status and headers, once they have come; `body` is to be left with `aclose`."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: Body
+
+    @property
+    def media_type(self) -> str:
+        found = (value for name, value in self.headers if name.lower() == b"content-type")
+        return next(found, b"").decode("latin-1")
+
+
 class Transport(httpx.AsyncBaseTransport):
     """Connects without a limit of its own to how many there are.
 
-    A response's `extensions["body"]` is its `Body`. Raises httpx.ConnectError, ConnectTimeout, ReadError
-    and RemoteProtocolError.
+    Raises httpx.ConnectError, ConnectTimeout, ReadError and RemoteProtocolError.
     """
 
     def __init__(self) -> None:
@@ -32,14 +62,30 @@ class Transport(httpx.AsyncBaseTransport):
         self._tls: ssl.SSLContext | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        connection = self._kept(_origin(request.url)) or await self._connect(request)
+        lines = [b"%b %b HTTP/1.1\r\n" % (request.method.encode(), request.url.raw_path)]
+        lines += [b"%b: %b\r\n" % header for header in request.headers.raw]
+        if isinstance(request.stream, httpx.ByteStream):
+            body: bytes | AsyncIterable[bytes] = b"".join(request.stream)
+        else:
+            body = cast(AsyncIterable[bytes], request.stream)
+            body = in_chunks(body) if "transfer-encoding" in request.headers else body
+        limit = request.extensions.get("timeout", {}).get("connect")
+        answer = await self.ask(origin_of(request.url), b"".join([*lines, b"\r\n"]), body, limit)
+        return httpx.Response(answer.status, headers=answer.headers, stream=answer.body)
+
+    async def ask(
+        self, origin: Origin, head: bytes, body: bytes | AsyncIterable[bytes], connect_timeout: float | None
+    ) -> Answer:
+        """The same without what httpx does for a request, which takes longer than asking.
+
+        `head` and `body` go out as they are: the head with its empty line, the body with its chunks' sizes.
+        """
+        connection = self._kept(origin) or await self._connect(origin, connect_timeout)
         try:
-            status, headers = await connection.ask(request)
+            return await connection.ask(head, body)
         except BaseException:
             connection.abort()
             raise
-        body = connection.body
-        return httpx.Response(status, headers=headers, stream=body, extensions={"body": body})
 
     async def aclose(self) -> None:
         for kept in self._idle.values():
@@ -52,7 +98,7 @@ class Transport(httpx.AsyncBaseTransport):
         """Connections that are kept for requests to come."""
         return sum(len(kept) for kept in self._idle.values())
 
-    def _kept(self, origin: "Origin") -> "Connection | None":
+    def _kept(self, origin: Origin) -> "Connection | None":
         kept = self._idle.get(origin)
         # The one that was used last is the least likely to be stale.
         connection = kept.pop() if kept else None
@@ -60,20 +106,19 @@ class Transport(httpx.AsyncBaseTransport):
             connection.leave_idle()
         return connection
 
-    async def _connect(self, request: httpx.Request) -> "Connection":
-        url = request.url
-        tls = self._trusted() if url.scheme == "https" else None
-        port = url.port or (443 if tls else 80)
+    async def _connect(self, origin: Origin, limit: float | None) -> "Connection":
+        scheme, host, port = origin
+        tls = self._trusted() if scheme == "https" else None
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(request.extensions.get("timeout", {}).get("connect")):
+            async with asyncio.timeout(limit):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(_origin(url), self._keep, self._forget), url.host, port, ssl=tls
+                    lambda: Connection(origin, self._keep, self._forget), host, port, ssl=tls
                 )
         except TimeoutError:
-            raise httpx.ConnectTimeout("no connection was accepted in time", request=request) from None
+            raise httpx.ConnectTimeout("no connection was accepted in time") from None
         except OSError as error:
-            raise httpx.ConnectError(str(error), request=request) from error
+            raise httpx.ConnectError(str(error)) from error
         return connection
 
     def _trusted(self) -> ssl.SSLContext:
@@ -88,14 +133,6 @@ class Transport(httpx.AsyncBaseTransport):
         kept = self._idle.get(connection.origin)
         if kept and connection in kept:
             kept.remove(connection)
-
-
-# Scheme, host and port.
-Origin = tuple[str, str, int | None]
-
-
-def _origin(url: httpx.URL) -> Origin:
-    return url.scheme, url.host, url.port
 
 
 class Connection(asyncio.Protocol):
@@ -117,29 +154,29 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._lost: Exception | None = None
 
-    async def ask(self, request: httpx.Request) -> tuple[int, list[tuple[bytes, bytes]]]:
-        """Sends the request and returns status and headers of the answer, whose body is in `body`."""
-        self._request = request
+    async def ask(self, head: bytes, body: bytes | AsyncIterable[bytes]) -> Answer:
+        self._asks_for_head = head.startswith(b"HEAD ")
         self._headers: list[tuple[bytes, bytes]] = []
-        self._head: asyncio.Future[tuple[int, list[tuple[bytes, bytes]]]] = self._loop.create_future()
+        self._head: asyncio.Future[Answer] = self._loop.create_future()
         self._reusable = self._until_close = False
         self.body = Body(self.transport, self.release)
         self.on_body = self.body.take  # httptools' callback, without a call between
         self._parser = httptools.HttpResponseParser(self)
         if self._lost:
-            raise httpx.ReadError(f"the connection was lost: {self._lost}", request=request)
+            raise httpx.ReadError(f"the connection was lost: {self._lost}")
         try:
-            if isinstance(request.stream, httpx.ByteStream):
-                self.transport.write(_head_of(request) + b"".join(request.stream))
+            if isinstance(body, bytes):
+                self.transport.write(head + body)
             else:
-                await self._send(request)
+                self.transport.write(head)
+                await self._send(body)
             return await self._head
         finally:
             self._head.cancel()  # if it is not there, nobody will ask for it any more
 
-    async def _send(self, request: httpx.Request) -> None:
+    async def _send(self, body: AsyncIterable[bytes]) -> None:
         """A body that comes piece by piece. An answer that comes meanwhile is a refusal and ends it."""
-        sending = asyncio.ensure_future(self._send_pieces(request))
+        sending = asyncio.ensure_future(self._send_pieces(body))
         either: set[asyncio.Future[Any]] = {sending, self._head}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -150,16 +187,11 @@ class Connection(asyncio.Protocol):
         finally:
             sending.cancel()
 
-    async def _send_pieces(self, request: httpx.Request) -> None:
-        self.transport.write(_head_of(request))
-        chunked = "transfer-encoding" in request.headers
-        async for piece in cast(AsyncIterable[bytes], request.stream):
-            if piece:
-                self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-                if self._writable:
-                    await self._writable
-        if chunked:
-            self.transport.write(b"0\r\n\r\n")
+    async def _send_pieces(self, body: AsyncIterable[bytes]) -> None:
+        async for piece in body:
+            self.transport.write(piece)
+            if self._writable:
+                await self._writable
 
     def abort(self) -> None:
         self.transport.abort()
@@ -189,7 +221,8 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._fail(httpx.RemoteProtocolError(str(error), request=self._request))
+            self.body.end_of_read()
+            self._fail(httpx.RemoteProtocolError(str(error)))
             self.abort()
             return
         self.body.end_of_read()
@@ -213,7 +246,7 @@ class Connection(asyncio.Protocol):
             self.on_message_complete()
             self.body.end_of_read()
         else:
-            self._fail(httpx.ReadError(f"the connection was lost: {self._lost}", request=self._request))
+            self._fail(httpx.ReadError(f"the connection was lost: {self._lost}"))
 
     def _fail(self, error: Exception) -> None:
         if not self._head.done():
@@ -233,21 +266,15 @@ class Connection(asyncio.Protocol):
             return
         names = {name.lower() for name, _ in self._headers}
         self._reusable = self._parser.should_keep_alive()
-        bodiless = self._request.method == "HEAD" or status in (204, 304)
+        bodiless = self._asks_for_head or status in (204, 304)
         self._until_close = not bodiless and not names & {b"content-length", b"transfer-encoding"}
         if bodiless:
             # The parser does not know the question, and would wait for the body that the headers tell of.
             self._reusable = False
             self.body.complete = True
         if not self._head.done():
-            self._head.set_result((status, self._headers))
+            self._head.set_result(Answer(status, self._headers, self.body))
 
     def on_message_complete(self) -> None:
         if self._head.done():
             self.body.complete = True
-
-
-def _head_of(request: httpx.Request) -> bytes:
-    lines = [b"%b %b HTTP/1.1\r\n" % (request.method.encode(), request.url.raw_path)]
-    lines += [b"%b: %b\r\n" % header for header in request.headers.raw]
-    return b"".join([*lines, b"\r\n"])

@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 
 import httpx
 
@@ -20,7 +19,7 @@ from .errors import (
     UpstreamTruncated,
     UpstreamUnreachable,
 )
-from .transport import Transport
+from .transport import Transport, in_chunks, origin_of
 
 # Compression would hold tokens back.
 OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "sluice-gateway"}
@@ -52,9 +51,13 @@ class Upstream:
     def __init__(self, base_url: str, connect_timeout: float) -> None:
         self.base_url = base_url.rstrip("/")
         self._transport = Transport()
+        url = httpx.URL(self.base_url)
+        self._origin = origin_of(url)
+        self._prefix = url.raw_path.decode().rstrip("/")
+        self._headers = {"Host": url.netloc.decode(), **OWN_HEADERS}
         # No limit on reading: the relay watches that, and knows its heartbeats from upstream's bytes.
         timeout = httpx.Timeout(None, connect=connect_timeout)
-        self._limits = {"timeout": timeout.as_dict()}
+        self._connect_timeout = connect_timeout
         self._client = httpx.AsyncClient(
             base_url=self.base_url, transport=self._transport, timeout=timeout, headers=OWN_HEADERS
         )
@@ -71,7 +74,7 @@ class Upstream:
         except TimeoutError:
             raise UpstreamTimeout("the model server did not answer in time") from None
         if response.status_code != 200:
-            raise _error_of(response, response.content)
+            raise _error_of(response.status_code, response.headers.get("content-type", ""), response.content)
         try:
             return response.json()
         except ValueError:
@@ -83,32 +86,28 @@ class Upstream:
     ) -> AsyncIterator[UpstreamAnswer]:
         """Yields the answer, whose body comes in the pieces in which it arrives, each at once.
 
+        `path` and `headers` are fit to be sent; a body of a length that is not among them goes in chunks.
         Leaving the context before the body's end closes the connection, which is how Ollama learns that
         nobody wants the rest. Raises GatewayError, at entry also for every status that is not 2xx.
         """
-        # Not through the client, whose redirects, cookies and authentication are not wanted here.
-        request = httpx.Request(
-            method,
-            _url(self.base_url + path),
-            headers={**OWN_HEADERS, **headers},
-            content=body,
-            extensions=self._limits,
-        )
+        lines = {**self._headers, **headers}
+        if isinstance(body, bytes):
+            lines["content-length"] = str(len(body))
+        elif "content-length" not in lines:
+            lines["Transfer-Encoding"] = "chunked"
+            body = in_chunks(body)
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{head}\r\n"
         with _connecting():
-            response = await self._transport.handle_async_request(request)
+            answer = await self._transport.ask(
+                self._origin, head.encode("latin-1"), body, self._connect_timeout
+            )
         try:
-            if not response.is_success:
-                raise _error_of(response, await _read_error(response))
-            media_type = response.headers.get("content-type", "")
-            yield UpstreamAnswer(response.status_code, media_type, response.extensions["body"])
+            if not 200 <= answer.status < 300:
+                raise _error_of(answer.status, answer.media_type, await _read_error(answer.body))
+            yield UpstreamAnswer(answer.status, answer.media_type, answer.body)
         finally:
-            await response.aclose()
-
-
-@lru_cache(maxsize=256)
-def _url(url: str) -> httpx.URL:
-    """Reading it takes as long as all the rest of a request; nearly all of them go to a few paths."""
-    return httpx.URL(url)
+            await answer.body.aclose()
 
 
 @contextmanager
@@ -126,22 +125,21 @@ def _connecting() -> Iterator[None]:
         ) from error
 
 
-async def _read_error(response: httpx.Response) -> bytes:
+async def _read_error(answer: Body) -> bytes:
     """What there is of it: if it breaks off, the status still says what happened."""
     body = b""
     with suppress(httpx.RequestError):
-        async for chunk in response.aiter_raw():
+        async for chunk in answer:
             body += chunk
             if len(body) >= MAX_ERROR_BODY:
                 break
     return body
 
 
-def _error_of(response: httpx.Response, body: bytes) -> GatewayError:
+def _error_of(status: int, media_type: str, body: bytes) -> GatewayError:
     """Ollama's errors are `{"error": "text"}` with a status: docs/api/errors in its documentation."""
-    status, media_type = response.status_code, response.headers.get("content-type", "application/json")
     error = _error_class(status)(_message(body) or f"upstream answered {status}")
-    error.upstream = status, media_type, body
+    error.upstream = status, media_type or "application/json", body
     if isinstance(error, UpstreamRefused):
         error.status = status
     return error

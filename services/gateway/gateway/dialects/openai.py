@@ -45,7 +45,7 @@ class Completions(EventStream):
     """`data: {chunk}` until `data: [DONE]`."""
 
     marks = (b"[DONE]", b'"error"', b'"usage":{', b'"model":""')
-    plain = (b'"finish_reason":null}]}',)
+    plain = (b'"finish_reason":null}]}\n\n',)
     disguised = b'"model":""'
 
     def __init__(self, max_unit_bytes: int) -> None:
@@ -60,14 +60,14 @@ class Completions(EventStream):
 
     def frame(self, unit: bytes) -> bytes:
         if self._beginning and unit.startswith(self._beginning[0]):
-            return b"%b%b\n\n" % (self._beginning[1], unit[len(self._beginning[0]) :])
+            return self._beginning[1] + unit[len(self._beginning[0]) :]
         start = unit.find(b'"id":"')
         dash = unit.find(b"-", start)
         end = unit.find(b'"', start + 6)
         if 0 <= start < dash < end and start < 16:  # the chunk's own id, which comes first
             self._beginning = unit[: end + 1], b'%b%b"' % (unit[: dash + 1], self._unique)
-            return b"%b%b\n\n" % (self._beginning[1], unit[end + 1 :])
-        return unit + b"\n\n"
+            return self._beginning[1] + unit[end + 1 :]
+        return unit
 
     def inspect(self, unit: bytes) -> None:
         if data_of(unit) == b"[DONE]":
@@ -118,7 +118,7 @@ class Responses(EventStream):
     def frame(self, unit: bytes) -> bytes:
         if self._repeated:
             unit = unit.replace(b'"%b"' % self._repeated, b'"%b"' % self._unique)
-        return unit + b"\n\n"
+        return unit
 
     def inspect(self, unit: bytes) -> None:
         name = name_of(unit)

@@ -14,6 +14,7 @@ class Splitter:
 
     def __init__(self, separator: bytes, max_bytes: int) -> None:
         self._separator = separator
+        self._length = len(separator)
         self._max_bytes = max_bytes
         self._pieces: list[bytes] = []
         self._size = 0
@@ -43,18 +44,12 @@ class Splitter:
                 raise UpstreamFailed(f"upstream sent more than {self._max_bytes} bytes in one piece")
         return units
 
-    def only(self, data: bytes) -> bytes | None:
-        """The unit that `data` is, if it is exactly one, which is what nearly every read brings."""
-        unit = data[: -len(self._separator)]
-        if (
-            self._pieces
-            or len(data) > self._max_bytes
-            or data.find(self._separator) != len(unit)
-            or not unit
-            or unit.isspace()
-        ):
-            return None
-        return unit
+    def is_one(self, data: bytes) -> bool:
+        """Whether `data` is exactly one unit with its end, which is what nearly every read brings."""
+        size = len(data)
+        return (
+            data.find(self._separator) == size - self._length and not self._pieces and size <= self._max_bytes
+        )
 
     def flush(self) -> list[bytes]:
         """Returns the last unit if the stream ended without an end after it."""

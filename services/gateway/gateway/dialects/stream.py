@@ -22,10 +22,10 @@ class Stream:
     # Bytes of which the last unit, or one that tells an error, has at least one. Units without are passed
     # on unread. In JSON text they cannot stand inside a string, where quotes are escaped.
     marks: ClassVar[tuple[bytes, ...]]
-    # How a unit ends that is neither, and well-formed as far as that can be said: nearly every one.
+    # How a unit ends, with its separator, that says nothing but its token: nearly every one.
     plain: ClassVar[tuple[bytes, ...]] = ()
     # A mark that a unit may have although it ends so.
-    disguised: ClassVar[bytes] = b""
+    disguised: ClassVar[bytes | None] = None
 
     def __init__(self, max_unit_bytes: int) -> None:
         self._splitter = Splitter(self.separator, max_unit_bytes)
@@ -47,9 +47,9 @@ class Stream:
 
     def feed(self, data: bytes) -> bytes:
         """Returns the frames of every unit that `data` completes, as one write."""
-        only = self._splitter.only(data)
-        if only is not None:
-            return b"" if self.ended else self._frame(only)
+        if self._is_plain(data) and self._splitter.is_one(data) and not self.ended:
+            self.events += 1
+            return self.frame(data)
         try:
             units = self._splitter.feed(data)
         except UpstreamFailed as error:
@@ -69,8 +69,8 @@ class Stream:
         raise NotImplementedError
 
     def frame(self, unit: bytes) -> bytes:
-        """One unit as the client gets it."""
-        raise NotImplementedError
+        """One unit with its separator, as the client gets it."""
+        return unit
 
     def inspect(self, unit: bytes) -> None:
         """Looks at a unit that has one of the marks: ends the stream or fails it, if that is what it says."""
@@ -93,17 +93,17 @@ class Stream:
         for unit in units:
             if self.ended:
                 break
-            frames.append(self._frame(unit))
+            whole = unit + self.separator
+            if not self._is_plain(whole):
+                self._look_at(unit)
+            if self.failure:
+                break
+            self.events += 1
+            frames.append(self.frame(whole))
         return b"".join(frames)
 
-    def _frame(self, unit: bytes) -> bytes:
-        """Nothing if this unit is not passed on, but fails the stream."""
-        if not unit.endswith(self.plain) or (self.disguised and self.disguised in unit):
-            self._look_at(unit)
-            if self.failure:
-                return b""
-        self.events += 1
-        return self.frame(unit)
+    def _is_plain(self, unit: bytes) -> bool:
+        return unit.endswith(self.plain) and not (self.disguised and self.disguised in unit)
 
     def _look_at(self, unit: bytes) -> None:
         for mark in self.marks:

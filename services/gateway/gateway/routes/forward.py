@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..access.fields import read_fields
 from ..access.models import AllowList
-from ..errors import BodyTooLarge, ClientGone, InvalidRequest, ModelNotFound
+from ..errors import BodyTooLarge, ClientGone, ModelNotFound
 from ..names import full_name
 from ..relay import Relay
 from ..state import record_of, state_of
@@ -30,7 +30,7 @@ LISTS = {"/api/tags": ("models", "name"), "/api/ps": ("models", "name"), "/v1/mo
 MAX_MODEL_NAME = 350
 
 # Of the client's headers, those that say what the body is. Everything else is between client and gateway.
-PASSED_HEADERS = ("content-type", "content-encoding", "content-length")
+PASSED_HEADERS = frozenset({b"content-type", b"content-encoding", b"content-length"})
 
 
 # Where the worker puts the client's connection: ASGI's name for what servers offer beyond it.
@@ -115,15 +115,17 @@ def hand_over(
     record.operation = route.operation
     stream = route.stream if streams else None
     record.streams = stream is not None
-    headers = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
-    if not all(value.isascii() for value in headers.values()):
-        raise InvalidRequest("what the headers say of the body is not ASCII")
+    headers = {
+        name.decode(): value.decode("latin-1")
+        for name, value in request.scope["headers"]
+        if name in PASSED_HEADERS
+    }
     answer = backend.stream(
         request.method,
         _upstream_path(request, route),
         body,
         {
-            "Content-Type": "application/json",
+            "content-type": "application/json",
             **headers,
             **record.trace_headers,
             "X-Request-Id": record.request_id,
@@ -138,11 +140,12 @@ def hand_over(
 
 
 def _upstream_path(request: Request, route: Route) -> str:
-    """The path as Ollama's router wants it: a model's name is one segment, whatever is in it."""
-    path = route.upstream_path or request.url.path
-    if name := request.path_params.get("model"):
-        path = path.removesuffix(name) + quote(name, safe=":")
-    return f"{path}?{request.url.query}" if request.url.query else path
+    """The path as Ollama's router wants it, fit to be sent."""
+    path = route.upstream_path or request.scope["path"]
+    if request.path_params:
+        path = quote(path, safe="/:")
+    query: bytes = request.scope["query_string"]
+    return f"{path}?{query.decode('latin-1')}" if query else path
 
 
 def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:

@@ -3,11 +3,11 @@
 import time
 from dataclasses import dataclass, field
 
-import structlog
+from structlog.typing import FilteringBoundLogger
 
 from ..errors import Outcome
 from . import audit, metrics
-from .metrics import Gaps
+from .metrics import Gaps, child
 
 # Probes and scrapes come every few seconds; what makes them fail has a line of its own.
 QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -57,7 +57,7 @@ class RequestRecord:
         """Upstream is about to be asked."""
         self.asked_after = time.perf_counter() - self.started
         if self.operation:
-            metrics.OVERHEAD.labels("request").observe(self.asked_after)
+            child(metrics.OVERHEAD, "request").observe(self.asked_after)
 
     def first_chunk(self) -> None:
         self.first_chunk_after = time.perf_counter() - self.started
@@ -65,21 +65,22 @@ class RequestRecord:
     def handed_on(self, seconds: float) -> None:
         """The first chunk is out, `seconds` after it came."""
         if self.operation:
-            metrics.OVERHEAD.labels("first_byte").observe(seconds)
+            child(metrics.OVERHEAD, "first_byte").observe(seconds)
 
     def count_chunks(self, chunks: int) -> None:
-        """`chunks` have been sent until now."""
+        """`chunks` have been sent until now; called now and then."""
         if self.operation and chunks > self.chunks:
-            metrics.CHUNKS.labels(self.model_label).inc(chunks - self.chunks)
+            child(metrics.CHUNKS, self.model_label).inc(chunks - self.chunks)
         self.chunks = chunks
+        self.gaps.count()
 
-    def settle(self) -> None:
+    def settle(self, log: FilteringBoundLogger) -> None:
         """Counts and logs the request; called once, whatever has happened."""
         duration = time.perf_counter() - self.started
         self.outcome = self.outcome or ("ok" if self.status < 400 else "rejected")
-        metrics.REQUESTS.labels(self.route, self.model_label, self.outcome, self.status).inc()
+        child(metrics.REQUESTS, self.route, self.model_label, self.outcome, self.status).inc()
         if self.operation:
-            metrics.DURATION.labels(self.operation, self.model_label, self.outcome).observe(duration)
+            child(metrics.DURATION, self.operation, self.model_label, self.outcome).observe(duration)
             self._count_tokens(self.operation)
             self._observe_times(self.operation)
         line = {
@@ -100,7 +101,6 @@ class RequestRecord:
             line["key"] = self.key
         if self.trace_id:
             line["trace_id"] = self.trace_id
-        log = structlog.get_logger()
         if self.route in QUIET_ROUTES and self.status != 500:
             log.debug("request", **line)
         else:
@@ -120,20 +120,20 @@ class RequestRecord:
         reported = {"input": self.prompt_tokens, "output": self.output_tokens}
         for kind, tokens in reported.items():
             if tokens is not None:
-                metrics.TOKEN_USAGE.labels(operation, self.model_label, kind).observe(tokens)
-                metrics.TOKENS_TOTAL.labels(self.model_label, kind, "reported").inc(tokens)
+                child(metrics.TOKEN_USAGE, operation, self.model_label, kind).observe(tokens)
+                child(metrics.TOKENS_TOTAL, self.model_label, kind, "reported").inc(tokens)
         if self.output_tokens is None and self.chunks:
-            metrics.TOKENS_TOTAL.labels(self.model_label, "output", "counted").inc(self.chunks)
+            child(metrics.TOKENS_TOTAL, self.model_label, "output", "counted").inc(self.chunks)
 
     def _observe_times(self, operation: str) -> None:
         if self.streams and self.first_chunk_after is not None:
             load = "cold" if self._was_cold() else "warm"
-            metrics.TIME_TO_FIRST_CHUNK.labels(operation, self.model_label, load).observe(
+            child(metrics.TIME_TO_FIRST_CHUNK, operation, self.model_label, load).observe(
                 self.first_chunk_after
             )
-            self.gaps.flush(metrics.TIME_PER_OUTPUT_CHUNK.labels(operation, self.model_label))
+            self.gaps.flush(child(metrics.TIME_PER_OUTPUT_CHUNK, operation, self.model_label))
         for phase, seconds in self._phases().items():
-            metrics.UPSTREAM_PHASE.labels(self.model_label, phase).observe(seconds)
+            child(metrics.UPSTREAM_PHASE, self.model_label, phase).observe(seconds)
 
     def _phases(self) -> dict[str, float]:
         said = self.upstream_seconds

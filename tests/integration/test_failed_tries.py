@@ -1,0 +1,187 @@
+"""Tries without a valid key, from one address through nginx: slowed and then refused, and nobody else is."""
+
+import asyncio
+import itertools
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import stack as native
+import trustme
+
+from gateway.access.key_file import KeyFile
+from gateway.access.models import EVERY_MODEL
+from gateway.dialects.api import api_of
+from gateway.errors import InvalidKey
+from tests.fakes.ollama import DONE, FakeOllama, line
+from tests.integration.programs import gateway, nginx
+from tests.processes import Process, free_port, listens, wait_until
+
+PATHS = ("/chat", "/api/chat", "/v1/chat/completions", "/v1/messages")
+QUESTION = {"model": "good", "messages": [{"role": "user", "content": "hi"}]}
+WRONG = {"Authorization": "Bearer sk-sluice-00000000-x"}
+BLOB = "/api/blobs/sha256:" + "0" * 64
+# As nginx/snippets/failed-tries.conf has them.
+FREE = 6
+SLOWED = 10
+
+
+@dataclass
+class Guarded:
+    """A gateway that wants a key."""
+
+    url: str
+    key: dict[str, str]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("tries")
+    key = {"x-api-key": KeyFile(folder / "keys").create("someone", "user", EVERY_MODEL, None)}
+    fake = FakeOllama()
+    fake.answer("good", line(), DONE)
+    fake.answer("signed out", b'{"error":"unauthorized"}', status=401)
+    settings = {"GATEWAY_KEYS_FILE": str(folder / "keys"), "GATEWAY_CORS_ORIGINS": "http://page"}
+    with fake.running(), gateway(fake.url, folder, **settings) as (process, url):
+        process.wait_ready(f"{url}/readyz")
+        yield Guarded(url, key)
+
+
+@pytest.fixture
+def edge(guarded: Guarded) -> Iterator[str]:
+    """One of its own for each test: it has counted nothing yet."""
+    with nginx(guarded.port) as (_, url):
+        yield url
+
+
+@contextmanager
+def secure_nginx(gateway_port: int, folder: Path, trusted: ssl.SSLContext) -> Iterator[str]:
+    """As in containers with TLS=on; `trusted` learns to trust it."""
+    port = free_port()
+    values = {
+        "NGINX_LISTEN": f"127.0.0.1:{port}",
+        "NGINX_GATEWAY": f"127.0.0.1:{gateway_port}",
+        "NGINX_RESOLVER": "127.0.0.1",
+        "NGINX_MAX_BODY": "100000",
+        "NGINX_TLS": "on",
+        "NGINX_STATUS": "off",
+        "NGINX_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
+        "NGINX_PUBLIC_PORT": str(port),
+    }
+    native.render_nginx(folder / "nginx", values)
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    tls = folder / "nginx" / "tls"
+    tls.mkdir()
+    certificate.private_key_pem.write_to_path(tls / "privkey.pem")
+    for part in certificate.cert_chain_pems:
+        part.write_to_path(tls / "fullchain.pem", append=True)
+    authority.configure_trust(trusted)
+    program, _ = native.find_nginx()
+    process = Process(native.nginx_command(program, folder / "nginx"), {}, folder / "nginx.log")
+    try:
+        wait_until(lambda: listens(port), 10, f"nginx listens:\n{process.output}")
+        yield f"https://127.0.0.1:{port}"
+    finally:
+        process.stop()
+
+
+@pytest.fixture(params=["http", "https"])
+async def client(
+    request: pytest.FixtureRequest, guarded: Guarded, tmp_path: Path
+) -> AsyncIterator[httpx.AsyncClient]:
+    limits = httpx.Limits(max_connections=None)
+    with ExitStack() as running:
+        trusted = ssl.create_default_context()
+        if request.param == "https":
+            url = running.enter_context(secure_nginx(guarded.port, tmp_path, trusted))
+        else:
+            _, url = running.enter_context(nginx(guarded.port))
+        async with httpx.AsyncClient(
+            base_url=url, timeout=30, limits=limits, trust_env=False, verify=trusted
+        ) as http:
+            yield http
+
+
+async def test_many_are_slowed_and_refused_and_a_good_key_from_there_is_not(
+    client: httpx.AsyncClient, guarded: Guarded
+) -> None:
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+
+    async def wrong(path: str) -> tuple[float, httpx.Response]:
+        response = await client.post(path, json=QUESTION, headers=WRONG)
+        return loop.time() - begin, response
+
+    tries = [asyncio.create_task(wrong(path)) for path in itertools.islice(itertools.cycle(PATHS), 50)]
+    while sum(task.done() for task in tries) < 50 - SLOWED:
+        await asyncio.wait([task for task in tries if not task.done()], return_when="FIRST_COMPLETED")
+    # While some of them wait and all others are refused:
+    for path in PATHS:
+        good = await client.post(path, json=QUESTION, headers=guarded.key)
+        assert good.status_code == 200, good.text
+    waiting = [task for task in tries if not task.done()]
+    assert waiting, "nothing is slowed"
+    answers = [task.result()[1] for task in tries if task.done()]
+    statuses = [answer.status_code for answer in answers]
+    assert statuses.count(401) >= FREE
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(refused) >= 50 - FREE - SLOWED - 5, "some have let in others by the time they took"
+    for answer in refused:
+        path = answer.request.url.path
+        assert answer.headers["retry-after"] == "15"
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json().keys() == api_of(path).error_body(InvalidKey("x"), "x").keys(), path
+    await asyncio.wait(waiting, return_when="FIRST_COMPLETED")
+    seconds, slowed = next(task.result() for task in waiting if task.done())
+    assert slowed.status_code == 401
+    assert seconds > 0.5
+    for task in waiting:
+        task.cancel()
+
+
+@pytest.mark.parametrize("headers", [{}, WRONG], ids=["no key", "wrong key"])
+@pytest.mark.parametrize("path", PATHS)
+def test_nginx_words_a_failed_try_as_the_gateway_does(
+    guarded: Guarded, path: str, headers: dict[str, str]
+) -> None:
+    told = ("www-authenticate", "content-type", "access-control-allow-origin", "vary")
+    sent = {**headers, "Origin": "http://page", "X-Request-Id": "one"}
+    with nginx(guarded.port) as (_, edge):
+        answers = [
+            httpx.post(f"{url}{path}", json=QUESTION, headers=sent, trust_env=False)
+            for url in (guarded.url, edge)
+        ]
+    assert [answer.status_code for answer in answers] == [401, 401]
+    by_gateway, by_nginx = ({name: answer.headers.get(name) for name in told} for answer in answers)
+    assert by_gateway == by_nginx
+    assert answers[0].json() == answers[1].json()
+    assert "x-accel-redirect" not in answers[0].headers, "another proxy has no such place"
+
+
+def test_a_large_upload_without_a_key_is_refused_before_it_comes(edge: str) -> None:
+    """Also once it is slowed, with what has come of it unread."""
+
+    host, port = edge.removeprefix("http://").split(":")
+    for _ in range(FREE + 1):
+        with socket.create_connection((host, int(port)), timeout=10) as upload:
+            upload.sendall(
+                f"POST {BLOB} HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n\r\n".encode() + b"x" * 9000
+            )
+            assert upload.recv(1000).startswith(b"HTTP/1.1 401 ")
+
+
+def test_upstreams_own_401_is_nobodys_failed_try(edge: str, guarded: Guarded) -> None:
+    with httpx.Client(base_url=edge, headers=guarded.key, trust_env=False) as client:
+        for _ in range(FREE * 4):
+            answer = client.post("/api/chat", json={**QUESTION, "model": "signed out"})
+            assert (answer.status_code, answer.json()) == (401, {"error": "unauthorized"})
