@@ -15,7 +15,19 @@ SEARCHING = frozenset({"/v1/messages", "/v1/responses"})
 
 async def check_egress(state: State, route: Route, fields: Fields) -> None:
     """Raises Forbidden, InvalidRequest, ModelNotFound, GatewayError."""
-    match route.path:
+    if route.kind == "admin":
+        await _check_managing(state, route.path, fields)
+        return
+    if route.path in SEARCHING:
+        state.egress.check_tools(fields)
+    for model in fields.models(route.naming):
+        # As it is listed nearly every client says it; then there is nothing to be resolved.
+        if model not in state.backend.local:
+            await check_model(state, model)
+
+
+async def _check_managing(state: State, path: str, fields: Fields) -> None:
+    match path:
         case "/api/pull":
             state.egress.check_pull(fields)
         case "/api/push":
@@ -26,13 +38,6 @@ async def check_egress(state: State, route: Route, fields: Fields) -> None:
                 await _check_source(state, model)
         case "/api/copy":
             for model in fields.models(("source",)):
-                await check_model(state, model)
-        case "/api/delete":
-            pass
-        case _:
-            if route.path in SEARCHING:
-                state.egress.check_tools(fields)
-            for model in fields.models(route.naming):
                 await check_model(state, model)
 
 

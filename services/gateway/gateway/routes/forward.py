@@ -167,8 +167,9 @@ def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
         model = named if isinstance(named, str) else None
         if model is not None:
             note_model(request, model)
-        for name in fields.models(route.naming):
-            allowed.check(name)
+        if allowed:
+            for name in fields.models(route.naming):
+                allowed.check(name)
         await check_egress(state, route, fields)
         said = fields.get("stream")  # null says nothing, as to Ollama
         streams = route.streams if said is None else said is True
