@@ -107,8 +107,9 @@ def test_a_model_that_came_since_the_last_look_does_not_slip_through(
     route: Route, client: httpx.Client, fake: FakeOllama
 ) -> None:
     name = f"new{route.path.replace('/', '-')}"
-    assert ask(client, route, {"model": name}).status_code == 404
     before = len(fake.received)
+    assert ask(client, route, {"model": name}).status_code == 404
+    assert len(fake.received) == before  # by the time it was asked, it could have been there
     fake.answer(name, DONE)
     fake.remote[name] = CLOUD_HOST
     assert ask(client, route, {"model": name}).status_code == 403
@@ -131,10 +132,15 @@ def test_details_of_a_clouds_models_are_not_asked_for(client: httpx.Client, fake
 @pytest.mark.parametrize(
     ("path", "field", "name"), [("/api/tags", "models", "name"), ("/v1/models", "data", "id")]
 )
-def test_they_are_in_no_list(client: httpx.Client, path: str, field: str, name: str) -> None:
+def test_they_are_in_no_list(
+    client: httpx.Client, fake: FakeOllama, path: str, field: str, name: str
+) -> None:
+    new = f"new-in{path.replace('/', '-')}"
+    fake.remote[new] = CLOUD_HOST
+    fake.models.append({"id": new})
     listed = {model[name] for model in client.get(path).json()[field]}
     assert "own" in listed
-    assert not listed & {"harmless", "stub:20b-cloud", "mine:cloud"}
+    assert not listed & {"harmless", "stub:20b-cloud", "mine:cloud", new}
 
 
 def test_a_copy_makes_no_cloud_model_look_harmless(client: httpx.Client, fake: FakeOllama) -> None:
@@ -145,6 +151,17 @@ def test_a_copy_makes_no_cloud_model_look_harmless(client: httpx.Client, fake: F
         assert client.post("/api/create", json={"model": "own", "from": source}).status_code == 403
     assert len(fake.received) == before
     assert client.post("/api/copy", json={"source": "own", "destination": "copy"}).status_code == 200
+
+
+def test_what_clients_put_in_the_place_of_a_model_is_not_taken_for_it(
+    client: httpx.Client, fake: FakeOllama
+) -> None:
+    fake.answer("replaced", DONE)
+    body = {"model": "replaced", "messages": MESSAGES}
+    assert client.post("/api/chat", json=body).status_code == 200
+    fake.remote["replaced"] = CLOUD_HOST
+    client.post("/api/pull", json={"model": "replaced"})
+    assert client.post("/api/chat", json=body).status_code == 403
 
 
 def test_a_model_is_made_only_from_what_is_there_or_may_be_pulled(

@@ -173,6 +173,30 @@ async def test_after_a_change_what_was_known_of_a_model_counts_no_more(
     assert await backend.where("m") == "elsewhere"
 
 
+async def test_a_list_from_before_a_change_does_not_count(
+    fake: FakeOllama, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.answer("m", DONE)
+    ask = backend.upstream.get_json
+
+    async def changed_meanwhile(path: str, seconds: float) -> object:
+        answer = await ask(path, seconds)
+        if not fake.remote:
+            async with backend.stream("POST", "/api/pull", b'{"model":"m"}', {}, changes=True):
+                fake.remote["m"] = "https://cloud.example"
+        return answer
+
+    monkeypatch.setattr(backend.upstream, "get_json", changed_meanwhile)
+    watch = asyncio.create_task(backend.watch())
+    await backend.polled.wait()
+    assert backend.models == {"m:latest"}
+    assert not backend.local
+    assert await backend.where("m") == "elsewhere"
+    watch.cancel()
+    with suppress(asyncio.CancelledError):
+        await watch
+
+
 async def test_nothing_is_known_of_a_model_server_that_does_not_say() -> None:
     upstream = Upstream("http://127.0.0.1:9", 1)
     backend = Backend("ollama", upstream, "")
