@@ -14,7 +14,7 @@ SEARCHING = frozenset({"/v1/messages", "/v1/responses"})
 
 
 async def check_egress(state: State, route: Route, fields: Fields) -> None:
-    """Raises Forbidden, InvalidRequest, ModelNotFound, GatewayError."""
+    """Raises Forbidden, InvalidRequest, ModelNotFound, and what a look at the model server fails with."""
     if route.kind == "admin":
         await _check_managing(state, route.path, fields)
         return
@@ -43,7 +43,7 @@ async def _check_managing(state: State, path: str, fields: Fields) -> None:
 
 async def check_model(state: State, model: str) -> None:
     """That it is one of the model server's own. What it does not know is not asked of it: it may know it by
-    then, as a reference to another host. Raises Forbidden, ModelNotFound, GatewayError.
+    then, as a reference to another host. Raises what `check_egress` does.
     """
     if state.egress.cloud_allowed:
         return
