@@ -122,11 +122,13 @@ async def one(url: str, case: Case, model: str, *, leaves: bool) -> str | None:
 def settled(url: str, fake: FakeOllama) -> list[str]:
     """What is still there after the storm and should not be."""
     text = httpx.get(f"{url}/metrics", timeout=30).text
-    values = dict(re.findall(r"^(gateway_requests_in_flight|gateway_tasks) (\S+)$", text, re.MULTILINE))
+    values: Counter[str] = Counter()
+    for name, value in re.findall(r"^(gateway_requests_in_flight|gateway_tasks)\b.* (\S+)$", text, re.M):
+        values[name] += int(float(value))
     found = [f"{fake.answering} answers of upstream"] if fake.answering else []
-    if float(values["gateway_requests_in_flight"]):
+    if values["gateway_requests_in_flight"]:
         found.append(f"{values['gateway_requests_in_flight']} requests in flight")
-    if float(values["gateway_tasks"]) > TASKS_AT_REST:
+    if values["gateway_tasks"] > TASKS_AT_REST:
         found.append(f"{values['gateway_tasks']} tasks")
     return found
 

@@ -26,7 +26,7 @@ def post_fork(arbiter: Any, worker: Any) -> None:
 
     silenced: dict[object, tuple[str, ...]] = {
         RequestRecord: ("asked", "handed_on", "count_chunks", "settle"),
-        metrics.IN_FLIGHT: ("inc", "dec"),
+        metrics.IN_FLIGHT.labels("stream"): ("inc", "dec"),
         metrics.TASKS: ("set",),
     }
     for owner, methods in silenced.items():

@@ -100,7 +100,7 @@ def counted(url: str) -> Counter[str]:
         GOOD: r'gateway_requests_total\{model="good:latest",outcome="ok",route="/chat",status="200"\}',
         UNKNOWN: r'gateway_requests_total\{model="other",outcome="rejected",route="/chat",status="404"\}',
         "chunks": r'gateway_chunks_total\{model="good:latest"\}',
-        "in flight": "gateway_requests_in_flight",
+        "in flight": r"gateway_requests_in_flight\{.*\}",
     }
     return Counter(
         {

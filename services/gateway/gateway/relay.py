@@ -19,7 +19,7 @@ from .dialects.stream import Stream
 from .dialects.whole import Whole
 from .errors import ClientGone, Drained, GatewayError, InternalError, ReaderStalled, UpstreamTimeout
 from .settings import Settings
-from .telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS
+from .telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS, child
 from .telemetry.record import RequestRecord
 from .upstream import UpstreamAnswer
 
@@ -90,8 +90,9 @@ class Relay:
         failure: GatewayError | None = Drained("the gateway was stopped before the answer was complete")
         self._streams.add(self)
         # A pull may take an hour without a token: it is no answer that somebody waits for.
-        in_flight = 1 if self._record.operation else 0
-        IN_FLIGHT.inc(in_flight)
+        requests = 1 if self._record.operation else 0
+        in_flight = child(IN_FLIGHT, "stream" if self._record.streams else "whole")
+        in_flight.inc(requests)
         try:
             failure = await self._oversee(move)
         except Exception:
@@ -105,7 +106,7 @@ class Relay:
                 await asyncio.wait({move})
             if self._delivered:
                 failure = None  # the client has its answer; what came of upstream's connection is no matter
-            IN_FLIGHT.dec(in_flight)
+            in_flight.dec(requests)
             self._streams.discard(self)
             self._record.outcome = failure.outcome if failure else "ok"
             self.count_chunks()

@@ -5,9 +5,10 @@ backend has, else "other"; a route's template, never a path; nothing that a user
 """
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_right
 from functools import lru_cache
-from itertools import pairwise
+from math import inf
+from operator import sub
 from typing import TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, values
@@ -28,7 +29,7 @@ GAPS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5
 SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 
-Metric = TypeVar("Metric", Counter, Histogram)
+Metric = TypeVar("Metric", Counter, Gauge, Histogram)
 
 OPERATION, MODEL = "gen_ai_operation_name", "gen_ai_request_model"
 
@@ -36,8 +37,11 @@ REQUESTS = Counter("gateway_requests_total", "Finished requests.", ["route", "mo
 IN_FLIGHT = Gauge(
     "gateway_requests_in_flight",
     "Requests for a model's answer that are not finished.",
+    ["answer"],
     multiprocess_mode="livesum",
 )
+for answer in ("stream", "whole"):
+    IN_FLIGHT.labels(answer)  # so that it is 0 before the first one
 TASKS = Gauge(
     "gateway_tasks",
     "Tasks of the event loop; two or three a running stream, and a few that stay.",
@@ -110,10 +114,18 @@ class Gaps:
         self._sum = 0.0
 
     def count(self) -> None:
-        for earlier, later in pairwise(self.arrivals):
-            self._counts[bisect_left(GAPS, later - earlier)] += 1
-            self._sum += later - earlier
-        del self.arrivals[:-1]
+        arrivals = self.arrivals
+        if len(arrivals) < 2:
+            return
+        # Sorting them and looking for the bounds takes half as long as looking for the bucket of each.
+        gaps = sorted(map(sub, arrivals[1:], arrivals))
+        below = 0
+        for bucket, bound in enumerate((*GAPS, inf)):
+            upto = bisect_right(gaps, bound)
+            self._counts[bucket] += upto - below
+            below = upto
+        self._sum += arrivals[-1] - arrivals[0]
+        del arrivals[:-1]
 
     def flush(self, histogram: Histogram) -> None:
         """Adds what `histogram.observe` would have added for each gap.
