@@ -78,6 +78,7 @@ ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wro
     responses={
         200: {"description": EVENTS, "content": {"text/event-stream": {}}},
         400: {"description": "The request cannot be used; the message says why", "content": ERROR},
+        403: {"description": "The model is in a cloud, or the key is for something else", "content": ERROR},
         404: {"description": "The model server has no such model", "content": ERROR},
         413: {"description": "The body is over GATEWAY_MAX_BODY_BYTES", "content": ERROR},
         502: {"description": "The model server cannot be reached, or failed", "content": ERROR},
