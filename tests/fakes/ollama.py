@@ -63,14 +63,18 @@ class Received:
 
 
 class FakeOllama:
-    """Knows the models that have an answer; any other one is Ollama's 404."""
+    """Knows the models that have an answer; any other one is Ollama's 404. Of those in `remote` it says that
+    they are on another host.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.received: list[Received] = []
         self.answering = 0
+        self.polls = 0
         self.models: list[dict[str, str]] = []
         self.loaded: list[dict[str, Any]] = []
+        self.remote: dict[str, str] = {}
         self.url = ""
         self._loop = asyncio.new_event_loop()
         self._go_on = asyncio.Event()
@@ -125,7 +129,8 @@ class FakeOllama:
                 headers = dict(item.lower().split(": ", 1) for item in head[1:] if item)
                 length = int(headers.get("content-length", 0))
                 if path == "/api/tags":
-                    await _whole(writer, 200, {"models": [{"name": name} for name in self.answers]})
+                    self.polls += 1
+                    await _whole(writer, 200, {"models": [self._listed(name) for name in self._names()]})
                     continue
                 if path == "/api/ps" and "x-request-id" not in headers:  # a poll, nobody's request
                     await _whole(writer, 200, {"models": self.loaded})
@@ -155,6 +160,12 @@ class FakeOllama:
                     await _whole(writer, 404, {"error": f"model '{model}' not found"})
                 else:
                     await _whole(writer, 200, {"method": method, "path": path}, head_only=method == "HEAD")
+
+    def _names(self) -> list[str]:
+        return [*self.answers, *(model["id"] for model in self.models if model["id"] not in self.answers)]
+
+    def _listed(self, name: str) -> dict[str, str]:
+        return {"name": name, **({"remote_host": self.remote[name]} if name in self.remote else {})}
 
     async def _play(
         self, answer: Answer, received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

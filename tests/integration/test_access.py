@@ -95,6 +95,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         "GATEWAY_AUDIT_FILE": str(folder / "audit"),
         "GATEWAY_PUBLIC_ADDRESS": "0.0.0.0",
         "GATEWAY_WORKERS": "2",
+        "GATEWAY_PUSH_REGISTRIES": "registry.ollama.ai",
     }
     with fake.running(), gateway(fake.url, folder, **settings) as (process, url):
         guarded = Guarded(url, keys, folder, process, fake)

@@ -231,7 +231,8 @@ ROUTES = [route for route in PASSED_ON if route.path not in ANSWERED_BY_THE_FAKE
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_every_route_of_the_table_reaches_upstream(route: Route, url: str, fake: FakeOllama) -> None:
-    path = route.path.replace("{model:path}", "smollm2:135m")
+    fake.answer("known", DONE)
+    path = route.path.replace("{model:path}", "known")
     response = httpx.request(
         route.method, f"{url}{path}?beta=true", json={} if route.method != "GET" else None
     )

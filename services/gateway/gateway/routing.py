@@ -7,12 +7,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
 from .errors import GatewayError, UpstreamFailed
-from .names import full_name
+from .names import full_name, is_in_cloud, meant_by
 from .upstream import Upstream, UpstreamAnswer
 
 # Quick while something is missing, so that a start is noticed at once; slow when all is well.
@@ -41,7 +41,11 @@ class LoadedModel:
 
 
 class Backend:
-    """One Ollama. `up`, `models` and `loaded` are as of the last poll; `polled` is set after the first."""
+    """One Ollama. What is known of it is as of the last poll; `polled` is set after the first.
+
+    Of its `models`, what is asked of those that are `remote` leaves for another host, and of those in `local`
+    it does not. Whatever this gateway may have changed since is no longer in `local`.
+    """
 
     def __init__(
         self, name: str, upstream: Upstream, default_model: str, awaited: tuple[str, ...] = ()
@@ -52,10 +56,16 @@ class Backend:
         self.awaited = awaited
         self.up = False
         self.models: frozenset[str] = frozenset()
+        self.remote: frozenset[str] = frozenset()
+        self.local: frozenset[str] = frozenset()
         self.loaded: tuple[LoadedModel, ...] = ()
         self.polled = asyncio.Event()
         self._answered: set[str] = set()  # since the last poll: models that must be in memory
         self._doubted = asyncio.Event()
+        self._polling = asyncio.Lock()
+        # When the last poll that has ended began, and how it failed; when the models were last changed.
+        self._as_of = self._changed = -math.inf
+        self._failure: GatewayError | None = None
 
     @property
     def missing(self) -> str | None:
@@ -85,7 +95,8 @@ class Backend:
         """Polls for ever."""
         while True:
             self._doubted.clear()
-            await self._poll()
+            async with self._polling:
+                await self._poll()
             self.polled.set()
             await asyncio.sleep(POLL_SECONDS_MISSING)
             if not self.missing:
@@ -100,10 +111,11 @@ class Backend:
         body: bytes | AsyncIterable[bytes],
         headers: Mapping[str, str],
         answering: str | None = None,
+        changes: bool = False,
     ) -> AsyncIterator[UpstreamAnswer]:
         """As `Upstream.stream`; a failure is a reason to look at once whether the backend is still there.
 
-        `answering` is the model, if it is one that answers.
+        `answering` is the model, if it is one that answers; `changes`: the models may be others afterwards.
         """
         try:
             async with self.upstream.stream(method, path, body, headers) as answer:
@@ -113,22 +125,51 @@ class Backend:
         except UpstreamFailed:
             self._doubted.set()
             raise
+        finally:
+            if changes:
+                self._changed = time.monotonic()
+                self.local = frozenset()
+                self._doubted.set()
+
+    async def look(self) -> None:
+        """Returns when a poll that began after this call has ended. Raises GatewayError if it has failed."""
+        called = time.monotonic()
+        async with self._polling:
+            while self._as_of < max(called, self._changed):
+                await self._poll()
+        if self._failure:
+            raise type(self._failure)(self._failure.message)
+
+    async def where(self, model: str) -> Literal["here", "elsewhere"] | None:
+        """None if it is nowhere; a model that is not known here is looked for. Raises GatewayError."""
+        name = meant_by(model)
+        if name not in self.local:
+            await self.look()
+            if name in self.remote:
+                return "elsewhere"
+        return "here" if name in self.local else None
 
     async def _poll(self) -> None:
         was_missing = self.missing
+        began = time.monotonic()
         try:
             tags = await self.upstream.get_json("/api/tags", POLL_TIMEOUT)
             running = await self.upstream.get_json("/api/ps", POLL_TIMEOUT)
             self.models = listed(tags)
+            self.remote = remote(tags)
+            # What has been changed meanwhile may be in the list as it was before.
+            self.local = self.models - self.remote if began >= self._changed else frozenset()
             self.loaded = loaded(running)
             self._answered.clear()
-            self.up = True
-        except GatewayError:
-            self.up = False
+            self._failure = None
+        except GatewayError as error:
+            self._failure = error
         except Exception:
             # Whatever it was: without this loop /readyz would say for ever what it said last.
             structlog.get_logger().exception("defect", backend=self.name)
-            self.up = False
+            self._failure = UpstreamFailed("the model server's list of models cannot be read")
+        self._as_of = began
+        self.up = self._failure is None
         if not self.up:
             self.loaded = ()
         if self.missing != was_missing:
@@ -138,6 +179,15 @@ class Backend:
 def listed(tags: object) -> frozenset[str]:
     """The full names in the answer of /api/tags."""
     return frozenset(full_name(model["name"]) for model in _models(tags))
+
+
+def remote(tags: object) -> frozenset[str]:
+    """Of those, the ones whose answers come from another host."""
+    return frozenset(
+        full_name(model["name"])
+        for model in _models(tags)
+        if model.get("remote_host") or model.get("remote_model") or is_in_cloud(model["name"])
+    )
 
 
 def loaded(running: object) -> tuple[LoadedModel, ...]:

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import AnyHttpUrl, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .names import MODEL_NAME
+from .names import MODEL_NAME, MODEL_PATTERN, REGISTRY, REGISTRY_NAME, is_in_cloud
 
 
 class Settings(BaseSettings):
@@ -45,6 +45,22 @@ class Settings(BaseSettings):
     audit_file: str = Field(
         "", description="file for the lines about who has managed models; empty: standard error"
     )
+    cloud_models: Literal["off", "on"] = Field(
+        "off", description="whether models may be asked that the model server only passes on to a cloud"
+    )
+    web_search: Literal["off", "on"] = Field(
+        "off", description="whether the model server may search the web for a model that asks for it"
+    )
+    pull_registries: str = Field(
+        REGISTRY, description="registries to pull from, separated by commas or blanks"
+    )
+    pull_models: str = Field(
+        "", description="patterns of the models that may be pulled, as for keys; empty: any"
+    )
+    pull_insecure: Literal["off", "on"] = Field(
+        "off", description="whether pulling and pushing may do without https"
+    )
+    push_registries: str = Field("", description="registries to push to; empty: nothing is pushed")
     cors_origins: str = Field(
         "", description="origins whose pages may call the gateway, separated by commas; * for all"
     )
@@ -91,12 +107,46 @@ class Settings(BaseSettings):
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self.models.replace(",", " ").split()))
+        return tuple(dict.fromkeys(_listed(self.models)))
+
+    @property
+    def pull_registry_names(self) -> frozenset[str]:
+        return frozenset(_listed(self.pull_registries.lower()))
+
+    @property
+    def push_registry_names(self) -> frozenset[str]:
+        return frozenset(_listed(self.push_registries.lower()))
+
+    @property
+    def pull_patterns(self) -> tuple[str, ...]:
+        return tuple(_listed(self.pull_models))
+
+    @field_validator("pull_registries", "push_registries")
+    @classmethod
+    def _check_registries(cls, registries: str) -> str:
+        for name in _listed(registries):
+            if not REGISTRY_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} cannot be a registry; write hosts like registry.ollama.ai or hf.co, "
+                    "separated by commas or blanks"
+                )
+        return registries
+
+    @field_validator("pull_models")
+    @classmethod
+    def _check_patterns(cls, patterns: str) -> str:
+        for pattern in _listed(patterns):
+            if not MODEL_PATTERN.fullmatch(pattern):
+                raise ValueError(
+                    f"{pattern!r} cannot be a pattern; write some like llama3*,hf.co/org/*, "
+                    "separated by commas or blanks"
+                )
+        return patterns
 
     @field_validator("models")
     @classmethod
     def _check_models(cls, models: str) -> str:
-        for name in models.replace(",", " ").split():
+        for name in _listed(models):
             if not MODEL_NAME.fullmatch(name):
                 raise ValueError(
                     f"{name!r} cannot be a model's name; write names like qwen2.5:1.5b or "
@@ -108,7 +158,18 @@ class Settings(BaseSettings):
     def _cross_check(self) -> Self:
         if self.early_commit > self.first_byte_timeout:
             raise ValueError("GATEWAY_EARLY_COMMIT must not be above GATEWAY_FIRST_BYTE_TIMEOUT")
+        for variable, names in (
+            ("GATEWAY_MODELS", self.model_names),
+            ("GATEWAY_DEFAULT_MODEL", (self.default_model,)),
+        ):
+            clouds = ", ".join(filter(is_in_cloud, names))
+            if clouds and self.cloud_models == "off":
+                raise ValueError(f"{variable}: {clouds} is in a cloud; GATEWAY_CLOUD_MODELS=on allows that")
         return self
+
+
+def _listed(said: str) -> list[str]:
+    return said.replace(",", " ").split()
 
 
 class BadSettings(Exception):

@@ -6,6 +6,7 @@ from typing import cast
 from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
+from .access.egress import Egress
 from .access.keyring import Keyring
 from .errors import Drained
 from .gauges import Scrape
@@ -29,6 +30,7 @@ class State:
         self.settings = settings
         self.backend = backend
         self.keyring = keyring
+        self.egress = Egress(settings)
         self.scrape = Scrape(settings, [backend], keyring)
         self.tracer = tracer
         self.streams: set[Relay] = set()

@@ -20,7 +20,6 @@ from .body import Body
 # Idle connections are given up before servers usually close them, so that none is stale.
 IDLE_SECONDS = 30
 
-
 # Scheme, host and port.
 Origin = tuple[str, str, int]
 

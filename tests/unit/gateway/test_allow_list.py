@@ -4,10 +4,16 @@ import json
 
 import pytest
 
+from gateway.access.fields import read_fields
 from gateway.access.models import AllowList
 from gateway.errors import InvalidRequest, ModelNotFound
 
 LLAMAS = AllowList(("llama3*", "smollm2", "user/*:small", "hf.co/org/*"))
+
+
+def check_body(body: bytes) -> None:
+    for name in read_fields(body).models():
+        LLAMAS.check(name)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +80,6 @@ def test_source_tags_do_not_stand_for_a_pattern() -> None:
 
 def test_without_patterns_every_model_is_allowed() -> None:
     AllowList().check("whatever")
-    AllowList().check_body(b"not JSON")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +102,7 @@ def test_without_patterns_every_model_is_allowed() -> None:
 )
 def test_every_field_that_could_name_a_model_counts(body: str) -> None:
     with pytest.raises(ModelNotFound):
-        LLAMAS.check_body(body.encode())
+        check_body(body.encode())
 
 
 @pytest.mark.parametrize(
@@ -116,11 +121,9 @@ def test_every_field_that_could_name_a_model_counts(body: str) -> None:
 )
 def test_a_body_in_which_a_model_could_hide_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequest):
-        LLAMAS.check_body(body)
+        check_body(body)
 
 
 def test_names_within_what_is_said_to_the_model_do_not_matter() -> None:
-    LLAMAS.check_body(
-        json.dumps({"model": "llama3", "messages": [{"name": "secret", "model": "x"}]}).encode()
-    )
-    LLAMAS.check_body(b" ")
+    check_body(json.dumps({"model": "llama3", "messages": [{"name": "secret", "model": "x"}]}).encode())
+    check_body(b" ")

@@ -1,19 +1,20 @@
 import asyncio
 import math
 import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
 import pytest
 
 from gateway import routing
 from gateway.access.keyring import Keyring
-from gateway.errors import UpstreamFailed
+from gateway.errors import UpstreamFailed, UpstreamUnreachable
 from gateway.gauges import Gauges
 from gateway.names import full_name
 from gateway.routing import Backend, loaded
 from gateway.settings import Settings
 from gateway.upstream import Upstream
-from tests.fakes.ollama import FakeOllama
+from tests.fakes.ollama import DONE, FakeOllama
 from tests.processes import wait_until
 
 
@@ -129,3 +130,77 @@ async def test_the_gauges_are_those_of_the_last_poll() -> None:
     assert values["unload_seconds"] == [math.inf]
     assert backend.has_loaded("good")
     assert not backend.has_loaded("other")
+
+
+@pytest.fixture
+async def backend(fake: FakeOllama) -> AsyncIterator[Backend]:
+    upstream = Upstream(fake.url, 1)
+    yield Backend("ollama", upstream, "")
+    await upstream.aclose()
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeOllama]:
+    with FakeOllama().running() as fake:
+        yield fake
+
+
+async def test_a_model_that_is_not_known_is_looked_for_at_once(fake: FakeOllama, backend: Backend) -> None:
+    fake.answer("own", DONE)
+    assert await backend.where("OWN:local") == "here"
+    assert await backend.where("other") is None
+    fake.answer("other", DONE)
+    fake.remote["other"] = "https://cloud.example"
+    assert await backend.where(" other ") == "elsewhere"
+    fake.answer("named:cloud", DONE)
+    assert await backend.where("named:cloud") == "elsewhere"
+
+
+async def test_those_who_look_at_the_same_time_share_what_is_seen(fake: FakeOllama, backend: Backend) -> None:
+    fake.answer("own", DONE)
+    assert await asyncio.gather(*(backend.where("own") for _ in range(50))) == ["here"] * 50
+    assert await asyncio.gather(*(backend.where("other") for _ in range(50))) == [None] * 50
+    assert fake.polls < 10
+
+
+async def test_after_a_change_what_was_known_of_a_model_counts_no_more(
+    fake: FakeOllama, backend: Backend
+) -> None:
+    fake.answer("m", DONE)
+    assert await backend.where("m") == "here"
+    async with backend.stream("POST", "/api/copy", b'{"source":"x","destination":"m"}', {}, changes=True):
+        fake.remote["m"] = "https://cloud.example"
+    assert await backend.where("m") == "elsewhere"
+
+
+async def test_a_list_from_before_a_change_does_not_count(
+    fake: FakeOllama, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.answer("m", DONE)
+    ask = backend.upstream.get_json
+
+    async def changed_meanwhile(path: str, seconds: float) -> object:
+        answer = await ask(path, seconds)
+        if not fake.remote:
+            async with backend.stream("POST", "/api/pull", b'{"model":"m"}', {}, changes=True):
+                fake.remote["m"] = "https://cloud.example"
+        return answer
+
+    monkeypatch.setattr(backend.upstream, "get_json", changed_meanwhile)
+    watch = asyncio.create_task(backend.watch())
+    await backend.polled.wait()
+    assert backend.models == {"m:latest"}
+    assert not backend.local
+    assert await backend.where("m") == "elsewhere"
+    watch.cancel()
+    with suppress(asyncio.CancelledError):
+        await watch
+
+
+async def test_nothing_is_known_of_a_model_server_that_does_not_say() -> None:
+    upstream = Upstream("http://127.0.0.1:9", 1)
+    backend = Backend("ollama", upstream, "")
+    for _ in range(2):
+        with pytest.raises(UpstreamUnreachable):
+            await backend.where("m")
+    await upstream.aclose()

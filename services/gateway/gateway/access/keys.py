@@ -10,7 +10,8 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from .models import EVERY_MODEL, PATTERN, AllowList
+from ..names import MODEL_PATTERN
+from .models import EVERY_MODEL, AllowList
 from .roles import MAY, Role
 
 PREFIX = "sk-sluice-"
@@ -121,7 +122,7 @@ def allow_list(models: str) -> AllowList:
         return EVERY_MODEL
     patterns = tuple(models.split(","))
     for pattern in patterns:
-        if not PATTERN.fullmatch(pattern):
+        if not MODEL_PATTERN.fullmatch(pattern):
             raise ValueError("models are patterns like llama3*,smollm2:135m, separated by commas")
     return AllowList(patterns)
 

@@ -6,9 +6,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from ..access.fields import Fields, read_fields
 from ..dialects.chat_sse import error_body
 from ..errors import InvalidRequest
 from ..state import state_of
+from .egress import check_egress
 from .forward import MAX_MODEL_NAME, hand_over, note_model, read_body
 from .guard import check_open
 from .table import CHAT_ROUTE
@@ -77,7 +79,7 @@ ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wro
         200: {"description": EVENTS, "content": {"text/event-stream": {}}},
         400: {"description": "The request cannot be used; the message says why", "content": ERROR},
         401: {"description": "There is no key, or none that is valid", "content": ERROR},
-        403: {"description": "Pages of this origin may not ask", "content": ERROR},
+        403: {"description": "The model is in a cloud, or caller or page may not ask this", "content": ERROR},
         404: {"description": "The model server has no such model", "content": ERROR},
         413: {"description": "The body is over GATEWAY_MAX_BODY_BYTES", "content": ERROR},
         502: {"description": "The model server cannot be reached, or failed", "content": ERROR},
@@ -95,10 +97,26 @@ async def chat(request: Request) -> Response:
     allowed = check_open(request, CHAT_ROUTE.kind)
     body = await read_body(request, state_of(request).settings.max_body_bytes)
     # The body goes on as it came: upstream sees every field, and nothing is serialised twice.
-    model = validated(body).model
-    note_model(request, model)
-    allowed.check_body(body)
-    return hand_over(request, CHAT_ROUTE, body, model, streams=True)
+    asked = validated(body)
+    note_model(request, asked.model)
+    fields = fields_of(body, asked)
+    if allowed:
+        for name in fields.models(CHAT_ROUTE.naming):
+            allowed.check(name)
+    await check_egress(state_of(request), CHAT_ROUTE, fields)
+    return hand_over(request, CHAT_ROUTE, body, asked.model, streams=True)
+
+
+def fields_of(body: bytes, asked: ChatRequest) -> Fields:
+    """What matters here is only the model. Where no other field could be read as `model`, however it is
+    written, the body is not read a second time.
+    """
+    # A single byte is found fastest, and what is not ASCII is seldom escaped.
+    said_once = body.count(b'"model"') == 1 and not (b"\\" in body and b"\\u00" in body)
+    others = asked.model_extra or {}
+    if said_once and not any(field.casefold() == "model" for field in others):
+        return Fields([("model", asked.model)])
+    return read_fields(body)
 
 
 def validated(body: bytes) -> ChatRequest:

@@ -11,12 +11,13 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from ..access.fields import read_fields
 from ..access.models import AllowList
-from ..dialects.stream import parsed
 from ..errors import BodyTooLarge, ClientGone, ModelNotFound, NotServed
 from ..names import full_name
 from ..relay import Relay
 from ..state import record_of, state_of
+from .egress import check_egress, check_model, hidden_models, hides_models
 from .guard import check_open
 from .table import PASSED_ON, Route
 
@@ -132,6 +133,7 @@ def hand_over(
             "X-Request-Id": record.request_id,
         },
         answering=model if route.operation else None,
+        changes=route.kind == "admin",
     )
     limit = state.settings.max_line_bytes
     dialect = stream(limit) if stream else route.whole(limit)
@@ -156,24 +158,28 @@ def _upstream_path(request: Request, route: Route) -> str:
 def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
     async def forward(request: Request) -> Response:
         allowed = check_open(request, route.kind)
+        state = state_of(request)
         if name := request.path_params.get("model"):
             allowed.check(name)
+            await check_model(state, name)
             if "/" in name:
                 return await _model_with_a_slash(request)
-        if allowed and route.path in LISTS:
+        if route.path in LISTS and (allowed or hides_models(state)):
             return await _list_of(request, route.path, allowed)
         if route.upload:
             return hand_over(request, route, Upload(request), None, streams=False)
         # To a GET a body means nothing; what servers make of one differs.
         has_body = route.method not in ("GET", "HEAD")
-        body = await read_body(request, state_of(request).settings.max_body_bytes) if has_body else b""
-        # What cannot be read here goes upstream as it is, and gets upstream's own refusal.
-        fields = parsed(body) or {}
+        body = await read_body(request, state.settings.max_body_bytes) if has_body else b""
+        fields = read_fields(body)
         named = fields.get("model") or fields.get("name") or fields.get("source")
         model = named if isinstance(named, str) else None
         if model is not None:
             note_model(request, model)
-        allowed.check_body(body)
+        if allowed:
+            for name in fields.models(route.naming):
+                allowed.check(name)
+        await check_egress(state, route, fields)
         said = fields.get("stream")  # null says nothing, as to Ollama
         streams = route.streams if said is None else said is True
         return hand_over(request, route, body, model, streams=streams)
@@ -183,12 +189,13 @@ def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
 
 async def _list_of(request: Request, path: str, allowed: AllowList) -> Response:
     """Upstream's list without what the caller may not know of."""
-    backend = state_of(request).backend
-    record_of(request).backend = backend.name
+    state = state_of(request)
+    record_of(request).backend = state.backend.name
     field, name = LISTS[path]
-    answer = await backend.upstream.get_json(path, LIST_SECONDS)
-    items = answer.get(field) if isinstance(answer, dict) else None
-    visible = [item for item in items or [] if allowed.has(str(item[name]))]
+    answer = await state.backend.upstream.get_json(path, LIST_SECONDS)
+    items = (answer.get(field) if isinstance(answer, dict) else None) or []
+    hidden = await hidden_models(state, [str(item[name]) for item in items])
+    visible = [item for item in items if str(item[name]) not in hidden and allowed.has(str(item[name]))]
     return JSONResponse({**(answer if isinstance(answer, dict) else {}), field: visible})
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..access.fields import NAMING
 from ..access.roles import RouteClass
 from ..dialects.anthropic import Messages
 from ..dialects.api import ANTHROPIC, CHAT, OLLAMA, OPENAI, Api
@@ -28,6 +29,11 @@ class Route:
     whole: type[Whole] = Whole
     upload: bool = False
     upstream_path: str | None = None
+
+    @property
+    def naming(self) -> frozenset[str]:
+        """The fields in which a request names a model. Ollama takes no more of them where one answers."""
+        return frozenset({"model"}) if self.kind == "inference" else NAMING
 
 
 CHAT_ROUTE = Route("POST", "/chat", "inference", CHAT, ChatSSE, True, "chat", upstream_path="/api/chat")

@@ -4,7 +4,6 @@ Names are those of OpenTelemetry's GenAI conventions where they have one. Labels
 backend has, else "other"; a route's template, never a path; nothing that a user wrote.
 """
 
-from array import array
 from bisect import bisect_right
 from functools import lru_cache
 from math import inf
@@ -109,7 +108,7 @@ class Gaps:
     __slots__ = ("_counts", "_sum", "arrivals")
 
     def __init__(self) -> None:
-        self.arrivals = array("d")
+        self.arrivals: list[float] = []
         self._counts = [0] * (len(GAPS) + 1)
         self._sum = 0.0
 
