@@ -1,6 +1,7 @@
 """Every setting of the gateway, read once from the environment."""
 
 import ipaddress
+import re
 from typing import Literal, Self
 
 from pydantic import AnyHttpUrl, Field, ValidationError, field_validator, model_validator
@@ -124,35 +125,19 @@ class Settings(BaseSettings):
     @field_validator("pull_registries", "push_registries")
     @classmethod
     def _check_registries(cls, registries: str) -> str:
-        for name in _listed(registries):
-            if not REGISTRY_NAME.fullmatch(name):
-                raise ValueError(
-                    f"{name!r} cannot be a registry; write hosts like registry.ollama.ai or hf.co, "
-                    "separated by commas or blanks"
-                )
-        return registries
+        return _each(registries, REGISTRY_NAME, "a registry; write hosts like registry.ollama.ai or hf.co")
 
     @field_validator("pull_models")
     @classmethod
     def _check_patterns(cls, patterns: str) -> str:
-        for pattern in _listed(patterns):
-            if not MODEL_PATTERN.fullmatch(pattern):
-                raise ValueError(
-                    f"{pattern!r} cannot be a pattern; write some like llama3*,hf.co/org/*, "
-                    "separated by commas or blanks"
-                )
-        return patterns
+        return _each(patterns, MODEL_PATTERN, "a pattern; write some like llama3*,hf.co/org/*")
 
     @field_validator("models")
     @classmethod
     def _check_models(cls, models: str) -> str:
-        for name in _listed(models):
-            if not MODEL_NAME.fullmatch(name):
-                raise ValueError(
-                    f"{name!r} cannot be a model's name; write names like qwen2.5:1.5b or "
-                    "hf.co/user/model:tag, separated by commas or blanks"
-                )
-        return models
+        return _each(
+            models, MODEL_NAME, "a model's name; write names like qwen2.5:1.5b or hf.co/user/model:tag"
+        )
 
     @model_validator(mode="after")
     def _cross_check(self) -> Self:
@@ -170,6 +155,14 @@ class Settings(BaseSettings):
 
 def _listed(said: str) -> list[str]:
     return said.replace(",", " ").split()
+
+
+def _each(said: str, shape: re.Pattern[str], what: str) -> str:
+    """Raises ValueError if there is one that is not `what`."""
+    for name in _listed(said):
+        if not shape.fullmatch(name):
+            raise ValueError(f"{name!r} cannot be {what}, separated by commas or blanks")
+    return said
 
 
 class BadSettings(Exception):
