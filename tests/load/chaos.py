@@ -133,8 +133,9 @@ def settled(url: str, fake: FakeOllama) -> list[str]:
     return found
 
 
-# The server, the lifespan, the poll of the backend, the count of what runs, the scrape itself.
-TASKS_AT_REST = 6
+# The server, the lifespan, the polls of backend and keys, the count of what runs, the scrape itself, and one
+# more while a poll is under way.
+TASKS_AT_REST = 7
 
 
 def memory_of_worker(process: Process) -> int:
