@@ -39,7 +39,7 @@ class Body(httpx.AsyncByteStream):
         self._sink, self._stopped = sink, False
         try:
             while True:
-                if self._sink and self._held and not self._awaited and not self._stopped:
+                if self._sink is not None and self._held and not self._awaited and not self._stopped:
                     self._give(self._rest())
                 if self._awaited:
                     try:
