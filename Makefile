@@ -99,8 +99,8 @@ format: .venv/test.stamp ## Rewrite the sources in the project's format
 lock: ## Refresh the locked requirements of every service
 	$(PYTHON) deploy/native/lock.py
 
-clean: ## Remove everything that these commands have made
-	rm -rf .venv .venv-peers .run .mypy_cache .pytest_cache .ruff_cache
+clean: ## Remove everything that these commands have made, but keys, certificates and containers
+	rm -rf .venv .venv-peers .run .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
 
 LOCKS := deploy/native/requirements.txt services/gateway/requirements.txt services/engine/requirements.txt
 PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml

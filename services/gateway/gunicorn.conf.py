@@ -7,9 +7,10 @@ from typing import Any
 from gateway.access.keyring import Keyring
 from gateway.settings import load_settings
 from gateway.telemetry import shared
-from gateway.telemetry.logs import standard_logging
+from gateway.telemetry.logs import configure_structlog, standard_logging
 
 settings = load_settings()
+configure_structlog(settings)
 shared.set_up()
 
 bind = f"{settings.host}:{settings.port}"

@@ -269,6 +269,17 @@ def test_a_new_key_is_in_force_in_all_workers_within_five_seconds(guarded: Guard
     assert guarded.ask("GET", "/readyz", "none").json()["access"] == "keys"
 
 
+def test_a_file_that_is_broken_from_the_start_is_told_in_the_shape_of_every_line(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("nonsense")
+    settings = {"GATEWAY_KEYS_FILE": str(tmp_path / "keys")}
+    with gateway("http://127.0.0.1:9", tmp_path, **settings) as (process, url):
+        assert httpx.get(f"{url}/api/version").status_code == 401
+    lines = [json.loads(text) for text in process.output.splitlines()]
+    told = [line for line in lines if line["event"] == "keys"]
+    assert told
+    assert {line["in_force"] for line in told} == {"0 keys from before"}
+
+
 def test_others_are_not_let_in_without_a_key() -> None:
     started = subprocess.run(
         [BIN / "gateway", "serve"],

@@ -234,6 +234,7 @@ def test_a_head_that_is_too_large_is_refused_before_all_of_it_is_there(edges: Ed
             received = client.recv(65536)
     # A reset may overtake the answer while the client is still sending.
     assert received[9:12] == status or (server == "gateway" and not received)
+    assert (b'"code":"head_too_large"' in received.replace(b'": "', b'":"')) == (received[9:12] == b"431")
     assert len(edges.fake.received) == before
 
 

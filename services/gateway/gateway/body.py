@@ -39,7 +39,7 @@ class Body(httpx.AsyncByteStream):
         self._sink, self._stopped = sink, False
         try:
             while True:
-                if self._held and not self._awaited and not self._stopped:
+                if self._sink is not None and self._held and not self._awaited and not self._stopped:
                     self._give(self._rest())
                 if self._awaited:
                     try:
@@ -112,7 +112,8 @@ class Body(httpx.AsyncByteStream):
 
     def _hold(self, data: bytes) -> None:
         self._held += data
-        if len(self._held) > MAX_AHEAD and not self._paused:
+        # Not at its end: the next answer on this connection would never be read.
+        if len(self._held) > MAX_AHEAD and not self._paused and not self.complete:
             self._paused = True
             self._transport.pause_reading()
 

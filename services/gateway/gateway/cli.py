@@ -54,8 +54,11 @@ def main() -> None:
 
 def _serve(_: argparse.Namespace) -> NoReturn:
     from .access.keyring import refusal  # with the logging that it brings
+    from .telemetry.logs import configure_structlog
 
-    if why_not := refusal(_settings()):
+    settings = _settings()
+    configure_structlog(settings)
+    if why_not := refusal(settings):
         sys.exit(f"gateway: {why_not}")
     # The process becomes gunicorn, so that signals reach it and nothing stands between.
     command = [sys.executable, "-m", "gunicorn", "--config", str(GUNICORN_CONFIG)]

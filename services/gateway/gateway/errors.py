@@ -10,7 +10,7 @@ GatewayError
       ModelNotFound           404
   Unauthorized                401  no key
     InvalidKey                401  none that is valid
-  Forbidden                   403  the key's role may not, or the route's class is switched off
+  Forbidden                   403  the caller may not, or nobody: what is switched off, or would leave
   NotServed                   404, 405  no such path or method here
   UpstreamFailed              502  upstream answered with an error
     UpstreamUnreachable       502

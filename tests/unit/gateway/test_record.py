@@ -91,3 +91,11 @@ def test_a_pull_is_no_answer_of_a_model() -> None:
     labels = {"gen_ai_operation_name": "None", "gen_ai_request_model": "pulled", "outcome": "ok"}
     assert value("gen_ai_client_operation_duration_seconds_count", **labels) == 0
     assert value("gateway_tokens_total", model="pulled", type="output", source="counted") == 0
+
+
+def test_a_long_stream_does_not_keep_when_each_of_its_chunks_came() -> None:
+    record = RequestRecord("req-1", "127.0.0.1", operation="chat", model_label="long")
+    for second in range(1000):
+        record.gaps.arrivals.append(second)
+    record.count_chunks(1000)
+    assert len(record.gaps.arrivals) == 1

@@ -282,6 +282,33 @@ async def test_a_sink_that_has_to_wait_holds_the_server_back() -> None:
     assert max(sizes) < MAX_AHEAD + 512 * 1024
 
 
+async def test_a_connection_is_used_again_after_a_large_answer_that_came_in_one_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.body.MAX_AHEAD", 1)
+    async with client_of(answering(OK)) as (client, server):
+        for _ in range(2):
+            taken: list[bytes] = []
+            async with asyncio.timeout(10), body_of(client) as body:
+                await body.pour(taken.append)
+            assert taken == [b"ok"]
+        assert server.connections == 1
+
+
+async def test_what_the_sink_raises_is_raised_also_if_more_has_come_by_then() -> None:
+    def sink(data: bytes) -> None:
+        raise ValueError(data)
+
+    body = Body(asyncio.ReadTransport(), lambda: None)
+    pouring = asyncio.create_task(body.pour(sink))
+    await asyncio.sleep(0)
+    for data in (b"first", b"second"):  # both before the task goes on
+        body.take(data)
+        body.end_of_read()
+    with pytest.raises(ValueError, match="first"):
+        await pouring
+
+
 async def test_what_the_sink_raises_ends_the_pouring() -> None:
     def sink(data: bytes) -> None:
         raise ValueError("no more")

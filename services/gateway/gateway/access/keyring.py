@@ -86,7 +86,7 @@ class Keyring:
         """Said once for each state of the file."""
         if seen != self._seen or self.file_ok:
             structlog.get_logger().error(
-                "keys", file=str(self._path), problem=reason, in_force="the keys that were before"
+                "keys", file=str(self._path), problem=reason, in_force=f"{len(self._keys)} keys from before"
             )
         self._seen, self._had_file, self.file_ok = seen, True, False
 
