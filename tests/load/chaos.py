@@ -158,6 +158,8 @@ def main() -> int:
     ):
         prepare(fake)
         first = asyncio.run(storm(url, 1000, arguments.seed, show_progress=True))
+        # Not before a scrape, for which the worker keeps a thread and some megabytes.
+        wait_until(lambda: not settled(url, fake), 30, "everything is settled")
         before = memory_of_worker(process)
         report = asyncio.run(storm(url, arguments.streams - 1000, arguments.seed + 1, show_progress=True))
         wait_until(lambda: not settled(url, fake), 30, "everything is settled")

@@ -12,6 +12,10 @@ MAX_AHEAD = 64 * 1024
 Sink = Callable[[bytes], Awaitable[None] | None]
 
 
+def _released() -> None:
+    pass
+
+
 class Body(httpx.AsyncByteStream):
     """A response's body, taken once: poured into a sink, or iterated as httpx does."""
 
@@ -63,7 +67,8 @@ class Body(httpx.AsyncByteStream):
                 yield self._rest()
 
     async def aclose(self) -> None:
-        self._release()
+        release, self._release = self._release, _released
+        release()  # and know the connection no longer, which knows this body
 
     async def _more(self) -> bool:
         """Waits for whatever comes next; False at the end. Raises what the body failed with."""

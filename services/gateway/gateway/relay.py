@@ -223,7 +223,8 @@ class Relay:
                     return self._stopped.result()
                 await self._do_what_is_due()
             except GatewayError as failure:
-                return failure
+                # Its frames know the task that knows it: a cycle would wait for the collector.
+                return failure.with_traceback(None)
 
     def _next_due(self) -> float:
         if self._delivered:

@@ -246,6 +246,7 @@ class Connection(asyncio.Protocol):
             self.body.end_of_read()
         else:
             self._fail(httpx.ReadError(f"the connection was lost: {self._lost}"))
+        del self._parser  # which knows this connection: without a cycle nothing waits for the collector
 
     def _fail(self, error: Exception) -> None:
         if not self._head.done():
