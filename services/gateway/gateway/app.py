@@ -21,7 +21,7 @@ from .routes import chat, forward, ops
 from .routing import Backend
 from .settings import Settings, load_settings
 from .state import State, record_of
-from .telemetry import audit
+from .telemetry import audit, shared
 from .telemetry.logs import configure_structlog
 from .tracing import tracing
 from .upstream import Upstream
@@ -48,7 +48,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     async def lifespan(_: FastAPI) -> AsyncIterator[Lifespan]:
         upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
         backend = Backend("ollama", upstream, settings.default_model, settings.model_names)
-        keyring = Keyring(settings)
+        workers_folder = shared.folder()
+        keyring = Keyring(settings, workers_folder / "had-keys" if workers_folder else None)
         async with tracing(settings) as tracer:
             state = State(settings, backend, keyring, tracer)
             forever = (backend.watch(), keyring.watch(), state.keep_counting())

@@ -29,10 +29,11 @@ from typing import ClassVar, Literal
 Outcome = Literal["ok", "client_gone", "upstream_error", "truncated", "timeout", "rejected", "drained"]
 
 
-# Addresses within a machine or its network, with what stands behind them, and the paths of files.
+# Addresses within a machine or its network, with what stands behind them, and the paths of files. A text may
+# be long, and of a client's making: nothing here may look far ahead for how it ends.
 _PLACE = re.compile(
     r"""(?:https?://)?
-        (?:\b(?:localhost|model-server)(?=[:/])|\[(?:::1|f[cd][0-9a-f:]*|fe80[^\]]*)\]
+        (?:\b(?:localhost|model-server)(?=[:/])|\[(?:::1|f[cd][0-9a-f:]{0,40}|fe80[^\]]{0,60})\]
           |\b(?:127|10)(?:\.\d{1,3}){3}|\b192\.168(?:\.\d{1,3}){2}|\b172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})
         (?::\d+)?(?:/[^\s"',;)]*)?
       |(?<![\w./:-])(?:/(?:app|data|dev|etc|home|mnt|models|opt|proc|root|run|srv|tmp|usr|var|Users)/|[A-Z]:\\)

@@ -217,3 +217,10 @@ def test_settings_that_cannot_be_meant_stop_the_start(
     if "cloud" in value:
         monkeypatch.setenv("GATEWAY_CLOUD_MODELS", "on")
         load_settings()
+
+
+def test_a_body_cannot_keep_everybody_waiting_with_how_often_it_says_the_model() -> None:
+    once = b'{"model":"a"'
+    assert list(read_fields(once + b"}").models()) == ["a"]
+    with pytest.raises(InvalidRequest):
+        list(read_fields(once + b',"model":"a"' * 1000 + b"}").models())

@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ TELLING = {
     "dial tcp 10.1.2.3:443: connect: connection refused": "dial tcp …: connect: connection refused",
     'Get "http://model-server:11434/api/tags": EOF': 'Get "…": EOF',
     "connect to [::1]:11434 or localhost:11434": "connect to … or …",
+    "connect to [fe80::1%eth0]:80 or [fd00::1]:80": "connect to … or …",
     r"open C:\\Users\\me\\.ollama\\models: denied": "open …: denied",
 }
 HARMLESS = (
@@ -45,6 +47,13 @@ def test_addresses_and_files_are_taken_out_of_what_upstream_tells(told: str) -> 
 @pytest.mark.parametrize("told", HARMLESS)
 def test_everything_else_is_left_as_it_is(told: str) -> None:
     assert without_places(told) == told
+
+
+def test_a_long_text_of_a_clients_making_is_read_in_no_time() -> None:
+    began = time.process_time()
+    for beginning in ("[fe80", "[fd00", "http://", "10.", "/app/", "localhost:", "[::1"):
+        without_places(beginning * 50_000)
+    assert time.process_time() - began < 5  # a second, where each beginning is not followed to the end
 
 
 def test_no_error_of_the_gateways_own_names_a_place_or_a_version() -> None:

@@ -231,6 +231,26 @@ def test_a_wrong_key_takes_the_same_steps_however_much_of_it_is_right(file: KeyF
     assert [right for right, way in enumerate(ways) if way != ways[0]] == []
 
 
+def test_who_takes_a_dead_workers_place_lets_nobody_in_where_there_were_keys(
+    file: KeyFile, path: Path, tmp_path: Path
+) -> None:
+    settings = Settings(keys_file=str(path))
+    had_one = tmp_path / "had-one"
+    assert Keyring(settings, had_one).is_open
+    worker = Keyring(settings, had_one)
+    alice = file.create("alice", "user", EVERY_MODEL, None)
+    worker.look()
+    path.unlink()
+    replacement = Keyring(settings, had_one)
+    assert not replacement.is_open
+    assert not replacement.file_ok
+    assert not lets_in(replacement, None)
+    KeyFile(path).create("bob", "user", EVERY_MODEL, None)
+    replacement.look()
+    assert replacement.file_ok
+    assert not lets_in(replacement, alice)
+
+
 @pytest.mark.parametrize(
     ("host", "address", "public"),
     [

@@ -9,6 +9,9 @@ from ..errors import InvalidRequest
 # Where a request names a model, on one route or another.
 NAMING = frozenset({"model", "name", "source", "destination", "from"})
 
+# Each of them is looked at, with everybody else waiting; a body has room for a million.
+MAX_NAMES = 10
+
 
 class Pairs(list[tuple[str, object]]):
     """A JSON object with all of its fields, also those of the same name."""
@@ -39,8 +42,12 @@ class Fields:
 
     def models(self, naming: Container[str] = NAMING) -> Iterator[str]:
         """Every model that may be meant. Raises InvalidRequest."""
+        count = 0
         for field, value in self._pairs:
             if field in naming and value:
+                count += 1
+                if count > MAX_NAMES:
+                    raise InvalidRequest("the request names more models than any can need")
                 if not isinstance(value, str):
                     raise InvalidRequest(f"{field}: not a model's name")
                 yield value

@@ -16,14 +16,19 @@ NOBODY = bytes(32)  # compared with what names a key that is not there, so that 
 
 
 class Keyring:
-    """`is_open`: nobody needs a key. `file_ok`: what is in force is what the file says."""
+    """`is_open`: nobody needs a key. `file_ok`: what is in force is what the file says.
 
-    def __init__(self, settings: Settings) -> None:
+    `had_one` is a file that tells a worker, in the place of one that died, that there have been keys. If it
+    does not find them any more, it must not let everybody in.
+    """
+
+    def __init__(self, settings: Settings, had_one: Path | None = None) -> None:
         self._path = Path(settings.keys_file) if settings.keys_file else None
         self._needed = settings.is_public
         self._keys: dict[str, Key] = {}
         self._seen: tuple[int, ...] | None = None
-        self._had_file = False
+        self._had_one = had_one
+        self._had_file = had_one is not None and had_one.exists()
         self.file_ok = True
         self.look()
 
@@ -80,7 +85,8 @@ class Keyring:
         else:
             if self._had_file:
                 structlog.get_logger().info("keys", keys=len(keys))
-            self._keys, self._seen, self._had_file, self.file_ok = keys, seen, True, True
+            self._keys, self._seen, self.file_ok = keys, seen, True
+            self._need_keys()
 
     def _refuse(self, seen: tuple[int, ...], reason: str | None) -> None:
         """Said once for each state of the file."""
@@ -88,7 +94,14 @@ class Keyring:
             structlog.get_logger().error(
                 "keys", file=str(self._path), problem=reason, in_force=f"{len(self._keys)} keys from before"
             )
-        self._seen, self._had_file, self.file_ok = seen, True, False
+        self._seen, self.file_ok = seen, False
+        self._need_keys()
+
+    def _need_keys(self) -> None:
+        """From now on, for as long as this gateway runs."""
+        self._had_file = True
+        if self._had_one:
+            self._had_one.touch()
 
 
 def refusal(settings: Settings) -> str | None:
