@@ -206,15 +206,20 @@ def test_nothing_of_the_client_goes_upstream_but_the_body(guarded: Guarded) -> N
     assert not any(value in "".join(upstream.values()) for value in headers.values())
 
 
-@pytest.mark.parametrize("header", ["Content-Type", "Content-Encoding"])
-def test_headers_of_the_body_that_are_not_ascii_go_upstream_as_they_are(
-    guarded: Guarded, header: str
+def test_a_type_of_the_body_that_is_not_ascii_goes_upstream_as_it_is_and_an_encoding_does_not(
+    guarded: Guarded,
 ) -> None:
     key = f"Bearer {guarded.keys['user']}"
-    headers = [(b"Authorization", key.encode()), (header.encode(), b"x/\xe9")]
+    headers = [
+        (b"Authorization", key.encode()),
+        (b"Content-Type", b"x/\xe9"),
+        (b"Content-Encoding", b"zstd"),
+    ]
     answer = guarded.client.post("/api/show", content=b'{"model":"llama3:8b"}', headers=headers)
     assert answer.status_code == 200
-    assert guarded.fake.received[-1].headers[header.lower()] == "x/\xe9"
+    upstream = guarded.fake.received[-1].headers
+    assert upstream["content-type"] == "x/\xe9"
+    assert "content-encoding" not in upstream
 
 
 def test_who_it_was_is_in_the_log_and_no_key_is(guarded: Guarded) -> None:
@@ -231,21 +236,22 @@ def test_who_has_managed_models_is_written_down_with_the_result(guarded: Guarded
         guarded.ask("DELETE", "/api/delete", "admin", {"model": "absent"}),
         guarded.ask("POST", "/api/copy", "restricted admin", {"source": "secret", "destination": "x"}),
         guarded.ask("POST", "/api/pull", "user", {"model": "x"}),
-        guarded.ask("POST", "/api/me", "none"),
     ]
-    other = guarded.ask("POST", "/api/show", "admin", {"model": "llama3:8b"})
+    others = [
+        guarded.ask("POST", "/api/show", "admin", {"model": "llama3:8b"}),
+        guarded.ask("POST", "/api/me", "none"),  # of whom nobody knows who it is; the log has it
+    ]
 
     def lines() -> list[dict[str, object]]:
         by_id = {line["request_id"]: line for line in guarded.audited()}
-        assert other.headers["x-request-id"] not in by_id
+        assert not any(other.headers["x-request-id"] in by_id for other in others)
         return [by_id[id] for response in asked if (id := response.headers["x-request-id"]) in by_id]
 
     wait_until(lambda: len(lines()) == len(asked), 5, "a line for each is there")
-    assert [(line["key"], line["what"], line["model"], line["status"]) for line in lines()] == [
-        ("admin", "DELETE /api/delete", "absent", 404),
-        ("restricted-admin", "POST /api/copy", "secret", 404),
-        ("user", "POST /api/pull", None, 403),
-        (None, "POST /api/me", None, 401),
+    assert [(line["key"], line["what"], line["models"], line["status"]) for line in lines()] == [
+        ("admin", "DELETE /api/delete", ["absent"], 404),
+        ("restricted-admin", "POST /api/copy", ["secret", "x"], 404),
+        ("user", "POST /api/pull", [], 403),
     ]
     assert all(line["client"] == "127.0.0.1" and line["event"] == "audit" for line in lines())
 

@@ -187,3 +187,10 @@ def test_upstreams_own_401_is_nobodys_failed_try(edge: str, guarded: Guarded) ->
 async def test_only_with_tls_a_browser_is_told_to_come_back_with_it(client: httpx.AsyncClient) -> None:
     told = (await client.get("/healthz")).headers.get("strict-transport-security")
     assert told == ("max-age=31536000" if client.base_url.scheme == "https" else None)
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 5000000", "Transfer-Encoding: chunked"])
+def test_of_a_large_body_nothing_is_waited_for_before_there_is_a_key(edge: str, length: str) -> None:
+    with socket.create_connection(("127.0.0.1", int(edge.rpartition(":")[2])), timeout=10) as client:
+        client.sendall(f"POST /chat HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode())
+        assert client.recv(65536).startswith(b"HTTP/1.1 401 ")

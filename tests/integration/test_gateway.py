@@ -60,7 +60,9 @@ def log_of(process: Process, request_id: str) -> dict[str, Any]:
 
 
 def metric(client: httpx.Client, pattern: str) -> float:
-    return sum(float(value) for value in re.findall(rf"^{pattern} (\S+)$", client.get("/metrics").text, re.M))
+    found = re.findall(rf"^{pattern} (\S+)$", client.get("/metrics").text, re.M)
+    assert found, f"there is no {pattern}"
+    return sum(map(float, found))
 
 
 def test_an_answer_comes_as_events(client: httpx.Client) -> None:

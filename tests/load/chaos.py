@@ -125,6 +125,7 @@ def settled(url: str, fake: FakeOllama) -> list[str]:
     values: Counter[str] = Counter()
     for name, value in re.findall(r"^(gateway_requests_in_flight|gateway_tasks)\b.* (\S+)$", text, re.M):
         values[name] += int(float(value))
+    assert len(values) == 2, text
     found = [f"{fake.answering} answers of upstream"] if fake.answering else []
     if values["gateway_requests_in_flight"]:
         found.append(f"{values['gateway_requests_in_flight']} requests in flight")

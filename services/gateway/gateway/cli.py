@@ -54,11 +54,12 @@ def main() -> None:
 
 def _serve(_: argparse.Namespace) -> NoReturn:
     from .access.keyring import refusal  # with the logging that it brings
+    from .telemetry import audit
     from .telemetry.logs import configure_structlog
 
     settings = _settings()
     configure_structlog(settings)
-    if why_not := refusal(settings):
+    if why_not := refusal(settings) or audit.unusable(settings):
         sys.exit(f"gateway: {why_not}")
     # The process becomes gunicorn, so that signals reach it and nothing stands between.
     command = [sys.executable, "-m", "gunicorn", "--config", str(GUNICORN_CONFIG)]

@@ -119,7 +119,13 @@ class GuardedHttp(HttpToolsProtocol):
         if self._may_answer():
             request_id = secrets.token_hex(16)
             status, media_type, body = api_of((self.scope or {}).get("path", "")).refusal(error, request_id)
-            structlog.get_logger().info("refused", request_id=request_id, status=status, code=error.code)
+            structlog.get_logger().info(
+                "refused",
+                request_id=request_id,
+                status=status,
+                code=error.code,
+                client=self.client[0] if self.client else "",
+            )
             head = (
                 f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {media_type}\r\n"
                 f"Content-Length: {len(body)}\r\nX-Request-Id: {request_id}\r\nConnection: close\r\n\r\n"

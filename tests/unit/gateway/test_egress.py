@@ -131,7 +131,7 @@ def test_and_from_no_others(name: str, field: str) -> None:
 
 def test_a_harmless_name_hides_no_other_one() -> None:
     for text in ('{"model":"a","name":"x.example/a/b"}', '{"name":"x.example/a/b","name":"a"}'):
-        with pytest.raises(Forbidden, match=r"GATEWAY_PULL_REGISTRIES=registry\.ollama\.ai,x\.example "):
+        with pytest.raises(Forbidden, match=r"^x\.example is not .* GATEWAY_PULL_REGISTRIES can"):
             Egress(Settings()).check_pull(read_fields(text.encode()))
 
 
@@ -157,7 +157,7 @@ def test_nothing_is_pulled_or_pushed_without_https() -> None:
 
 
 def test_nothing_is_pushed_but_to_registries_that_are_named() -> None:
-    with pytest.raises(Forbidden, match=r"GATEWAY_PUSH_REGISTRIES=registry\.ollama\.ai "):
+    with pytest.raises(Forbidden, match=r"^registry\.ollama\.ai is not .* GATEWAY_PUSH_REGISTRIES can"):
         Egress(Settings()).check_push(said(model="me/model"))
     mine = Egress(Settings(push_registries="mine.example:5000"))
     mine.check_push(said(name="mine.example:5000/me/model"))

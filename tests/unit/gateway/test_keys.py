@@ -14,7 +14,7 @@ from gateway.access import keyring as keyring_module
 from gateway.access.commands import duration
 from gateway.access.key_file import KeyFile, NoSuchKey
 from gateway.access.keyring import Keyring, refusal
-from gateway.access.keys import BadKeyFile, new_key, parse_keys
+from gateway.access.keys import BadKeyFile, check_name, new_key, parse_keys
 from gateway.access.models import EVERY_MODEL, AllowList
 from gateway.errors import Unauthorized
 from gateway.settings import Settings
@@ -310,3 +310,13 @@ def test_durations_are_read(text: str, expected: timedelta) -> None:
     assert duration(text) == expected
     with pytest.raises(ValueError, match="a time is"):
         duration(text[:-1])
+
+
+def test_no_key_is_for_longer_than_the_calendar_goes() -> None:
+    with pytest.raises(ValueError, match="hundred years"):
+        duration("999999w")
+
+
+def test_a_name_is_no_id_of_another_key() -> None:
+    with pytest.raises(ValueError, match="taken for an id"):
+        check_name("1f0c2d3e")

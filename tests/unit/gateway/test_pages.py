@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.access.pages import may_ask
+from gateway.access.pages import may_ask, may_be_asked
 from gateway.settings import Settings
 
 OPEN = "localhost:8000"
@@ -66,3 +66,28 @@ def test_origins_are_separated_by_commas() -> None:
         "http://b:1",
     )
     assert Settings().origins == ()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost:8000",
+        "127.0.0.1",
+        "[::1]:8000",
+        "192.168.1.2:80",
+        "app.localhost",
+        "gateway",
+        "box.local",
+        "",
+    ],
+)
+def test_a_gateway_without_keys_is_known_by_local_names_and_addresses(host: str) -> None:
+    assert may_be_asked(host, ())
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "[::1", "a.b"]
+)
+def test_a_public_name_that_leads_here_is_not_one_of_its_own_unless_it_is_configured(host: str) -> None:
+    assert not may_be_asked(host, ())
+    assert may_be_asked(host, (f"https://{host}",))

@@ -16,6 +16,7 @@ from .roles import MAY
 
 T = TypeVar("T")
 
+LONGEST = timedelta(days=36525)
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -73,7 +74,10 @@ def duration(text: str) -> timedelta:
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
     if not match:
         raise ValueError("a time is a number and one of s, m, h, d, w, like 90d")
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
+    length = timedelta(**{UNITS[match[2]]: int(match[1])})
+    if length > LONGEST:
+        raise ValueError("that is more than a hundred years")
+    return length
 
 
 def _create(arguments: argparse.Namespace, file: KeyFile) -> None:

@@ -70,8 +70,7 @@ class Egress:
             raise InvalidRequest(f"'{model}' is not a model's name")
         registry = registry_of(meant_by(model))
         if registry not in registries:
-            allowing = ",".join([*sorted(registries), registry])
-            raise Forbidden(f"{registry} is not a registry to use here; {setting}={allowing} allows it")
+            raise Forbidden(f"{registry} is not a registry to use here; {setting} can allow it")
 
 
 def remote(model: str) -> Forbidden:

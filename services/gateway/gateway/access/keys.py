@@ -106,6 +106,8 @@ def check_name(name: str) -> str:
     """Raises ValueError."""
     if not NAME.fullmatch(name) or name.startswith(PREFIX):
         raise ValueError("a name has letters, digits, and . _ @ - between them, at most 64")
+    if ID.fullmatch(name):
+        raise ValueError("a name of eight hexadecimal digits could be taken for an id")
     return name
 
 

@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 
 LOOPBACK_NAME = "localhost"
 
+# Nobody has such names in the public DNS.
+LOCAL_NAMES = (".internal", ".local")
+
 
 def may_ask(origin: str, host: str, configured: Container[str]) -> bool:
     """Whether a page from `origin` may ask at the address `host`, as it stands in the request."""
@@ -24,10 +27,25 @@ def may_ask(origin: str, host: str, configured: Container[str]) -> bool:
         return False
     if site.scheme not in ("http", "https"):
         return bool(site.scheme)  # a program's or an extension's own
-    # A page from here. One with a name in the public DNS could be from elsewhere, and its name lead here
-    # only since it was loaded.
-    is_own = site.netloc == host and ("." not in name or _is_address(name))
-    return is_own or _is_loopback(name)
+    return (site.netloc == host and _is_local(name)) or _is_loopback(name)
+
+
+def may_be_asked(host: str, configured: Container[str]) -> bool:
+    """Whether the address `host`, as it stands in the request, is one at which clients know this gateway.
+    With a GET a browser does not send a page's origin.
+    """
+    if f"https://{host}" in configured or f"http://{host}" in configured or "*" in configured:
+        return True
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return _is_local(name) or _is_loopback(name)
+
+
+def _is_local(name: str) -> bool:
+    """A name in the public DNS could be of a page from elsewhere, and lead here only since it was loaded."""
+    return "." not in name or name.endswith(LOCAL_NAMES) or _is_address(name)
 
 
 def _is_loopback(name: str) -> bool:

@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..access.fields import read_fields
 from ..access.models import AllowList
+from ..access.roles import AUDITED
 from ..errors import BodyTooLarge, ClientGone, ModelNotFound, NotServed
 from ..names import full_name
 from ..relay import Relay
@@ -32,7 +33,7 @@ LISTS = {"/api/tags": ("models", "name"), "/api/ps": ("models", "name"), "/v1/mo
 MAX_MODEL_NAME = 350
 
 # Of the client's headers, those that say what the body is. Everything else is between client and gateway.
-PASSED_HEADERS = frozenset({b"content-type", b"content-encoding", b"content-length"})
+PASSED_HEADERS = frozenset({b"content-type", b"content-length"})
 
 
 # Where the worker puts the client's connection: ASGI's name for what servers offer beyond it.
@@ -176,6 +177,8 @@ def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
         model = named if isinstance(named, str) else None
         if model is not None:
             note_model(request, model)
+        if route.kind in AUDITED:
+            record_of(request).audited_models = [name[:MAX_MODEL_NAME] for name in fields.models()]
         if allowed:
             for name in fields.models(route.naming):
                 allowed.check(name)

@@ -3,9 +3,10 @@
 from fastapi import Request
 
 from ..access.models import EVERY_MODEL, AllowList
-from ..access.pages import may_ask
+from ..access.pages import may_ask, may_be_asked
 from ..access.roles import AUDITED, MAY, RouteClass
 from ..errors import Drained, Forbidden
+from ..settings import Settings
 from ..state import State, record_of, state_of
 
 # Longer than any path of Ollama's; it goes into a log.
@@ -23,19 +24,27 @@ def check_access(request: Request, kind: RouteClass) -> AllowList:
     """The models that the caller may know of. Raises Unauthorized, Forbidden."""
     state = state_of(request)
     record = record_of(request)
+    key = state.keyring.key_of(_credential(request))
+    # Not before: those who have no key could wash everything else away.
     if kind in AUDITED:
         record.audited = f"{request.method} {request.scope['path'][:MAX_PATH]}"
-    key = state.keyring.key_of(_credential(request))
     if key:
         record.key = key.name
         if kind not in MAY[key.role]:
             raise Forbidden(f"a key with the role {key.role} may not do this")
-    elif (origin := request.headers.get("origin")) is not None:
-        host = request.headers.get("host", "")
-        if not may_ask(origin, host, state.settings.origins):
-            raise Forbidden("pages from there may not ask: GATEWAY_CORS_ORIGINS lets them, and keys would")
+    else:
+        _check_page(request, state.settings)
     _check_switches(state, kind, is_anybody=key is None)
     return key.models if key else EVERY_MODEL
+
+
+def _check_page(request: Request, settings: Settings) -> None:
+    """That it is no page of a stranger's that asks, where nobody needs a key."""
+    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    if origin is not None and not may_ask(origin, host, settings.origins):
+        raise Forbidden("pages from there may not ask: GATEWAY_CORS_ORIGINS lets them, and keys would")
+    if origin is None and not may_be_asked(host, settings.origins):
+        raise Forbidden("this name is not of this machine: GATEWAY_CORS_ORIGINS may have it, or make a key")
 
 
 def _check_switches(state: State, kind: RouteClass, is_anybody: bool) -> None:

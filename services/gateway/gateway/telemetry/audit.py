@@ -17,6 +17,17 @@ def configure(settings: Settings) -> None:
     _file = Path(settings.audit_file) if settings.audit_file else None
 
 
+def unusable(settings: Settings) -> str | None:
+    """Why lines could not be written."""
+    if not settings.audit_file:
+        return None
+    try:
+        Path(settings.audit_file).open("a").close()
+    except OSError as error:
+        return f"GATEWAY_AUDIT_FILE: {settings.audit_file}: {error.strerror}"
+    return None
+
+
 def write(**fields: object) -> None:
     line = json.dumps({"event": "audit", "timestamp": datetime.now(UTC).isoformat(), **fields})
     try:

@@ -5,14 +5,24 @@ import sys
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict
 
 from ..settings import Settings
 
 
-def _renderer(settings: Settings) -> Any:
+def _renderers(settings: Settings) -> list[Any]:
     if settings.log_format == "console":
-        return structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), sort_keys=False)
-    return structlog.processors.JSONRenderer()
+        console = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), sort_keys=False)
+        return [_without_escapes, console]
+    return [structlog.processors.JSONRenderer()]
+
+
+def _without_escapes(_: Any, __: str, line: EventDict) -> EventDict:
+    """A client's text must not steer the terminal. Stack traces keep their lines."""
+    for name, value in line.items():
+        if isinstance(value, str) and not value.isprintable() and name != "exception":
+            line[name] = value.encode("unicode_escape").decode()
+    return line
 
 
 def configure_structlog(settings: Settings) -> None:
@@ -22,7 +32,7 @@ def configure_structlog(settings: Settings) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            _renderer(settings),
+            *_renderers(settings),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
         logger_factory=structlog.WriteLoggerFactory(sys.stdout),
@@ -45,7 +55,7 @@ def standard_logging(settings: Settings) -> dict[str, Any]:
                 ],
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    _renderer(settings),
+                    *_renderers(settings),
                 ],
             }
         },

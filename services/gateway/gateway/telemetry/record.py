@@ -32,6 +32,7 @@ class RequestRecord:
     key: str | None = None
     # What is asked of those things that are written down for good.
     audited: str | None = None
+    audited_models: list[str] = field(default_factory=list)
     model: str | None = None
     # The model as a label: a model that the backend has, else "other", so that users cannot make new series.
     model_label: str = "other"
@@ -111,7 +112,7 @@ class RequestRecord:
                 key=self.key,
                 client=self.client,
                 what=self.audited,
-                model=self.model,
+                models=self.audited_models,
                 outcome=self.outcome,
                 status=self.status,
             )
