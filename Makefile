@@ -27,7 +27,8 @@ key-native: .venv/run.stamp
 	@$(BIN)/python deploy/native/run.py keys $(KEY)
 
 KEY = create $(or $(NAME),$(error say whose key it is: make key NAME=…)) $(if $(ROLE),--role $(ROLE)) \
-	$(if $(ALLOW),--models '$(ALLOW)') $(if $(EXPIRES),--expires $(EXPIRES))
+	$(if $(ALLOW),--models '$(ALLOW)',$(if $(filter-out undefined,$(origin ALLOW)),\
+	$(error ALLOW is empty: a key for every model is made without it))) $(if $(EXPIRES),--expires $(EXPIRES))
 
 verify-native: .venv/run.stamp
 	@$(BIN)/python deploy/native/run.py verify $(RECORD)

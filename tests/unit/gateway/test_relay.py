@@ -42,6 +42,7 @@ class Model:
                 raise self.refusal
             yield Answer(self.bytes)
         finally:
+            await asyncio.sleep(0)  # what a connection takes to close
             self.released = True
 
 
@@ -120,8 +121,12 @@ class Stream:
         self.task = asyncio.create_task(self.relay.run(self.client.receive, self.client.send, self.client))
 
     async def end(self) -> None:
+        """When it returns the model is free, and no task is left behind."""
         async with asyncio.timeout(10):
             await self.task
+            assert self.model.released or not self.model.opened.is_set()
+            while asyncio.all_tasks() != {asyncio.current_task()}:
+                await asyncio.sleep(0)
 
     async def next_sent(self) -> dict[str, Any]:
         async with asyncio.timeout(10):
