@@ -125,7 +125,7 @@ class Stream:
         async with asyncio.timeout(10):
             await self.task
             assert self.model.released or not self.model.opened.is_set()
-            while asyncio.all_tasks() != {asyncio.current_task()}:
+            while asyncio.all_tasks() != {asyncio.current_task()}:  # noqa: ASYNC110 - a step or two
                 await asyncio.sleep(0)
 
     async def next_sent(self) -> dict[str, Any]:
