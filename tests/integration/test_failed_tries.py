@@ -194,3 +194,25 @@ def test_of_a_large_body_nothing_is_waited_for_before_there_is_a_key(edge: str, 
     with socket.create_connection(("127.0.0.1", int(edge.rpartition(":")[2])), timeout=10) as client:
         client.sendall(f"POST /chat HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode())
         assert client.recv(65536).startswith(b"HTTP/1.1 401 ")
+
+
+def test_nor_of_one_over_http2_whose_length_nobody_says(guarded: Guarded, tmp_path: Path) -> None:
+    trusted = ssl.create_default_context()
+    trusted.set_alpn_protocols(["h2"])
+    # RFC 7541: POST, https, and names of the static table with their values; RFC 9113: the end of the head,
+    # and not of the stream.
+    head = b"\x83\x87\x04\x05/chat\x01\x01x"
+    request = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    request += bytes([0, 0, len(head), 1, 4, 0, 0, 0, 1]) + head
+    with secure_nginx(guarded.port, tmp_path, trusted) as url:
+        port = int(url.rpartition(":")[2])
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            trusted.wrap_socket(plain, server_hostname="127.0.0.1") as client,
+        ):
+            client.sendall(request)
+            answer = b""
+            while b"401" not in answer:
+                read = client.recv(65536)
+                assert read, answer
+                answer += read

@@ -34,4 +34,4 @@ def post_fork(arbiter: Any, worker: Any) -> None:
         for method in methods:
             setattr(owner, method, nothing)
     setattr(RequestRecord, "first_chunk", first_chunk)  # noqa: B010 - a plain one mypy does not allow
-    setattr(metrics.Gaps, "__init__", forgetful)  # noqa: B010
+    setattr(metrics.Gaps, "__init__", forgetful)  # noqa: B010 - mypy allows no assignment

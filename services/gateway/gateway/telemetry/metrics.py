@@ -39,8 +39,9 @@ IN_FLIGHT = Gauge(
     ["answer"],
     multiprocess_mode="livesum",
 )
-for answer in ("stream", "whole"):
-    IN_FLIGHT.labels(answer)  # so that it is 0 before the first one
+# So that each is 0 before the first one.
+IN_FLIGHT.labels("stream")
+IN_FLIGHT.labels("whole")
 TASKS = Gauge(
     "gateway_tasks",
     "Tasks of the event loop; two or three a running stream, and a few that stay.",
