@@ -24,6 +24,10 @@ class Do(Enum):
     DROP = "reset the connection"
 
 
+class Raw(bytes):
+    """Bytes of the connection, and nothing around them."""
+
+
 # A number is a pause, in seconds.
 Step = bytes | Do | float
 
@@ -196,6 +200,10 @@ class FakeOllama:
             elif step is Do.DROP:
                 writer.transport.abort()
                 raise ConnectionError
+            elif isinstance(step, Raw):
+                writer.write(step)
+                await writer.drain()
+                continue
             elif not started:
                 kind = "application/x-ndjson" if answer.status == 200 else "application/json"
                 writer.write(

@@ -13,12 +13,17 @@ import httpx
 import pytest
 
 from gateway.routes.table import PASSED_ON, Route
-from tests.fakes.ollama import DONE, Do, FakeOllama, line
+from tests.fakes.ollama import DONE, Do, FakeOllama, Raw, line
 from tests.integration.apis import CASES, Case, whole_answer
 from tests.integration.programs import gateway
 from tests.processes import Process, free_port, wait_until
 
 every_api = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_way = pytest.mark.parametrize(
+    ("case", "streams"),
+    [(case, streams) for case in CASES for streams in (True, False) if streams or case is not CASES[0]],
+    ids=lambda value: value.name if isinstance(value, Case) else ("whole", "stream")[value],
+)
 every_api_that_can_answer_whole = pytest.mark.parametrize("case", CASES[1:], ids=lambda case: case.name)
 
 IMPATIENT = {
@@ -156,11 +161,59 @@ def test_an_upstream_that_falls_silent_is_cut(
 def test_upstreams_refusal_passes_as_it_is(
     case: Case, url: str, fake: FakeOllama, status: int, streams: bool
 ) -> None:
-    refusal = b'{"error":{"message":"no","in":"its own shape"}}'
+    refusal = refusal_of(case)
     fake.answer("refuses", refusal, status=status)
     response = post(url, case, "refuses", stream=streams)
     assert (response.status_code, response.content) == (status, refusal)
     assert response.headers["content-type"] == "application/json"
+
+
+def refusal_of(case: Case) -> bytes:
+    """In the shape of the case's API."""
+    if case.path.startswith("/api/"):
+        return b'{"error":"no","more":"is kept"}'
+    kind = b'"type":"error",' if case.name == "anthropic" else b""
+    return b'{%b"error":{"message":"no","more":"is kept"}}' % kind
+
+
+@every_way
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (500, b"<html>nginx</html>", "the model server answered with status 500"),
+        (503, b"", "the model server answered with status 503"),
+        (400, b'{"error":"no"}', "no"),
+        (404, b'{"error":{"message":"no"}}', "no"),
+        (500, b'{"type":"error","error":{"message":"no"}}', "no"),
+        (600, b'{"error":"no"}', "no"),
+        (301, b"moved", "GATEWAY_OLLAMA_URL has to be the address to which it leads"),
+        (307, b"", "GATEWAY_OLLAMA_URL has to be the address to which it leads"),
+    ],
+)
+def test_a_refusal_in_another_shape_is_told_in_the_apis_own(
+    case: Case, url: str, fake: FakeOllama, status: int, body: bytes, says: str, streams: bool
+) -> None:
+    fake.answer("refuses", body, status=status)
+    response = post(url, case, "refuses", stream=streams)
+    assert 400 <= response.status_code < 600
+    assert response.headers["content-type"] == "application/json"
+    error = response.json()["error"]
+    assert says in (error if isinstance(error, str) else error["message"])
+    assert isinstance(error, str) is case.path.startswith("/api/")
+
+
+@every_way
+def test_an_answer_that_is_compressed_or_in_another_protocol_is_one_clear_error(
+    case: Case, url: str, fake: FakeOllama, streams: bool
+) -> None:
+    compressed = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08"
+    switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
+    for raw, says in ((compressed, "compressed (gzip)"), (switched, "sent something that is not HTTP")):
+        fake.answer("odd", Raw(raw))
+        response = post(url, case, "odd", stream=streams)
+        assert response.status_code == 502
+        assert response.headers["content-type"] == "application/json"
+        assert says in response.text
 
 
 @pytest.fixture(scope="module")

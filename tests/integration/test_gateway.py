@@ -146,7 +146,6 @@ def test_a_line_of_five_megabytes_passes(client: httpx.Client, fake: FakeOllama)
         (b"nonsense", "not valid JSON"),
         (json.dumps({"messages": []}).encode(), "model"),
         (json.dumps({"model": "", "messages": [{"role": "user", "content": "hi"}]}).encode(), "model"),
-        (json.dumps({"model": "m", "messages": "hi"}).encode(), "messages"),
         (json.dumps(question("good", stream=False)).encode(), "always streams"),
     ],
 )
@@ -161,6 +160,24 @@ def test_a_request_that_cannot_be_used_gets_400_with_the_reason(
     assert error["type"] == "invalid_request_error"
     assert error["request_id"] == response.headers["x-request-id"]
     assert len(fake.received) == asked_before
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"messages": []},
+        {"messages": [], "keep_alive": 0},
+        {"messages": [{"role": "WIZARD", "content": None}, {"role": "assistant", "thinking": "hm"}]},
+        {"messages": [{"role": "user", "content": "\ud83d"}, {"role": "tool", "tool_name": "f"}]},
+    ],
+)
+def test_chat_takes_what_ollamas_own_takes(
+    client: httpx.Client, fake: FakeOllama, fields: dict[str, Any]
+) -> None:
+    body = json.dumps({"model": "good", **fields}).encode()
+    assert client.post("/chat", content=body).status_code == 200
+    assert fake.received[-1].body == body
 
 
 def test_a_body_over_the_limit_is_refused_whether_or_not_its_length_is_said(client: httpx.Client) -> None:

@@ -97,9 +97,10 @@ class Body(httpx.AsyncByteStream):
 
     # For the connection
 
-    def end_of_read(self) -> None:
-        """Everything that one read of the socket brought has been taken."""
-        if self._read:
+    def end_of_read(self) -> bool:
+        """All that one read of the socket brought has been taken; returns whether that was anything."""
+        came = bool(self._read)
+        if came:
             data = self._read[0] if len(self._read) == 1 else b"".join(self._read)
             self._read.clear()
             if self._sink and not (self._held or self._awaited or self._stopped):
@@ -108,6 +109,7 @@ class Body(httpx.AsyncByteStream):
                 self._hold(data)
         if self._held or self._awaited or self._stopped or self._failure or self.complete:
             self._wake()
+        return came
 
     def fail(self, error: Exception) -> None:
         """What has been taken is still handed over; if that was all, it is no failure."""

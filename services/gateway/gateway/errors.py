@@ -17,6 +17,7 @@ GatewayError
     UpstreamTruncated         502  the stream ended without its last line
   UpstreamBusy                503
   UpstreamTimeout             504
+  Overloaded                  503  the gateway has no room for it
   Drained                     503  the gateway is stopping
   ClientGone                  499  nobody is left to tell
     ReaderStalled             499  nobody listens
@@ -59,8 +60,8 @@ class GatewayError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
-        self.upstream: tuple[int, str, bytes] | None = None
-        """Upstream's own status, media type and body, where this is upstream's error."""
+        self.upstream: tuple[int, bytes] | None = None
+        """Upstream's own status and body in JSON, where this is upstream's error."""
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """What goes with the status, as ASGI wants it."""
@@ -170,6 +171,14 @@ class UpstreamTimeout(UpstreamFailed):
     type = "timeout_error"
     code = "upstream_timeout"
     outcome = "timeout"
+
+
+class Overloaded(GatewayError):
+    status = 503
+    type = "overloaded_error"
+    code = "overloaded"
+    outcome = "rejected"
+    retry_after = 5
 
 
 class Drained(GatewayError):

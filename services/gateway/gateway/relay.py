@@ -144,10 +144,12 @@ class Relay:
             self.stop(ClientGone("the client left"))
 
     async def _move(self) -> None:
-        dialect = self._dialect
+        dialect: Stream | Whole = self._dialect
         self._record.asked()
         async with self._answer as answer:
             dialect.open(answer.status, answer.media_type)
+            if dialect.instead and not self._committed:
+                dialect = self._dialect = dialect.instead
             self._stop_pouring = answer.stop
             await answer.pour(self._take)
             if not dialect.ended:

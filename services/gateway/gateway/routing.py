@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -105,31 +105,38 @@ class Backend:
 
     @asynccontextmanager
     async def stream(
-        self,
-        method: str,
-        path: str,
-        body: bytes | AsyncIterable[bytes],
-        headers: Mapping[str, str],
-        answering: str | None = None,
-        changes: bool = False,
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], model: str | None
     ) -> AsyncIterator[UpstreamAnswer]:
-        """As `Upstream.stream`; a failure is a reason to look at once whether the backend is still there.
+        """As `Upstream.stream`; `model` is the one that answers, if one does."""
+        async with self._watched(self.upstream.stream(method, path, body, headers)) as answer:
+            if model and self.has(model):
+                self._answered.add(full_name(model))
+            yield answer
 
-        `answering` is the model, if it is one that answers; `changes`: the models may be others afterwards.
-        """
+    @asynccontextmanager
+    async def change(
+        self, method: str, path: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
+    ) -> AsyncIterator[UpstreamAnswer]:
+        """As `Upstream.stream_once`; the models may be others afterwards."""
         try:
-            async with self.upstream.stream(method, path, body, headers) as answer:
-                if answering and self.has(answering):
-                    self._answered.add(full_name(answering))
+            async with self._watched(self.upstream.stream_once(method, path, body, headers)) as answer:
+                yield answer
+        finally:
+            self._changed = time.monotonic()
+            self.local = frozenset()
+            self._doubted.set()
+
+    @asynccontextmanager
+    async def _watched(
+        self, asked: AbstractAsyncContextManager[UpstreamAnswer]
+    ) -> AsyncIterator[UpstreamAnswer]:
+        """A failure is a reason to look at once whether the backend is still there."""
+        try:
+            async with asked as answer:
                 yield answer
         except UpstreamFailed:
             self._doubted.set()
             raise
-        finally:
-            if changes:
-                self._changed = time.monotonic()
-                self.local = frozenset()
-                self._doubted.set()
 
     async def look(self) -> None:
         """Returns when a poll that began after this call has ended. Raises GatewayError if it has failed."""

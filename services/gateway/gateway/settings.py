@@ -76,6 +76,9 @@ class Settings(BaseSettings):
         600, gt=0, description="limit for upstream's first byte: cold loads are slow"
     )
     idle_timeout: float = Field(120, gt=0, description="limit for silence between upstream's bytes")
+    manage_timeout: float = Field(
+        3600, gt=0, description="limit for upstream's silence while it pulls, pushes or creates a model"
+    )
     send_timeout: float = Field(60, gt=0, description="a client that takes nothing for this long is dropped")
     early_commit: float = Field(
         2, gt=0, description="if upstream hasn't answered by then, commit to 200 and start the heartbeats"

@@ -28,6 +28,9 @@ class State:
 
     def __init__(self, settings: Settings, backend: Backend, keyring: Keyring, tracer: Tracer) -> None:
         self.settings = settings
+        # Ollama reads all of a large model without a word when it has pulled it, or makes another one of it.
+        silence = {"first_byte_timeout": settings.manage_timeout, "idle_timeout": settings.manage_timeout}
+        self.managing = settings.model_copy(update=silence)
         self.backend = backend
         self.keyring = keyring
         self.egress = Egress(settings)

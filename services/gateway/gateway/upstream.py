@@ -1,6 +1,7 @@
 """The only user of the HTTP client; turns its errors into the gateway's."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 import httpx
 
 from .body import Body, Sink
+from .dialects.decoding import message_of, parsed
 from .errors import (
     GatewayError,
     ModelNotFound,
+    Overloaded,
     UpstreamBusy,
     UpstreamFailed,
     UpstreamRefused,
@@ -20,7 +23,8 @@ from .errors import (
     UpstreamUnreachable,
     without_places,
 )
-from .transport import Transport, in_chunks, origin_of
+from .http1 import Answer, in_chunks
+from .transport import OutOfDescriptors, Transport, origin_of
 
 # Compression would hold tokens back.
 OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "sluice-gateway"}
@@ -50,17 +54,20 @@ class Upstream:
     """One HTTP client for one worker, made inside its event loop."""
 
     def __init__(self, base_url: str, connect_timeout: float) -> None:
-        self.base_url = base_url.rstrip("/")
+        url = httpx.URL(base_url.rstrip("/"))
+        headers = {**OWN_HEADERS, **_authorization(url)}
+        # From here on without its password: this is what is logged.
+        url = url.copy_with(username=None, password=None)
+        self.base_url = str(url)
         self._transport = Transport()
-        url = httpx.URL(self.base_url)
         self._origin = origin_of(url)
         self._prefix = url.raw_path.decode().rstrip("/")
-        self._headers = {"Host": url.netloc.decode(), **OWN_HEADERS}
+        self._headers = {"Host": url.netloc.decode(), **headers}
         # No limit on reading: the relay watches that, and knows its heartbeats from upstream's bytes.
         timeout = httpx.Timeout(None, connect=connect_timeout)
         self._connect_timeout = connect_timeout
         self._client = httpx.AsyncClient(
-            base_url=self.base_url, transport=self._transport, timeout=timeout, headers=OWN_HEADERS
+            base_url=self.base_url, transport=self._transport, timeout=timeout, headers=headers
         )
 
     async def aclose(self) -> None:
@@ -75,7 +82,7 @@ class Upstream:
         except TimeoutError:
             raise UpstreamTimeout("the model server did not answer in time") from None
         if response.status_code != 200:
-            raise _error_of(response.status_code, response.headers.get("content-type", ""), response.content)
+            raise _error_of(response.status_code, response.content)
         try:
             return response.json()
         except ValueError:
@@ -83,32 +90,62 @@ class Upstream:
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
     ) -> AsyncIterator[UpstreamAnswer]:
         """Yields the answer, whose body comes in the pieces in which it arrives, each at once.
 
-        `path` and `headers` are fit to be sent; a body of a length that is not among them goes in chunks.
+        `path` and `headers` are fit to be sent. The request may reach upstream twice: see `Transport.ask`.
         Leaving the context before the body's end closes the connection, which is how Ollama learns that
         nobody wants the rest. Raises GatewayError, at entry also for every status that is not 2xx.
         """
-        lines = {**self._headers, **headers}
-        if isinstance(body, bytes):
-            lines["content-length"] = str(len(body))
-        elif "content-length" not in lines:
-            lines["Transfer-Encoding"] = "chunked"
-            body = in_chunks(body)
-        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{head}\r\n"
+        head = self._head(method, path, {**headers, "content-length": str(len(body))})
         with _connecting():
-            answer = await self._transport.ask(
-                self._origin, head.encode("latin-1"), body, self._connect_timeout
+            answer = await self._transport.ask(self._origin, head, body, self._connect_timeout)
+        async with _checked(answer) as good:
+            yield good
+
+    @asynccontextmanager
+    async def stream_once(
+        self, method: str, path: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
+    ) -> AsyncIterator[UpstreamAnswer]:
+        """The same for what changes something; a body of a length that is not in `headers` goes in chunks."""
+        if isinstance(body, bytes):
+            headers = {**headers, "content-length": str(len(body))}
+        elif "content-length" not in headers:
+            headers = {**headers, "Transfer-Encoding": "chunked"}
+            body = in_chunks(body)
+        head = self._head(method, path, headers)
+        with _connecting():
+            answer = await self._transport.ask_once(self._origin, head, body, self._connect_timeout)
+        async with _checked(answer) as good:
+            yield good
+
+    def _head(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in {**self._headers, **headers}.items())
+        return f"{method} {self._prefix}{path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+
+
+@asynccontextmanager
+async def _checked(answer: Answer) -> AsyncIterator[UpstreamAnswer]:
+    try:
+        encoding = answer.header(b"content-encoding").lower()
+        if encoding not in ("", "identity"):
+            raise UpstreamFailed(
+                f"the model server's answer is compressed ({encoding}), which was not asked for"
             )
-        try:
-            if not 200 <= answer.status < 300:
-                raise _error_of(answer.status, answer.media_type, await _read_error(answer.body))
-            yield UpstreamAnswer(answer.status, answer.media_type, answer.body)
-        finally:
-            await answer.body.aclose()
+        if not 200 <= answer.status < 300:
+            raise _error_of(answer.status, await _read_error(answer.body))
+        yield UpstreamAnswer(answer.status, answer.media_type, answer.body)
+    finally:
+        await answer.body.aclose()
+
+
+def _authorization(url: httpx.URL) -> dict[str, str]:
+    """Of an address with a user in it: RFC 7617."""
+    if not url.userinfo:
+        return {}
+    pair = f"{url.username}:{url.password}".encode()
+    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
 @contextmanager
@@ -116,6 +153,8 @@ def _connecting() -> Iterator[None]:
     """Translates what can go wrong until upstream's headers have come."""
     try:
         yield
+    except OutOfDescriptors as error:
+        raise Overloaded("the gateway can open no more connections; try again in a few seconds") from error
     except httpx.ConnectTimeout as error:
         raise UpstreamUnreachable("the model server did not accept a connection in time") from error
     except httpx.ConnectError as error:
@@ -137,14 +176,19 @@ async def _read_error(answer: Body) -> bytes:
     return body
 
 
-def _error_of(status: int, media_type: str, body: bytes) -> GatewayError:
+def _error_of(status: int, body: bytes) -> GatewayError:
     """Ollama's errors are `{"error": "text"}` with a status: docs/api/errors in its documentation."""
-    message = _message(body)
+    fields = parsed(body) or {}
+    message = message_of(fields["error"]) if fields.get("error") else ""
+    if 300 <= status < 400:
+        return UpstreamFailed(
+            f"the model server's address leads elsewhere (status {status}); "
+            "GATEWAY_OLLAMA_URL has to be the address to which it leads"
+        )
     fit = without_places(message)
-    error = _error_class(status)(fit or f"upstream answered {status}")
-    if message or not body:  # or it is a page of somebody else's, who stands between
-        told = body if fit == message else _with_message(body, fit)
-        error.upstream = status, media_type or "application/json", told
+    error = _error_class(status)(fit or f"the model server answered with status {status}")
+    if message and 400 <= status < 600:
+        error.upstream = status, body if fit == message else _with_message(body, fit)
     if isinstance(error, UpstreamRefused):
         error.status = status
     return error
@@ -156,15 +200,6 @@ def _error_class(status: int) -> type[GatewayError]:
     if not 400 <= status < 500:
         return UpstreamFailed
     return ModelNotFound if status == 404 else UpstreamRefused
-
-
-def _message(body: bytes) -> str:
-    """The text of an error in any of the three shapes in which Ollama sends one."""
-    try:
-        error = json.loads(body)["error"]
-        return str(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, KeyError, TypeError):
-        return ""
 
 
 def _with_message(body: bytes, message: str) -> bytes:

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from gateway.access.fields import read_fields
 from gateway.access.models import AllowList
 from gateway.errors import InvalidRequest, ModelNotFound
+from tests.unit.gateway.bodies import read_fields
 
 LLAMAS = AllowList(("llama3*", "smollm2", "user/*:small", "hf.co/org/*"))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.dialects.anthropic import Messages
 from gateway.dialects.chat_sse import ChatSSE
-from gateway.dialects.ollama import Ndjson
+from gateway.dialects.ollama import Ndjson, Progress
 from gateway.dialects.openai import Completions, Responses
 from gateway.dialects.stream import Stream
 from gateway.dialects.usage import Usage
@@ -129,9 +129,14 @@ def test_ollamas_lines_pass_with_their_bytes_untouched() -> None:
 
 
 def test_the_progress_of_a_pull_ends_with_success() -> None:
-    lines = b'{"status":"pulling manifest"}\n{"status":"success"}\n'
-    frames, stream = run(Ndjson, [lines])
+    lines = b'{"status":"pulling manifest"}\n{"status" : "succe\\u0073s"}\n'
+    frames, stream = run(Progress, [lines])
     assert (frames, stream.failure) == (lines, None)
+
+
+def test_an_answer_does_not_end_with_the_success_of_a_pull() -> None:
+    _, stream = run(Ndjson, [b'{"status":"success"}\n'])
+    assert isinstance(stream.failure, UpstreamTruncated)
 
 
 def test_openais_ids_are_made_unique_and_the_same_within_an_answer() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from gateway.access.egress import Egress
-from gateway.access.fields import Fields, read_fields
+from gateway.access.fields import Fields
 from gateway.errors import Forbidden, GatewayError, InvalidRequest
 from gateway.names import is_in_cloud, meant_by
-from gateway.routes.chat import fields_of, validated
 from gateway.settings import BadSettings, Settings, load_settings
+from tests.unit.gateway.bodies import read_fields, taken
 
 
 def said(**fields: Any) -> Fields:
@@ -82,11 +82,10 @@ def test_of_fields_of_one_name_the_last_counts_and_every_one_is_checked(
         '"options":{"model":"c"},"model":"b"',
     ],
 )
-def test_the_short_way_of_chat_overlooks_no_model(extra: str) -> None:
+def test_no_spelling_of_a_model_is_overlooked(extra: str) -> None:
     rest = '"messages":[{"role":"user","content":"x"}]'
     for text in (f'{{"model":"a",{extra},{rest}}}', f'{{{extra},"model":"a",{rest}}}'):
-        body = text.encode()
-        assert set(fields_of(body, validated(body)).models()) == {"a", "b"}
+        assert set(read_fields(text.encode()).models({"model"})) == {"a", "b"}
 
 
 @pytest.mark.parametrize(
@@ -189,13 +188,13 @@ def test_a_model_is_not_made_from_one_on_another_host() -> None:
 )
 def test_the_web_is_not_searched(body: str) -> None:
     with pytest.raises(Forbidden, match="GATEWAY_WEB_SEARCH=on"):
-        Egress(Settings()).check_tools(read_fields(body.encode()))
-    Egress(Settings(web_search="on")).check_tools(read_fields(body.encode()))
+        taken(Egress(Settings()).check_tools(read_fields(body.encode())))
+    taken(Egress(Settings(web_search="on")).check_tools(read_fields(body.encode())))
 
 
 def test_tools_that_clients_run_themselves_are_theirs() -> None:
     for tools in (None, [], "x", [None, 1, {"type": 1}, {"type": "function", "name": "web_search"}]):
-        Egress(Settings()).check_tools(said(tools=tools))
+        taken(Egress(Settings()).check_tools(said(tools=tools)))
 
 
 @pytest.mark.parametrize(

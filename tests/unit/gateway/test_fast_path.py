@@ -15,10 +15,10 @@ from gateway.dialects.chat_sse import ChatSSE
 from gateway.dialects.ollama import Ndjson
 from gateway.dialects.openai import Completions
 from gateway.dialects.stream import Stream
+from gateway.http1 import Connection
 from gateway.relay import Relay
 from gateway.settings import Settings
 from gateway.telemetry.record import RequestRecord
-from gateway.transport import Connection
 from gateway.upstream import UpstreamAnswer
 from tests.fakes.answers import ANSWERS
 

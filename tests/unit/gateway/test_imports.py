@@ -8,8 +8,8 @@ import gateway
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
     {"names", "errors", "body"},
-    {"settings", "transport"},
-    {"telemetry"},
+    {"settings", "http1", "json_spans"},
+    {"telemetry", "transport"},
     {"tracing"},
     {"dialects"},
     {"access", "upstream"},

@@ -322,7 +322,9 @@ async def test_that_ollama_is_not_ready_is_said_only_now_and_then() -> None:
     async with PullingOllama(unready=5).running() as ollama:
         _, lines = await pull(ollama, "a")
     assert ollama.unready == 0
-    assert [line["reason"] for line in events(lines, "waiting")] == ["upstream answered 503"]
+    assert [line["reason"] for line in events(lines, "waiting")] == [
+        "the model server answered with status 503"
+    ]
 
 
 @asynccontextmanager

@@ -64,7 +64,7 @@ async def test_a_failed_answer_is_a_reason_to_look_at_once_whether_the_backend_i
         watch = asyncio.create_task(backend.watch())
         await asyncio.to_thread(wait_until, lambda: backend.up, 10, "the backend is up")
     with pytest.raises(UpstreamFailed):
-        async with backend.stream("POST", "/api/chat", b"{}", {}):
+        async with backend.stream("POST", "/api/chat", b"{}", {}, None):
             pass
     await asyncio.to_thread(wait_until, lambda: not backend.up, 10, "the backend is down")
     watch.cancel()
@@ -168,7 +168,7 @@ async def test_after_a_change_what_was_known_of_a_model_counts_no_more(
 ) -> None:
     fake.answer("m", DONE)
     assert await backend.where("m") == "here"
-    async with backend.stream("POST", "/api/copy", b'{"source":"x","destination":"m"}', {}, changes=True):
+    async with backend.change("POST", "/api/copy", b'{"source":"x","destination":"m"}', {}):
         fake.remote["m"] = "https://cloud.example"
     assert await backend.where("m") == "elsewhere"
 
@@ -182,7 +182,7 @@ async def test_a_list_from_before_a_change_does_not_count(
     async def changed_meanwhile(path: str, seconds: float) -> object:
         answer = await ask(path, seconds)
         if not fake.remote:
-            async with backend.stream("POST", "/api/pull", b'{"model":"m"}', {}, changes=True):
+            async with backend.change("POST", "/api/pull", b'{"model":"m"}', {}):
                 fake.remote["m"] = "https://cloud.example"
         return answer
 

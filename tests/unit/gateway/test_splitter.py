@@ -3,7 +3,7 @@ from itertools import product
 
 import pytest
 
-from gateway.dialects.splitter import EVENT, LINE, Splitter
+from gateway.dialects.splitter import EVENT, LINE, EventSplitter, Splitter
 from gateway.errors import UpstreamFailed
 
 
@@ -15,7 +15,7 @@ def every_chunking(data: bytes) -> Iterator[list[bytes]]:
 
 
 def units_of(separator: bytes, pieces: list[bytes]) -> list[bytes]:
-    splitter = Splitter(separator, 1000)
+    splitter = EventSplitter(1000) if separator == EVENT else Splitter(separator, 1000)
     return [unit for piece in pieces for unit in splitter.feed(piece)] + splitter.flush()
 
 
@@ -27,6 +27,17 @@ def test_any_chunking_gives_the_same_lines() -> None:
 def test_any_chunking_gives_the_same_events() -> None:
     for pieces in every_chunking(b"a\nb\n\n\n\nc\n\nd\ne"):
         assert units_of(EVENT, pieces) == [b"a\nb", b"c", b"d\ne"], pieces
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r"])
+def test_any_chunking_and_any_end_of_lines_gives_the_same_events(end: bytes) -> None:
+    for pieces in every_chunking(b"a\nb\n\nc\n\n\n\nd".replace(b"\n", end)):
+        assert units_of(EVENT, pieces) == [b"a\nb", b"c", b"d"], pieces
+
+
+def test_ends_of_lines_may_be_mixed() -> None:
+    for pieces in every_chunking(b"a\r\n\nb\n\r\nc\r\r\nd"):
+        assert units_of(EVENT, pieces) == [b"a", b"b", b"c", b"d"], pieces
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1e", "\r"])

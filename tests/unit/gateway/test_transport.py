@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -224,6 +224,91 @@ async def test_a_connection_that_the_server_closed_while_idle_is_not_used() -> N
                 while transport.idle:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.001)
         assert server.connections == 3
+
+
+def answering_once(*then: bytes) -> Talk:
+    """Each connection answers one request, and gives up in the middle of the next one, after `then`."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(OK)
+        await head(reader)
+        writer.writelines(then)
+        await writer.drain()
+
+    return talk
+
+
+async def test_a_kept_connection_that_dies_before_an_answer_is_replaced_by_a_new_one() -> None:
+    async with client_of(answering_once()) as (client, server):
+        for count in (1, 2, 3):
+            assert (await client.get("/")).text == "ok"
+            assert server.connections == count
+
+
+async def test_once_something_of_the_answer_has_come_it_is_not_asked_again() -> None:
+    async with client_of(answering_once(b"HTTP/1.1 200 OK\r\nContent-")) as (client, server):
+        await client.get("/")
+        with pytest.raises(httpx.ReadError):
+            await client.get("/")
+        assert server.connections == 1
+
+
+async def test_a_new_connection_that_dies_is_not_tried_again() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+
+    async with client_of(talk) as (client, server):
+        with pytest.raises(httpx.ReadError):
+            await client.get("/")
+        assert server.connections == 1
+
+
+async def test_what_must_not_be_asked_twice_has_a_connection_of_its_own() -> None:
+    transport = Transport()
+    async with client_of(answering(OK), transport) as (client, server):
+        origin = origin_of(client.base_url)
+        for count in (1, 2):
+            answer = await transport.ask_once(origin, b"POST / HTTP/1.1\r\n\r\n", b"", None)
+            await answer.body.pour(lambda _: None)
+            await answer.body.aclose()
+            assert server.connections == count
+
+
+CHUNKED_ANSWER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "goes_on"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-A: 1\r\n" * 5000),
+        (b"HTTP/1.1 200 OK\r\nX-A: ", b"a" * 50_000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000),
+        (CHUNKED_ANSWER + b"0\r\nX-A: ", b"a" * 50_000),
+        (CHUNKED_ANSWER + b"1;a=", b"a" * 50_000),
+    ],
+    ids=["headers", "a header", "informational heads", "a trailer", "a chunk's extension"],
+)
+async def test_a_head_without_end_is_given_up(start: bytes, goes_on: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await head(reader)
+        writer.write(start)
+        with suppress(ConnectionError):
+            while written < MOST:
+                writer.write(goes_on)
+                await writer.drain()
+                written += len(goes_on)
+
+    written = 0
+    async with client_of(talk) as (client, _), asyncio.timeout(30):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/")
+    assert written < MOST
+
+
+# What may have left towards a reader that has given up: the system's buffers, and some more.
+MOST = 64 * 1024 * 1024
 
 
 async def test_what_is_poured_comes_read_by_read_without_a_task_switch() -> None:

@@ -55,6 +55,7 @@ VECTORS = [[0.123456789] * 1000] * 20
 )
 def test_of_a_large_whole_answer_only_what_follows_its_vectors_is_read(answer: Any, usage: Any) -> None:
     whole = Whole(10_000_000)
+    whole.open(200, "application/json")
     body = json.dumps(answer).encode()
     assert (len(body) > MAX_PARSED_BYTES) is (
         "embeddings" in answer or "data" in answer or "response" in answer

@@ -1,9 +1,10 @@
 """What may leave for elsewhere, and from where models may come."""
 
 from ..errors import Forbidden, InvalidRequest
+from ..json_spans import Steps
 from ..names import MODEL_NAME, is_in_cloud, meant_by, registry_of
 from ..settings import Settings
-from .fields import Fields, Pairs
+from .fields import Fields
 from .models import AllowList
 
 # What /api/create took before it took files: the model server would read a file of its own machine.
@@ -46,23 +47,22 @@ class Egress:
     def check_create(self, fields: Fields) -> None:
         """All but the model from which it is made: whether that would be pulled is not known here."""
         for name in SERVER_FILES:
-            if any(fields.every(name)):
+            if fields.has_any(name):
                 raise InvalidRequest(f"{name}: not taken here; say it with from, files and the like")
-        if any(fields.every("remote_host")) and not self.cloud_allowed:
+        if fields.has_any("remote_host") and not self.cloud_allowed:
             raise Forbidden("remote_host: models elsewhere are not used; GATEWAY_CLOUD_MODELS=on allows it")
 
-    def check_tools(self, fields: Fields) -> None:
+    def check_tools(self, fields: Fields) -> Steps[None]:
         """Ollama searches the web itself, for a tool of this type: the model says for what."""
         if self._search_allowed:
             return
-        for tools in fields.every("tools"):
-            for tool in tools if isinstance(tools, list) else ():
-                for kind in Fields(tool).every("type") if isinstance(tool, Pairs) else ():
-                    if isinstance(kind, str) and kind.strip().lower().startswith("web_search"):
-                        raise Forbidden("the web is not searched here; GATEWAY_WEB_SEARCH=on allows it")
+        for tool in (yield from fields.objects("tools")):
+            for kind in tool.every("type"):
+                if isinstance(kind, str) and kind.strip().lower().startswith("web_search"):
+                    raise Forbidden("the web is not searched here; GATEWAY_WEB_SEARCH=on allows it")
 
     def _check_insecure(self, fields: Fields) -> None:
-        if not self._insecure_allowed and any(fields.every("insecure")):
+        if not self._insecure_allowed and fields.has_any("insecure"):
             raise Forbidden("insecure: only over https; GATEWAY_PULL_INSECURE=on allows it")
 
     def _check_registry(self, model: str, setting: str, registries: frozenset[str]) -> None:

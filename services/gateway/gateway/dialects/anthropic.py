@@ -3,9 +3,24 @@
 import json
 from typing import Any
 
+import msgspec
+
 from ..errors import GatewayError, UpstreamFailed
-from .events import EventStream, fields_of, name_of
+from .decoding import message_of
+from .events import EventStream, name_of
 from .usage import usage_of
+
+
+class Event(msgspec.Struct):
+    """What of an event is of interest."""
+
+    type: Any = None
+    error: Any = None
+    message: Any = None
+    usage: Any = None
+
+
+EVENTS = msgspec.json.Decoder(Event)
 
 _TYPES = {
     400: "invalid_request_error",
@@ -23,10 +38,12 @@ def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
     return {"type": "error", "error": {"type": kind, "message": error.message}, "request_id": request_id}
 
 
+def is_error_body(fields: dict[str, Any]) -> bool:
+    return fields.get("type") == "error" and isinstance(fields.get("error"), dict)
+
+
 class Messages(EventStream):
     """Named events, the last of which is message_stop."""
-
-    marks = (b"message_start", b"message_delta", b"message_stop", b'"error"')
 
     def __init__(self, max_unit_bytes: int) -> None:
         super().__init__(max_unit_bytes)
@@ -37,17 +54,20 @@ class Messages(EventStream):
         return b'event: error\ndata: %b\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n' % body
 
     def inspect(self, unit: bytes) -> None:
-        name = name_of(unit)
-        if name == b"message_stop":
+        event = self.read(EVENTS, unit)
+        if event is None:
+            return
+        kind = event.type or name_of(unit).decode(errors="replace")
+        if kind == "error" or event.error is not None:
+            self.fail(UpstreamFailed(message_of(event.error)))
+        elif kind == "message_stop":
             self.ended = True
-        elif name == b"message_start":
+        elif kind == "message_start" and isinstance(event.message, dict):
             # What it says of tokens is a guess, until message_delta says what it was.
-            self._guess = ((fields_of(unit) or {}).get("message") or {}).get("usage") or {}
-        elif name == b"message_delta":
-            said = (fields_of(unit) or {}).get("usage") or {}
-            self.usage = usage_of({"usage": {**self._guess, **said}})
-        elif name in (b"error", b"message") and "error" in (fields := fields_of(unit) or {}):
-            reason = fields["error"]
-            self.fail(
-                UpstreamFailed(str(reason.get("message", reason) if isinstance(reason, dict) else reason))
-            )
+            self._guess = _fields(event.message.get("usage"))
+        elif kind == "message_delta":
+            self.usage = usage_of({"usage": {**self._guess, **_fields(event.usage)}})
+
+
+def _fields(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

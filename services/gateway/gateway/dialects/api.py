@@ -7,27 +7,33 @@ from typing import Any
 
 from ..errors import GatewayError
 from . import anthropic, chat_sse, ollama, openai
+from .decoding import parsed
+from .whole import JSON
 
 
 @dataclass(frozen=True)
 class Api:
-    """`verbatim`: an error of upstream's is in this API's shape already, and passes with its status."""
+    """`is_error_body` says whether an error of upstream's has this API's shape, and passes as it is; there is
+    none where upstream does not know this API."""
 
     name: str
     error_body: Callable[[GatewayError, str], dict[str, Any]]
-    verbatim: bool = True
+    is_error_body: Callable[[dict[str, Any]], bool] | None = None
 
     def refusal(self, error: GatewayError, request_id: str) -> tuple[int, str, bytes]:
         """Status, media type and body for `error`."""
-        if self.verbatim and error.upstream:
-            return error.upstream
-        return error.status, "application/json", json.dumps(self.error_body(error, request_id)).encode()
+        status, body = error.status, json.dumps(self.error_body(error, request_id)).encode()
+        if error.upstream and self.is_error_body:
+            status, said = error.upstream
+            fields = parsed(said)
+            body = said if fields and self.is_error_body(fields) else body
+        return status, JSON, body
 
 
-CHAT = Api("chat", chat_sse.error_body, verbatim=False)
-OLLAMA = Api("ollama", ollama.error_body)
-OPENAI = Api("openai", openai.error_body)
-ANTHROPIC = Api("anthropic", anthropic.error_body)
+CHAT = Api("chat", chat_sse.error_body)
+OLLAMA = Api("ollama", ollama.error_body, ollama.is_error_body)
+OPENAI = Api("openai", openai.error_body, openai.is_error_body)
+ANTHROPIC = Api("anthropic", anthropic.error_body, anthropic.is_error_body)
 
 
 def api_of(path: str) -> Api:

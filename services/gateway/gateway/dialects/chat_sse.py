@@ -24,8 +24,16 @@ def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
 
 
 class ChatSSE(Ndjson):
-    media_type: ClassVar[str] = "text/event-stream"
+    media_type = "text/event-stream"
     heartbeat: ClassVar[bytes] = b": keep-alive\n\n"
+
+    def open(self, status: int, media_type: str) -> None:
+        super().open(status, media_type)
+        self.media_type = ChatSSE.media_type
+
+    def end(self) -> bytes:
+        frames = super().end()
+        return frames and frames.rstrip(LINE) + LINE + LINE
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         return b"event: error\ndata: %b\n\n" % json.dumps(error_body(error, request_id)).encode()

@@ -3,10 +3,25 @@
 import json
 from typing import Any, ClassVar
 
-from ..errors import GatewayError, UpstreamFailed
+import msgspec
+
+from ..errors import GatewayError, UpstreamFailed, UpstreamTruncated
+from .decoding import decoded, message_of, parsed
 from .splitter import LINE
-from .stream import Stream, parsed
+from .stream import CUT_OFF, Stream
 from .usage import Usage, usage_of
+from .whole import JSON
+
+
+class Line(msgspec.Struct):
+    """What of a line says whether it is the last one."""
+
+    done: Any = None
+    status: Any = None
+    error: Any = None
+
+
+LINES = msgspec.json.Decoder(Line)
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
@@ -14,34 +29,62 @@ def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
     return {"error": error.message}
 
 
-class Ndjson(Stream):
-    """Answers (`"done":true` is last) and progress of pull, push and create (`"status":"success"` is)."""
+def is_error_body(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("error"), str)
 
-    media_type: ClassVar[str] = "application/x-ndjson"
+
+class Ndjson(Stream):
+    """An answer; the last line has `"done":true`.
+
+    Some are one JSON object, as upstream says in their media type (when a model is only loaded, for one). Its
+    end is that of the body.
+    """
+
+    media_type = "application/x-ndjson"
     # White space before the next line: every JSON parser accepts it, and clients that read line by line
     # get no empty line.
     heartbeat: ClassVar[bytes] = b" "
     separator = LINE
-    plain = (b'"done":false}\n',)
-    marks = (b'"done":true', b'"done": true', b'"error"', b'"success"')
+    is_one_object = False
+
+    def open(self, status: int, media_type: str) -> None:
+        if media_type.lower().startswith(JSON):
+            self.media_type, self.is_one_object = media_type, True
+
+    def end(self) -> bytes:
+        if not self.is_one_object:
+            return super().end()
+        frames = self._frames(self._splitter.flush())
+        if not self.ended and self.events != 1:
+            self.fail(UpstreamTruncated(CUT_OFF))
+        self.ended = True
+        return frames.removesuffix(LINE)
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         return json.dumps({"error": error.message}).encode() + b"\n"
-
-    def is_plausible(self, unit: bytes) -> bool:
-        return unit.startswith(b"{") and unit.endswith((b"}", b"}\r"))
 
     def is_whole(self, unit: bytes) -> bool:
         return parsed(unit) is not None
 
     def inspect(self, unit: bytes) -> None:
-        fields = parsed(unit)
-        if fields is None:
-            self.fail(UpstreamFailed("upstream sent a line that is not JSON"))
-        elif "error" in fields:
-            self.fail(UpstreamFailed(str(fields["error"])))
-        elif fields.get("done") is True:
+        try:
+            line = LINES.decode(unit) if unit.isascii() else decoded(LINES, unit)
+        except (ValueError, RecursionError):
+            line = decoded(LINES, unit)
+        if line is None:
+            self.fail(UpstreamFailed("upstream sent a line that is not a JSON object in UTF-8"))
+        elif line.error is not None:
+            self.fail(UpstreamFailed(message_of(line.error)))
+        elif (line.done or line.status) and self.is_last(line):
             self.ended = True
-            self.usage = usage_of(fields) or Usage(0, 0)
-        elif fields.get("status") == "success":
-            self.ended = True
+            self.usage = usage_of(parsed(unit) or {}) or Usage(0, 0)
+
+    def is_last(self, line: Line) -> bool:
+        return line.done is True
+
+
+class Progress(Ndjson):
+    """What pull, push and create tell; the last line has the status `success`."""
+
+    def is_last(self, line: Line) -> bool:
+        return bool(line.status == "success")

@@ -8,10 +8,34 @@ import random
 import re
 from typing import Any
 
+import msgspec
+
 from ..errors import GatewayError, UpstreamFailed
-from .events import EventStream, data_of, fields_of, name_of
+from .decoding import message_of
+from .events import DATA, DONE, EventStream, data_of, name_of
 from .usage import usage_of
 from .whole import Whole
+
+
+class Chunk(msgspec.Struct):
+    """What of a chunk of a completion is of interest."""
+
+    model: Any = None
+    usage: Any = None
+    error: Any = None
+
+
+class Event(msgspec.Struct):
+    """What of an event of a response is of interest."""
+
+    type: Any = None
+    response: Any = None
+    error: Any = None
+    message: Any = None
+
+
+CHUNKS = msgspec.json.Decoder(Chunk)
+EVENTS = msgspec.json.Decoder(Event)
 
 _TYPES = {
     400: "invalid_request_error",
@@ -26,6 +50,10 @@ def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
     """Ollama's rendering of OpenAI's errors, with the gateway's code."""
     kind = _TYPES.get(error.status, "api_error")
     return {"error": {"message": error.message, "type": kind, "param": None, "code": error.code}}
+
+
+def is_error_body(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("error"), dict)
 
 
 class WholeAnswer(Whole):
@@ -43,10 +71,6 @@ class WholeAnswer(Whole):
 
 class Completions(EventStream):
     """`data: {chunk}` until `data: [DONE]`."""
-
-    marks = (b"[DONE]", b'"error"', b'"usage":{', b'"model":""')
-    plain = (b'"finish_reason":null}]}\n\n',)
-    disguised = b'"model":""'
 
     def __init__(self, max_unit_bytes: int) -> None:
         super().__init__(max_unit_bytes)
@@ -70,36 +94,35 @@ class Completions(EventStream):
         return unit
 
     def inspect(self, unit: bytes) -> None:
-        if data_of(unit) == b"[DONE]":
-            self.ended = True
+        try:
+            # Nearly every one is this; the rest takes longer to be read.
+            chunk = CHUNKS.decode(unit[len(DATA) :]) if unit.startswith(DATA) and unit.isascii() else None
+        except (ValueError, RecursionError):
+            chunk = None
+        if chunk is None:
+            if data_of(unit) == DONE:
+                self.ended = True
+                return
+            chunk = self.read(CHUNKS, unit)
+        if chunk is None:
             return
-        fields = fields_of(unit)
-        if fields is None:
-            self.fail(UpstreamFailed("upstream sent an event that is not JSON"))
-        elif "error" in fields:
-            self.fail(UpstreamFailed(_message(fields["error"])))
-        elif fields.get("model") == "":
+        if chunk.error is not None:
+            self.fail(UpstreamFailed(message_of(chunk.error)))
+        elif chunk.model == "":
             # What becomes of an error that Ollama meets midway: an empty chunk of no model.
             self.fail(UpstreamFailed("the model server failed in the middle of the answer"))
-        else:
-            self.usage = usage_of(fields) or self.usage
+        elif chunk.usage is not None:
+            self.usage = usage_of({"usage": chunk.usage}) or self.usage
 
 
 class Responses(EventStream):
     """Named events, the last of which is response.completed, .incomplete or .failed."""
 
-    marks = (
-        b"response.created",
-        b"response.completed",
-        b"response.incomplete",
-        b"response.failed",
-        b'"error"',
-    )
-    _last = (b"response.completed", b"response.incomplete", b"response.failed")
+    _last = ("response.completed", "response.incomplete", "response.failed")
 
     def __init__(self, max_unit_bytes: int) -> None:
         super().__init__(max_unit_bytes)
-        self._repeated = b""
+        self._repeated: re.Pattern[bytes] | None = None
         self._unique = b"resp_" + _token()
         self._response: dict[str, Any] = {"object": "response"}
 
@@ -116,30 +139,29 @@ class Responses(EventStream):
         )
 
     def frame(self, unit: bytes) -> bytes:
-        if self._repeated:
-            unit = unit.replace(b'"%b"' % self._repeated, b'"%b"' % self._unique)
-        return unit
+        return self._repeated.sub(rb"\g<1>" + self._unique, unit) if self._repeated else unit
 
     def inspect(self, unit: bytes) -> None:
-        name = name_of(unit)
-        if name == b"response.created":
-            fields = fields_of(unit) or {}
-            self._response = {**self._response, **(fields.get("response") or {})}
-            self._repeated = str(self._response.get("id", "")).encode()
-        elif name in self._last:
+        event = self.read(EVENTS, unit)
+        if event is None:
+            return
+        kind = event.type or name_of(unit).decode(errors="replace")
+        response = event.response if isinstance(event.response, dict) else {}
+        if kind == "error" or event.error is not None:
+            self.fail(UpstreamFailed(message_of(event.error or event.message)))
+        elif kind == "response.created":
+            self._response = {**self._response, **response}
+            if repeated := str(response.get("id") or ""):
+                # Where it is an id: what the model says may be the same text.
+                self._repeated = re.compile(rb'("id"\s*:\s*")' + re.escape(repeated.encode()) + rb'(?=")')
+        elif kind in self._last:
             self.ended = True
-            self.usage = usage_of((fields_of(unit) or {}).get("response") or {})
-        elif name in (b"error", b"message") and "error" in (fields := fields_of(unit) or {}):
-            self.fail(UpstreamFailed(_message(fields["error"])))
+            self.usage = usage_of(response)
 
 
 def _token() -> bytes:
     """For an id: Ollama draws its own from a thousand, or a million, numbers."""
-    return b"%024x" % random.getrandbits(96)  # not a secret, and the system's are dear
-
-
-def _message(error: object) -> str:
-    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+    return b"%024x" % random.getrandbits(96)  # not a secret, and the system's are slow
 
 
 def _event(fields: dict[str, Any]) -> bytes:

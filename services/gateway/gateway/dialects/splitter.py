@@ -1,9 +1,12 @@
 """Cutting a byte stream into lines or events, however it was chunked on its way."""
 
+from typing import ClassVar
+
 from ..errors import UpstreamFailed
 
 LINE = b"\n"
 EVENT = b"\n\n"
+SPACE = ord(" ")
 
 
 class Splitter:
@@ -11,6 +14,8 @@ class Splitter:
 
     Linear in the number of bytes, also for one unit that comes in very many pieces.
     """
+
+    to_be_replaced: ClassVar[bytes | None] = None
 
     def __init__(self, separator: bytes, max_bytes: int) -> None:
         self._separator = separator
@@ -24,11 +29,6 @@ class Splitter:
 
         Raises UpstreamFailed when a unit grows beyond the limit.
         """
-        if self._separator == EVENT and self._pieces and self._pieces[-1].endswith(b"\n"):
-            # The separator may have been cut in two.
-            self._pieces[-1] = self._pieces[-1][:-1]
-            self._size -= 1
-            data = b"\n" + data
         *complete, rest = data.split(self._separator)
         units = []
         if complete:
@@ -47,10 +47,39 @@ class Splitter:
     def is_one(self, data: bytes) -> bool:
         """Whether `data` is exactly one unit with its end, which is what nearly every read brings."""
         size = len(data)
-        return (
-            data.find(self._separator) == size - self._length and not self._pieces and size <= self._max_bytes
-        )
+        ends_there = data.find(self._separator) == size - self._length > 0
+        # What begins with white space may be nothing else.
+        if not ends_there or data[0] <= SPACE or self._pieces or size > self._max_bytes:
+            return False
+        return self.to_be_replaced is None or self.to_be_replaced not in data
 
     def flush(self) -> list[bytes]:
         """Returns the last unit if the stream ended without an end after it."""
         return self.feed(self._separator)
+
+
+class EventSplitter(Splitter):
+    """Splits at empty lines, whose ends and those of all other lines may be CR LF, or CR, as well as LF.
+
+    In JSON text neither can stand by itself, so all of them become LF.
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+    """
+
+    to_be_replaced = b"\r"
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(EVENT, max_bytes)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        # A separator, or the end of a line, may have been cut in two.
+        while self._pieces and self._pieces[-1].endswith((b"\n", b"\r")):
+            last = self._pieces.pop()
+            self._size -= len(last)
+            data = last + data
+        if b"\r" in data:
+            held = data.endswith(b"\r")
+            data = data[: len(data) - held].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + b"\r" * held
+        return super().feed(data)
+
+    def flush(self) -> list[bytes]:
+        return self.feed(b"\n" + EVENT)

@@ -1,11 +1,13 @@
 """What every stream of an answer has in common: units are checked for being the last one, and passed on."""
 
-import json
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..errors import GatewayError, UpstreamFailed, UpstreamTruncated
 from .splitter import Splitter
 from .usage import Usage
+from .whole import JSON, Whole
+
+CUT_OFF = "upstream closed the stream before the answer was complete"
 
 
 class Stream:
@@ -16,26 +18,25 @@ class Stream:
     """
 
     status: ClassVar[int] = 200
-    media_type: ClassVar[str] = "text/event-stream"
     heartbeat: ClassVar[bytes] = b": keep-alive\n\n"
+    media_type = "text/event-stream"
     separator: ClassVar[bytes]
-    # Bytes of which the last unit, or one that tells an error, has at least one. Units without are passed
-    # on unread. In JSON text they cannot stand inside a string, where quotes are escaped.
-    marks: ClassVar[tuple[bytes, ...]]
-    # How a unit ends, with its separator, that says nothing but its token: nearly every one.
-    plain: ClassVar[tuple[bytes, ...]] = ()
-    # A mark that a unit may have although it ends so.
-    disguised: ClassVar[bytes | None] = None
 
     def __init__(self, max_unit_bytes: int) -> None:
-        self._splitter = Splitter(self.separator, max_unit_bytes)
+        self._max_unit_bytes = max_unit_bytes
+        self._splitter = self.new_splitter(max_unit_bytes)
         self.events = 0
         self.ended = False
         self.failure: GatewayError | None = None
         self.usage: Usage | None = None
+        # What takes an answer that comes in one piece after all, if the client has nothing of it yet.
+        self.instead: Whole | None = None
 
     def open(self, status: int, media_type: str) -> None:
-        """Upstream has begun to answer; what it says of that is not passed on."""
+        """Upstream has begun to answer."""
+        if media_type.lower().startswith(JSON):
+            self.instead = Whole(self._max_unit_bytes)
+            self.instead.open(status, media_type)
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -47,7 +48,10 @@ class Stream:
 
     def feed(self, data: bytes) -> bytes:
         """Returns the frames of every unit that `data` completes, as one write."""
-        if self._is_plain(data) and self._splitter.is_one(data) and not self.ended:
+        if self._splitter.is_one(data) and not self.ended:
+            self.inspect(data)
+            if self.failure:
+                return b""
             self.events += 1
             return self.frame(data)
         try:
@@ -61,23 +65,22 @@ class Stream:
         """Upstream has closed: returns what is left. It is a failure if no unit was the last one."""
         frames = self._frames([unit for unit in self._splitter.flush() if self.is_whole(unit)])
         if not self.ended:
-            self.fail(UpstreamTruncated("upstream closed the stream before the answer was complete"))
+            self.fail(UpstreamTruncated(CUT_OFF))
         return frames
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         """What ends an answer that failed after its first byte: the error, and the terminal marker if any."""
         raise NotImplementedError
 
+    def new_splitter(self, max_unit_bytes: int) -> Splitter:
+        return Splitter(self.separator, max_unit_bytes)
+
     def frame(self, unit: bytes) -> bytes:
         """One unit with its separator, as the client gets it."""
         return unit
 
     def inspect(self, unit: bytes) -> None:
-        """Looks at a unit that has one of the marks: ends the stream or fails it, if that is what it says."""
-        raise NotImplementedError
-
-    def is_plausible(self, unit: bytes) -> bool:
-        """Whether a unit looks like one of this format; the least that can be said without reading it."""
+        """Looks at a unit with its separator: ends the stream or fails it, if that is what it says."""
         raise NotImplementedError
 
     def is_whole(self, unit: bytes) -> bool:
@@ -94,30 +97,9 @@ class Stream:
             if self.ended:
                 break
             whole = unit + self.separator
-            if not self._is_plain(whole):
-                self._look_at(unit)
+            self.inspect(whole)
             if self.failure:
                 break
             self.events += 1
             frames.append(self.frame(whole))
         return b"".join(frames)
-
-    def _is_plain(self, unit: bytes) -> bool:
-        return unit.endswith(self.plain) and not (self.disguised and self.disguised in unit)
-
-    def _look_at(self, unit: bytes) -> None:
-        for mark in self.marks:
-            if mark in unit:
-                self.inspect(unit)
-                break
-        if not self.failure and not self.is_plausible(unit):
-            self.fail(UpstreamFailed("upstream sent something that does not belong into this stream"))
-
-
-def parsed(text: bytes) -> dict[str, Any] | None:
-    """The JSON object in `text`, or None if it is none."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -79,7 +79,7 @@ async def until_signal(settings: Settings) -> int:
         loop.add_signal_handler(number, stop, number)
     upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
     try:
-        refused = await Puller(upstream, settings.model_names, Pace()).run()
+        refused = await Puller(upstream, settings.model_names, Pace(settle=settings.manage_timeout)).run()
     except asyncio.CancelledError:
         if not received:
             raise

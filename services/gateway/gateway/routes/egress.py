@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from ..access.egress import remote
-from ..access.fields import Fields
+from ..access.fields import Fields, politely
 from ..errors import ModelNotFound
 from ..names import meant_by
 from ..state import State
@@ -19,7 +19,7 @@ async def check_egress(state: State, route: Route, fields: Fields) -> None:
         await _check_managing(state, route.path, fields)
         return
     if route.path in SEARCHING:
-        state.egress.check_tools(fields)
+        await politely(state.egress.check_tools(fields))
     for model in fields.models(route.naming):
         # As it is listed nearly every client says it; then there is nothing to be resolved.
         if model not in state.backend.local:

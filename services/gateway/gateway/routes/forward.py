@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from ..access.fields import read_fields
+from ..access.fields import MAX_MODEL_NAME, Fields, fields_of, politely
 from ..access.models import AllowList
 from ..access.roles import AUDITED
 from ..errors import BodyTooLarge, ClientGone, ModelNotFound, NotServed
@@ -28,9 +28,6 @@ LIST_SECONDS = 10
 
 # Answers with a list of models: the field that has it, and the one in which each has its name.
 LISTS = {"/api/tags": ("models", "name"), "/api/ps": ("models", "name"), "/v1/models": ("data", "id")}
-
-# It goes into the log. Ollama's longest are registry, namespace, name and tag, of 80 characters at most each.
-MAX_MODEL_NAME = 350
 
 # Of the client's headers, those that say what the body is. Everything else is between client and gateway.
 PASSED_HEADERS = frozenset({b"content-type", b"content-length"})
@@ -79,8 +76,9 @@ class Upload:
         return later
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request) -> bytes:
     """Raises BodyTooLarge, ClientGone."""
+    limit = state_of(request).settings.max_body_bytes
     too_large = BodyTooLarge(f"the request body is larger than {limit} bytes")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
@@ -107,6 +105,23 @@ def note_model(request: Request, model: str) -> None:
     record.was_loaded = backend.has_loaded(model)
 
 
+async def ask(request: Request, route: Route, allowed: AllowList, body: bytes, fields: Fields) -> Streamed:
+    """The answer to what the body says, if the caller may ask that. Raises GatewayError."""
+    named = fields.get("model") or fields.get("name") or fields.get("source")
+    model = named if isinstance(named, str) else None
+    if model is not None:
+        note_model(request, model)
+    if route.kind in AUDITED:
+        record_of(request).audited_models = list(fields.models())
+    if allowed:
+        for name in fields.models(route.naming):
+            allowed.check(name)
+    await check_egress(state_of(request), route, fields)
+    said = fields.get("stream")  # null says nothing, as to Ollama
+    streams = route.streams if said is None else said is True
+    return hand_over(request, route, body, model, streams=streams)
+
+
 def hand_over(
     request: Request, route: Route, body: bytes | Upload, model: str | None, streams: bool
 ) -> Streamed:
@@ -123,22 +138,22 @@ def hand_over(
         for name, value in request.scope["headers"]
         if body and name in PASSED_HEADERS
     }
-    answer = backend.stream(
-        request.method,
-        _upstream_path(request, route),
-        body,
-        {
-            "content-type": "application/json",
-            **headers,
-            **record.trace_headers,
-            "X-Request-Id": record.request_id,
-        },
-        answering=model if route.operation else None,
-        changes=route.kind == "admin",
-    )
+    path = _upstream_path(request, route)
+    headers = {
+        "content-type": "application/json",
+        **headers,
+        **record.trace_headers,
+        "X-Request-Id": record.request_id,
+    }
+    if isinstance(body, bytes) and route.kind not in AUDITED:
+        asked = model if route.operation else None
+        answer = backend.stream(request.method, path, body, headers, asked)
+    else:
+        answer = backend.change(request.method, path, body, headers)
     limit = state.settings.max_line_bytes
     dialect = stream(limit) if stream else route.whole(limit)
-    relay = Relay(state.settings, record, route.api, dialect, answer, state.streams)
+    settings = state.managing if route.kind in AUDITED else state.settings
+    relay = Relay(settings, record, route.api, dialect, answer, state.streams)
     return Streamed(relay, body.after) if isinstance(body, Upload) else Streamed(relay)
 
 
@@ -171,21 +186,8 @@ def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
             return hand_over(request, route, Upload(request), None, streams=False)
         # To a GET a body means nothing; what servers make of one differs.
         has_body = route.method not in ("GET", "HEAD")
-        body = await read_body(request, state.settings.max_body_bytes) if has_body else b""
-        fields = read_fields(body)
-        named = fields.get("model") or fields.get("name") or fields.get("source")
-        model = named if isinstance(named, str) else None
-        if model is not None:
-            note_model(request, model)
-        if route.kind in AUDITED:
-            record_of(request).audited_models = [name[:MAX_MODEL_NAME] for name in fields.models()]
-        if allowed:
-            for name in fields.models(route.naming):
-                allowed.check(name)
-        await check_egress(state, route, fields)
-        said = fields.get("stream")  # null says nothing, as to Ollama
-        streams = route.streams if said is None else said is True
-        return hand_over(request, route, body, model, streams=streams)
+        body = await read_body(request) if has_body else b""
+        return await ask(request, route, allowed, body, await politely(fields_of(body)))
 
     return forward
 

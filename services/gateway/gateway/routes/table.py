@@ -7,10 +7,10 @@ from ..access.roles import RouteClass
 from ..dialects.anthropic import Messages
 from ..dialects.api import ANTHROPIC, CHAT, OLLAMA, OPENAI, Api
 from ..dialects.chat_sse import ChatSSE
-from ..dialects.ollama import Ndjson
+from ..dialects.ollama import Ndjson, Progress
 from ..dialects.openai import Completions, Responses, WholeAnswer
 from ..dialects.stream import Stream
-from ..dialects.whole import Whole
+from ..dialects.whole import Whole, WholeText
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Route:
 CHAT_ROUTE = Route("POST", "/chat", "inference", CHAT, ChatSSE, True, "chat", upstream_path="/api/chat")
 
 PASSED_ON = (
-    Route("GET", "/", "read", OLLAMA),
-    Route("HEAD", "/", "read", OLLAMA),
+    Route("GET", "/", "read", OLLAMA, whole=WholeText),
+    Route("HEAD", "/", "read", OLLAMA, whole=WholeText),
     Route("GET", "/api/version", "read", OLLAMA),
     Route("HEAD", "/api/version", "read", OLLAMA),
     Route("GET", "/api/tags", "read", OLLAMA),
@@ -51,9 +51,9 @@ PASSED_ON = (
     Route("POST", "/api/generate", "inference", OLLAMA, Ndjson, True, "text_completion"),
     Route("POST", "/api/embed", "inference", OLLAMA, operation="embeddings"),
     Route("POST", "/api/embeddings", "inference", OLLAMA, operation="embeddings"),
-    Route("POST", "/api/pull", "admin", OLLAMA, Ndjson, True),
-    Route("POST", "/api/push", "admin", OLLAMA, Ndjson, True),
-    Route("POST", "/api/create", "admin", OLLAMA, Ndjson, True),
+    Route("POST", "/api/pull", "admin", OLLAMA, Progress, True),
+    Route("POST", "/api/push", "admin", OLLAMA, Progress, True),
+    Route("POST", "/api/create", "admin", OLLAMA, Progress, True),
     Route("POST", "/api/copy", "admin", OLLAMA),
     Route("DELETE", "/api/delete", "admin", OLLAMA),
     Route("HEAD", "/api/blobs/{digest}", "admin", OLLAMA),

@@ -1,0 +1,223 @@
+"""Finds the members of a JSON object in its bytes, without decoding their values: RFC 8259.
+
+A request's body may have ten megabytes, of which the gateway needs a few members. Decoders build all of it
+while everybody else waits, and keep the last of several members of one name, although servers differ in which
+one they take. Here every member is found, in order and with its place. What is inside a value is not checked:
+the model server does that when it decodes it.
+
+The functions are generators that yield after about a millisecond's work, so that the caller can let others go
+first. They raise InvalidRequest.
+"""
+
+import json
+import re
+from collections.abc import Generator
+from typing import NamedTuple, TypeVar
+
+from .errors import InvalidRequest
+
+# Far above what anybody needs, and quick to be found out.
+MAX_DEPTH = 500
+MAX_PARTS = 200_000
+MAX_FIELDS = 1000
+
+# Between two yields: steps of a loop, or bytes.
+STEPS = 1000
+STRETCH = 256 * 1024
+
+# Each pattern is bounded, so that no match takes long. Nobody sends more of these in one place.
+SPACE = re.compile(rb"[ \t\n\r]{0,65536}+")
+# The name of a field, with its colon.
+FIELD = re.compile(
+    rb'("[^"\\]{0,1000}+(?:\\.[^"\\]{0,1000}+){0,100}+")[ \t\n\r]{0,65536}+:[ \t\n\r]{0,65536}+', re.DOTALL
+)
+NEXT = re.compile(rb"[ \t\n\r]{0,65536}+([,\]}])[ \t\n\r]{0,65536}+")
+SCALAR = re.compile(rb'[^\s"\[\]{},:]{1,4096}+')
+# A string from an escape on, in pieces: one with very many escapes is not one long step.
+TEXT = re.compile(rb'(?:\\.[^"\\]{0,1000}+){0,16}+', re.DOTALL)
+# What no bracket is and no string that is long or has an escape.
+FLAT = re.compile(rb'(?:[^"\[\]{}]{1,8192}+|"[^"\\]{0,256}+"){0,50}+')
+
+QUOTE, OPENING, CLOSING = ord('"'), b"[{", b"]}"
+BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, zstd
+NO_OBJECT = {
+    "array": re.compile(rb"\["),
+    "string": re.compile(rb'"'),
+    "number": re.compile(rb"-?\d"),
+    "boolean": re.compile(rb"(true|false)\b"),
+    "null": re.compile(rb"null\b"),
+}
+
+
+class Span(NamedTuple):
+    """Where a value stands in the body."""
+
+    start: int
+    end: int
+
+
+Found = TypeVar("Found")
+Steps = Generator[None, None, Found]
+
+
+def document(body: bytes) -> Steps[list[tuple[str, Span]]]:
+    """The members of the one object that `body` must be."""
+    start = _spaces(body, 0)
+    if start == len(body):
+        raise InvalidRequest("the request body is empty; send a JSON object")
+    if body[start] != ord("{"):
+        raise InvalidRequest(_no_object(body, start))
+    found, end = yield from _members(body, start)
+    end = _spaces(body, end)
+    if end < len(body):
+        raise InvalidRequest(f"the request body goes on after its JSON object, {_place(body, end)}")
+    return found
+
+
+def members(body: bytes, span: Span) -> Steps[list[tuple[str, Span]]]:
+    """The members of the value at `span`; none if it is no object."""
+    if body[span.start] != ord("{"):
+        return []
+    found, _ = yield from _members(body, span.start)
+    return found
+
+
+def items(body: bytes, span: Span) -> Steps[list[Span]]:
+    """The items of the value at `span`; none if it is no array."""
+    found: list[Span] = []
+    if body[span.start] != ord("["):
+        return found
+    at = _spaces(body, span.start + 1)
+    while at < span.end - 1:
+        item = yield from _value(body, at)
+        found.append(item)
+        at = _next(body, item.end)[1]
+    return found
+
+
+def _members(body: bytes, at: int) -> Steps[tuple[list[tuple[str, Span]], int]]:
+    """The members of the object that begins at `at`, and where it ends."""
+    found: list[tuple[str, Span]] = []
+    at = _spaces(body, at + 1)
+    if body[at : at + 1] == b"}":
+        return found, at + 1
+    while True:
+        field = FIELD.match(body, at)
+        if not field:
+            raise _malformed(body, at, "a field's name and a colon are expected")
+        span = yield from _value(body, field.end())
+        found.append((_name(body, *field.span(1)), span))
+        if len(found) > MAX_FIELDS:
+            raise InvalidRequest(f"the request body has an object of more than {MAX_FIELDS} fields")
+        if not len(found) % 100:
+            yield
+        mark, at = _next(body, span.end)
+        if mark == b"}":
+            return found, at
+
+
+def _value(body: bytes, at: int) -> Steps[Span]:
+    if scalar := SCALAR.match(body, at):
+        return Span(at, scalar.end())
+    first = body[at : at + 1]
+    if first == b'"':
+        return Span(at, (yield from _string_end(body, at + 1)))
+    if first and first in OPENING:
+        return Span(at, (yield from _nested_end(body, at)))
+    raise _malformed(body, at, "a value is expected")
+
+
+def _string_end(body: bytes, at: int) -> Steps[int]:
+    """From within a string to behind it."""
+    start, steps, end = at, 0, -1
+    while True:
+        # Bytes are found many times faster than patterns are matched.
+        if end < at:
+            end = body.find(b'"', at)
+        if end < 0:
+            raise InvalidRequest(f"the request body is cut off within the string {_place(body, start - 1)}")
+        escape = body.find(b"\\", at, end)
+        if escape < 0:
+            return end + 1
+        at = TEXT.match(body, escape).end()  # type: ignore[union-attr]  # it matches nothing, too
+        steps += 1
+        if not steps % STEPS:
+            yield
+
+
+def _nested_end(body: bytes, at: int) -> Steps[int]:
+    """From an opening bracket to behind its closing one. Which kind closes is for those who decode it."""
+    start, steps, parts, depth = at, 0, 0, 0
+    size, rest = len(body), at + STRETCH
+    while True:
+        at = FLAT.match(body, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+        if at >= size:
+            raise InvalidRequest(f"the request body is cut off within the value {_place(body, start)}")
+        byte = body[at]
+        if byte in OPENING:
+            depth += 1
+            parts += 1
+            at += 1
+            if depth > MAX_DEPTH:
+                raise InvalidRequest(f"the request body is nested more than {MAX_DEPTH} deep")
+            if parts > MAX_PARTS:
+                raise InvalidRequest(f"the request body has more than {MAX_PARTS} objects and arrays")
+        elif byte in CLOSING:
+            depth -= 1
+            at += 1
+            if not depth:
+                return at
+        elif byte == QUOTE:
+            at = yield from _string_end(body, at + 1)
+        steps += 1
+        if not steps % STEPS or at > rest:
+            rest = at + STRETCH
+            yield
+
+
+def _spaces(body: bytes, at: int) -> int:
+    return SPACE.match(body, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+
+
+def _next(body: bytes, at: int) -> tuple[bytes, int]:
+    """What follows a value, and what stands behind that."""
+    found = NEXT.match(body, at)
+    if not found:
+        raise _malformed(body, at, "a comma or a closing bracket is expected")
+    return found[1], found.end()
+
+
+def _name(body: bytes, start: int, end: int) -> str:
+    """What the string at this place says."""
+    text = body[start:end].decode(errors="replace")
+    if "\\" not in text:
+        return text[1:-1]
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        raise _malformed(body, start, "the name of a field cannot be read") from None
+
+
+def _malformed(body: bytes, at: int, why: str) -> InvalidRequest:
+    if at >= len(body):
+        return InvalidRequest(f"the request body is cut off: {why} at its end")
+    return InvalidRequest(f"the request body is not valid JSON: {why} {_place(body, at)}")
+
+
+def _no_object(body: bytes, at: int) -> str:
+    if body.startswith(BYTE_ORDER_MARKS):
+        return "the request body begins with a byte order mark; send JSON in UTF-8 without one"
+    if body.startswith(COMPRESSED):
+        return "the request body is compressed; send it as it is, without a Content-Encoding"
+    for kind, pattern in NO_OBJECT.items():
+        if pattern.match(body, at):
+            return f"the request body is a JSON {kind}; send an object, as in {{…}}"
+    return f"the request body is not valid JSON: an object is expected {_place(body, at)}"
+
+
+def _place(body: bytes, at: int) -> str:
+    """For people: editors count lines, programs bytes."""
+    line = body.count(b"\n", 0, at) + 1
+    column = at - body.rfind(b"\n", 0, at)
+    return f"at line {line}, column {column} (byte {at})"
