@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -294,3 +295,59 @@ def test_others_are_not_let_in_without_a_key() -> None:
     )  # fmt: skip
     assert started.returncode == 1
     assert "make key NAME=" in started.stderr
+def test_pages_of_this_machine_may_read_until_there_is_a_key(tmp_path: Path) -> None:
+    settings = {"GATEWAY_KEYS_FILE": str(tmp_path / "keys"), "GATEWAY_CORS_ORIGINS": "https://*.example.org"}
+    preflight = {"Access-Control-Request-Method": "POST"}
+
+    def readers(url: str) -> set[str]:
+        origins = (
+            "http://localhost:5173",
+            "tauri://localhost",
+            "https://ui.example.org",
+            "https://evil.example",
+        )
+        answers = [httpx.get(f"{url}/api/version", headers={"Origin": origin}) for origin in origins]
+        asked = [httpx.options(f"{url}/chat", headers={"Origin": origin, **preflight}) for origin in origins]
+        told = [answer.headers.get("access-control-allow-origin") for answer in answers]
+        assert told == [answer.headers.get("access-control-allow-origin") for answer in asked]
+        return {origin for origin in told if origin}
+
+    with FakeOllama().running() as fake, gateway(fake.url, tmp_path, **settings) as (_, url):
+        assert readers(url) == {"http://localhost:5173", "tauri://localhost", "https://ui.example.org"}
+        KeyFile(tmp_path / "keys").create("me", "user", EVERY_MODEL, None)
+        wait_until(lambda: httpx.get(f"{url}/api/version").status_code == 401, 10, "keys are needed")
+        assert readers(url) == {"https://ui.example.org"}
+
+
+def test_an_origin_that_no_page_can_have_stops_the_start() -> None:
+    started = subprocess.run(
+        [BIN / "gateway", "serve"],
+        env={**os.environ, "GATEWAY_CORS_ORIGINS": "https://ui.example/app"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert started.returncode == 1
+    assert "GATEWAY_CORS_ORIGINS: " in started.stderr
+    assert "'https://ui.example/app' is the origin of no page: it has a path" in started.stderr
+
+
+def test_what_pushing_takes_is_said_to_who_asks_for_the_account(tmp_path: Path) -> None:
+    """As `ollama push` does before it pushes."""
+    with FakeOllama().running() as fake:
+        for settings in ({}, {"GATEWAY_ADMIN_API": "on"}):
+            with gateway(fake.url, tmp_path, **settings) as (_, url):
+                for method, path in (
+                    ("POST", "/api/me"),
+                    ("POST", "/api/signout"),
+                    ("DELETE", "/api/user/keys/x"),
+                ):
+                    answer = httpx.request(method, f"{url}{path}")
+                    assert answer.status_code == 403
+                    said = re.findall(r"GATEWAY_\w+", answer.json()["error"])
+                    assert said[-2:] == ["GATEWAY_ACCOUNT_API", "GATEWAY_PUSH_REGISTRIES"]
+                    assert ("GATEWAY_ADMIN_API" in said) is (not settings)
+                if settings:
+                    pushed = httpx.post(f"{url}/api/push", json={"model": "x"})
+                    assert "GATEWAY_PUSH_REGISTRIES" in pushed.json()["error"]
+        assert not fake.received
+
+

@@ -363,6 +363,31 @@ def test_browsers_may_call_from_the_origins_that_are_configured(url: str, impati
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,x-stainless-lang",
     }
+PREFLIGHT = {
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type",
+    "Access-Control-Request-Private-Network": "true",
+}
+
+
+def test_pages_of_allowed_origins_may_call_into_a_private_network(url: str) -> None:
+    for origin, allowed in (
+        ("https://ui.example", True),
+        ("app://obsidian.md", True),
+        ("https://evil.example", False),
+    ):
+        answer = httpx.options(f"{url}/chat", headers={**PREFLIGHT, "Origin": origin})
+        assert answer.is_success is allowed, origin
+        assert answer.headers.get("access-control-allow-origin") == (origin if allowed else None)
+        assert answer.headers.get("access-control-allow-private-network") == ("true" if allowed else None)
+
+
+def test_pages_read_what_clients_in_them_look_at(url: str) -> None:
+    answer = httpx.get(f"{url}/v1/models", headers={"Origin": "https://ui.example"})
+    exposed = set(answer.headers["access-control-expose-headers"].split(", "))
+    assert exposed >= {"x-request-id", "request-id", "retry-after"}
+
+
     allowed = httpx.options(f"{url}/v1/chat/completions", headers=asking)
     assert allowed.status_code == 200
     assert allowed.headers["access-control-allow-origin"] == "https://ui.example"
@@ -371,5 +396,5 @@ def test_browsers_may_call_from_the_origins_that_are_configured(url: str, impati
         f"{url}/v1/chat/completions", headers={**asking, "Origin": "https://evil.example"}
     )
     assert "access-control-allow-origin" not in refused.headers
-    off = httpx.options(f"{impatient}/v1/chat/completions", headers=asking)
-    assert off.status_code == 405
+    others = httpx.options(f"{impatient}/v1/chat/completions", headers=asking)
+    assert "access-control-allow-origin" not in others.headers

@@ -9,11 +9,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from . import __version__
 from .access.keyring import Keyring
+from .cors import Cors
 from .dialects.api import api_of
 from .errors import GatewayError, InternalError, NotServed, Unauthorized
 from .middleware import RequestObserver, ShortCut
@@ -84,16 +84,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         api.include_router(part.router)
     # Around FastAPI, not within: its own middleware would cost an answering route more than it does for it.
     answering = [*chat.router.routes, *forward.router.routes]
-    app: ASGIApp = RequestObserver(ShortCut(api, answering, _on_gateway_error))
-    if settings.origins:
-        app = CORSMiddleware(
-            app,
-            allow_origins=settings.origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["x-request-id"],
-        )
-    return app
+    return Cors(RequestObserver(ShortCut(api, answering, _on_gateway_error)), settings.origins)
 
 
 async def _on_gateway_error(request: Request, error: Exception) -> Response:
