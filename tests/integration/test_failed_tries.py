@@ -150,7 +150,7 @@ async def test_many_are_slowed_and_refused_and_a_good_key_from_there_is_not(
 
 
 def test_nginx_words_a_failed_try_as_the_gateway_does(guarded: Guarded, edge: str) -> None:
-    told = ("www-authenticate", "content-type", "access-control-allow-origin", "vary")
+    told = ("www-authenticate", "content-type", "access-control-allow-origin", "vary", "request-id")
     # No more of them than are free.
     for path, headers in [*((path, {}) for path in PATHS), ("/chat", WRONG), ("/v1/messages", WRONG)]:
         sent = {**headers, "Origin": "http://page", "X-Request-Id": "one"}

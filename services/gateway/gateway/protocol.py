@@ -15,10 +15,11 @@ from typing import Any, cast
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from .dialects.api import api_of
+from .dialects.api import CHAT, api_of
 from .errors import GatewayError, HeadTooLarge, NotHttp, RequestTooSlow
 from .routes.forward import CONNECTION
 
+from .middleware import clean_path
 # Twice what nginx lets pass. One read of the socket may bring more than that at once.
 MAX_HEAD = 64 * 1024
 
@@ -118,7 +119,9 @@ class GuardedHttp(HttpToolsProtocol):
             return
         if self._may_answer():
             request_id = secrets.token_hex(16)
-            status, media_type, body = api_of((self.scope or {}).get("path", "")).refusal(error, request_id)
+            path = (self.scope or {}).get("path")
+            api = api_of(clean_path(path)) if path else CHAT
+            status, media_type, body = api.refusal(error, request_id)
             structlog.get_logger().info(
                 "refused",
                 request_id=request_id,
@@ -128,9 +131,9 @@ class GuardedHttp(HttpToolsProtocol):
             )
             head = (
                 f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {media_type}\r\n"
-                f"Content-Length: {len(body)}\r\nX-Request-Id: {request_id}\r\nConnection: close\r\n\r\n"
+                f"Content-Length: {len(body)}\r\nConnection: close\r\n"
             )
-            self.transport.write(head.encode() + body)
+            self.transport.write(b"%b%b\r\n%b" % (head.encode(), ids, body))
         # At once: what is written from now on would fail.
         self._give_up()
         self.transport.close()
@@ -147,6 +150,7 @@ class GuardedHttp(HttpToolsProtocol):
         if not self.cycle or self.pipeline:
             return not self.pipeline
         return self.cycle.response_complete if self._in_head else not self.cycle.response_started
+            ids = b"".join(b"%b: %b\r\n" % header for header in api.id_headers(request_id))
 
 
 class Exchange:

@@ -20,7 +20,8 @@ from ..relay import Relay
 from ..state import record_of, state_of
 from .egress import check_egress, check_model, hidden_models, hides_models
 from .guard import check_open
-from .table import PASSED_ON, Route
+from .heads import answer_heads
+from .table import PASSED_ON, RECOMMENDATIONS, Route
 
 router = APIRouter()
 
@@ -124,7 +125,7 @@ def hand_over(
         if body and name in PASSED_HEADERS
     }
     answer = backend.stream(
-        request.method,
+        route.method,  # not the client's, which may be HEAD
         _upstream_path(request, route),
         body,
         {
@@ -243,3 +244,5 @@ for entry in PASSED_ON:
         name=f"{entry.method} {entry.path}",
         summary=f"{entry.kind}: as Ollama answers it",
     )
+
+answer_heads(router)

@@ -12,6 +12,10 @@ from ..state import State, record_of, state_of
 # Longer than any path of Ollama's; it goes into a log.
 MAX_PATH = 200
 
+# nginx has it in every request, whatever a client sends: where those without a valid key are to be sent
+# (nginx/snippets/failed-tries.conf).
+EDGE_HEADER = "x-failed-try"
+
 
 def check_open(request: Request, kind: RouteClass) -> AllowList:
     """Like `check_access`, for what is no longer begun when the gateway stops. Also raises Drained."""
@@ -36,6 +40,10 @@ def check_access(request: Request, kind: RouteClass) -> AllowList:
         _check_page(request, state.settings)
     _check_switches(state, kind, is_anybody=key is None)
     return key.models if key else EVERY_MODEL
+
+
+def came_by_the_edge(request: Request) -> bool:
+    return EDGE_HEADER in request.headers
 
 
 def _check_page(request: Request, settings: Settings) -> None:
