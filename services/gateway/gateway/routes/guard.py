@@ -28,7 +28,7 @@ def check_access(request: Request, kind: RouteClass) -> AllowList:
     """The models that the caller may know of. Raises Unauthorized, Forbidden."""
     state = state_of(request)
     record = record_of(request)
-    key = state.keyring.key_of(_credential(request))
+    key = state.keyring.key_of(_credentials(request))
     # Not before: those who have no key could wash everything else away.
     if kind in AUDITED:
         record.audited = f"{request.method} {request.scope['path'][:MAX_PATH]}"
@@ -58,13 +58,16 @@ def _check_page(request: Request, settings: Settings) -> None:
 def _check_switches(state: State, kind: RouteClass, is_anybody: bool) -> None:
     if kind in AUDITED and is_anybody and state.settings.admin_api == "off":
         raise Forbidden("managing models is switched off here; GATEWAY_ADMIN_API=on switches it on")
-    if kind == "account" and state.settings.account_api == "off":
-        raise Forbidden("the account is not for clients; GATEWAY_ACCOUNT_API=on makes it so")
+    if kind == "web":
+        state.egress.check_web()
 
 
-def _credential(request: Request) -> str | None:
-    """As OpenAI's and Ollama's clients send it, or as Anthropic's do."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token:
-        return token.strip()
-    return request.headers.get("x-api-key")
+def _credentials(request: Request) -> list[str]:
+    """As Anthropic's clients send a key, and as OpenAI's and Ollama's do. Who sends both may mean one of them
+    for another server."""
+    found = request.headers.getlist("x-api-key")
+    for value in request.headers.getlist("authorization"):
+        scheme, _, token = value.partition(" ")
+        if scheme.lower() == "bearer":
+            found.append(token.strip())
+    return [text for text in found if text]
