@@ -8,13 +8,15 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from ..access.fields import read_fields
-from ..access.models import AllowList
+from ..access.fields import Fields, read_fields
+from ..access.form import Form
+from ..access.models import AllowList, not_found
 from ..access.roles import AUDITED
-from ..errors import BodyTooLarge, ClientGone, ModelNotFound, NotServed
+from ..errors import BodyTooLarge, ClientGone, NotServed
 from ..names import full_name
 from ..relay import Relay
 from ..state import record_of, state_of
@@ -28,7 +30,12 @@ router = APIRouter()
 LIST_SECONDS = 10
 
 # Answers with a list of models: the field that has it, and the one in which each has its name.
-LISTS = {"/api/tags": ("models", "name"), "/api/ps": ("models", "name"), "/v1/models": ("data", "id")}
+LISTS = {
+    "/api/tags": ("models", "name"),
+    "/api/ps": ("models", "name"),
+    "/v1/models": ("data", "id"),
+    RECOMMENDATIONS: ("recommendations", "model"),
+}
 
 # It goes into the log. Ollama's longest are registry, namespace, name and tag, of 80 characters at most each.
 MAX_MODEL_NAME = 350
@@ -153,7 +160,8 @@ def _upstream_path(request: Request, route: Route) -> str:
         if value in (".", ".."):  # it would be another path, one level up
             raise NotServed("this path does not exist here; see /docs", 404)
         path = re.sub(rf"{{{name}(:path)?}}", quote(value, safe=":"), path)
-    query: bytes = request.scope["query_string"]
+    # A form's fields could stand there too, and Ollama would take those.
+    query: bytes = b"" if route.form else request.scope["query_string"]
     return f"{path}?{query.decode('latin-1')}" if query else path
 
 
@@ -162,18 +170,15 @@ def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
         allowed = check_open(request, route.kind)
         state = state_of(request)
         if name := request.path_params.get("model"):
-            allowed.check(name)
-            await check_model(state, name)
+            allowed.check(name, route.not_found)
+            await check_model(state, name, route.not_found)
             if "/" in name:
-                return await _model_with_a_slash(request)
-        if route.path in LISTS and (allowed or hides_models(state)):
+                return await _model_with_a_slash(request, route)
+        if route.path in LISTS and (allowed or hides_models(state, route.path)):
             return await _list_of(request, route.path, allowed)
         if route.upload:
             return hand_over(request, route, Upload(request), None, streams=False)
-        # To a GET a body means nothing; what servers make of one differs.
-        has_body = route.method not in ("GET", "HEAD")
-        body = await read_body(request, state.settings.max_body_bytes) if has_body else b""
-        fields = read_fields(body)
+        body, fields = await _read(request, route)
         named = fields.get("model") or fields.get("name") or fields.get("source")
         model = named if isinstance(named, str) else None
         if model is not None:
@@ -182,13 +187,27 @@ def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
             record_of(request).audited_models = [name[:MAX_MODEL_NAME] for name in fields.models()]
         if allowed:
             for name in fields.models(route.naming):
-                allowed.check(name)
+                allowed.check(name, route.not_found)
         await check_egress(state, route, fields)
         said = fields.get("stream")  # null says nothing, as to Ollama
         streams = route.streams if said is None else said is True
         return hand_over(request, route, body, model, streams=streams)
 
     return forward
+
+
+async def _read(request: Request, route: Route) -> tuple[bytes, Fields]:
+    """What goes upstream, and what it says. Raises InvalidRequest, ClientGone."""
+    # To a GET a body means nothing; what servers make of one differs.
+    has_body = route.method not in ("GET", "HEAD")
+    body = await read_body(request, state_of(request).settings.max_body_bytes) if has_body else b""
+    if not route.form:
+        return body, read_fields(body)
+    headers = MutableHeaders(scope=request.scope)
+    # In a thread, for what ten megabytes take.
+    form = await asyncio.to_thread(Form, body, headers.get("content-type", ""))
+    body, headers["content-type"] = await asyncio.to_thread(form.written)
+    return body, form.fields
 
 
 async def _list_of(request: Request, path: str, allowed: AllowList) -> Response:
@@ -198,12 +217,12 @@ async def _list_of(request: Request, path: str, allowed: AllowList) -> Response:
     field, name = LISTS[path]
     answer = await state.backend.upstream.get_json(path, LIST_SECONDS)
     items = (answer.get(field) if isinstance(answer, dict) else None) or []
-    hidden = await hidden_models(state, [str(item[name]) for item in items])
+    hidden = await hidden_models(state, path, [str(item[name]) for item in items])
     visible = [item for item in items if str(item[name]) not in hidden and allowed.has(str(item[name]))]
     return JSONResponse({**(answer if isinstance(answer, dict) else {}), field: visible})
 
 
-async def _model_with_a_slash(request: Request) -> Response:
+async def _model_with_a_slash(request: Request, route: Route) -> Response:
     """`/v1/models/{model}` for a name that Ollama's router cannot match: looked up in the whole list."""
     backend = state_of(request).backend
     name = request.path_params["model"]
@@ -212,7 +231,7 @@ async def _model_with_a_slash(request: Request) -> Response:
     for model in models or []:
         if full_name(model["id"]) == full_name(name):
             return JSONResponse(model)
-    raise ModelNotFound(f"model '{name}' not found")
+    raise not_found(name, route.not_found)
 
 
 # For the documentation, of what upstream answers.

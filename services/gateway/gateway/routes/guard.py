@@ -56,7 +56,15 @@ def _check_page(request: Request, settings: Settings) -> None:
 
 
 def _check_switches(state: State, kind: RouteClass, is_anybody: bool) -> None:
-    if kind in AUDITED and is_anybody and state.settings.admin_api == "off":
+    settings = state.settings
+    managing_is_off = is_anybody and settings.admin_api == "off"
+    if kind == "account" and settings.account_api == "off":
+        needed = "GATEWAY_ADMIN_API=on and " if managing_is_off else ""
+        raise Forbidden(
+            f"the account is not for clients; {needed}GATEWAY_ACCOUNT_API=on makes it so. "
+            "`ollama push` asks for it first, and then pushes to GATEWAY_PUSH_REGISTRIES"
+        )
+    if kind in AUDITED and managing_is_off:
         raise Forbidden("managing models is switched off here; GATEWAY_ADMIN_API=on switches it on")
     if kind == "web":
         state.egress.check_web()
