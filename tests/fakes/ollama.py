@@ -6,6 +6,7 @@ decides how an answer is cut into pieces on its way.
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -77,6 +78,7 @@ class FakeOllama:
         self.answering = 0
         self.polls = 0
         self.models: list[dict[str, str]] = []
+        self.recommendations: list[dict[str, str]] = []
         self.loaded: list[dict[str, Any]] = []
         self.remote: dict[str, str] = {}
         self.url = ""
@@ -139,6 +141,9 @@ class FakeOllama:
                 if path == "/api/ps" and "x-request-id" not in headers:  # a poll, nobody's request
                     await _whole(writer, 200, {"models": self.loaded})
                     continue
+                if path == "/api/experimental/model-recommendations":
+                    await _whole(writer, 200, {"recommendations": self.recommendations})
+                    continue
                 if path == "/v1/models":
                     await _whole(writer, 200, {"data": self.models})
                     continue
@@ -153,8 +158,8 @@ class FakeOllama:
                     continue
                 received.body = await reader.readexactly(length)
                 try:
-                    model = json.loads(received.body or b"{}").get("model")
-                    answer = self.answers.get(model)
+                    model = _model_of(received)
+                    answer = self.answers.get(model or "")
                 except (ValueError, AttributeError, TypeError, RecursionError):
                     await _whole(writer, 400, {"error": "cannot be read"})
                     continue
@@ -217,6 +222,15 @@ class FakeOllama:
                 received.written += len(step)
         writer.write(b"0\r\n\r\n")
         await writer.drain()
+
+
+def _model_of(received: Received) -> str | None:
+    """Of a form, as Go reads one: the first field of that name which is no file's."""
+    if received.path.startswith("/v1/audio/"):
+        found = re.search(rb'name="model"\r\n(?:[^\r]+\r\n)*\r\n([^\r]*)\r\n', received.body)
+        return found[1].decode() if found else None
+    model: str | None = json.loads(received.body or b"{}").get("model")
+    return model
 
 
 async def _swallow(reader: asyncio.StreamReader, length: int) -> bool:

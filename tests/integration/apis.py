@@ -5,9 +5,18 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.routes.table import Route
 from tests.fakes.answers import ANSWERS, Answer
 
 USER = {"role": "user", "content": "hi"}
+
+
+def sent(route: Route, fields: dict[str, Any]) -> dict[str, Any]:
+    """`fields` as httpx sends them in the body that `route` takes."""
+    if not route.form:
+        return {"json": fields}
+    texts = [(name, (None, value)) for name, value in fields.items() if isinstance(value, str)]
+    return {"files": [*texts, ("file", ("hi.wav", b"RIFF\r\n--x"))]}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,12 @@ def chunked(body: bytes, header: bytes = b"Transfer-Encoding: chunked") -> bytes
 
 
 LENGTH = b"Content-Length: %d" % SIZE
+# As Java's client has it in every request until the server has said no.
+H2C = (
+    b"Connection: Upgrade, HTTP2-Settings",
+    b"HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA",
+    b"Upgrade: h2c",
+)
 REFUSED = {
     "a length and chunks": request(LENGTH, b"Transfer-Encoding: chunked", body=CHUNKED),
     "chunks and a length": request(b"Transfer-Encoding: chunked", b"Content-Length: 5", body=CHUNKED),
@@ -68,6 +74,7 @@ REFUSED = {
     "bytes in the path": request(start=b"GET /v1/models/\xff HTTP/1.1", body=b""),
     "bytes in the query": request(start=b"GET /api/version?\xff HTTP/1.1", body=b""),
     "CONNECT": request(start=b"CONNECT elsewhere:80 HTTP/1.1", body=b""),
+    "CONNECT with an offer": request(*H2C, LENGTH, start=b"CONNECT elsewhere:80 HTTP/1.1"),
 }
 # Only one of the two refuses it. The other one reads it as it is meant, and hands on nothing that is strange.
 REFUSED_BY_NGINX = {
@@ -101,6 +108,18 @@ SEEN_ALIKE = {
     "an absolute address": request(LENGTH, start=b"POST http://elsewhere/chat HTTP/1.1"),
     "empty lines first": b"\r\n\r\n" + request(LENGTH),
     "a continuation asked for": request(b"Expect: 100-continue", LENGTH),
+    "a path with doubled slashes": request(LENGTH, start=b"POST //chat HTTP/1.1"),
+    "a path with a slash at its end": request(LENGTH, start=b"POST /chat/ HTTP/1.1"),
+    "HTTP/2 offered": request(*H2C, LENGTH),
+    "HTTP/2 offered, with chunks": request(*H2C, b"Transfer-Encoding: chunked", body=CHUNKED),
+    "HTTP/2 offered, with a continuation asked for": request(*H2C, b"Expect: 100-continue", LENGTH),
+    "HTTP/2 offered in capitals": request(b"CONNECTION: UPGRADE", b"UPGRADE: H2C", LENGTH),
+    "WebSocket offered": request(
+        b"Connection: keep-alive, Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: eA==", LENGTH
+    ),
+    "two protocols offered": request(
+        b"Upgrade: foo/2", b"Connection: foo", b"Connection: upgrade", b"Upgrade: bar", LENGTH
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -21,18 +22,23 @@ from gateway.errors import Unauthorized
 from gateway.routes import chat, forward, ops
 from gateway.routes.table import CHAT_ROUTE, PASSED_ON
 from tests.fakes.ollama import DONE, FakeOllama
+from tests.integration.apis import sent
 from tests.integration.programs import gateway
 from tests.processes import BIN, Process, wait_until
 
 # What does not go upstream. None: for everybody.
 OWN: dict[tuple[str, str], RouteClass | None] = {
+    ("GET", "/health"): None,
     ("GET", "/healthz"): None,
     ("GET", "/readyz"): None,
     ("GET", "/metrics"): "metrics",
     ("GET", "/docs"): "read",
     ("GET", "/openapi.json"): "read",
 }
-CLASSES = {(route.method, route.path): route.kind for route in (CHAT_ROUTE, *PASSED_ON)} | OWN
+ROUTES = {(route.method, route.path): route for route in (CHAT_ROUTE, *PASSED_ON)}
+GOT = {place: route.kind for place, route in ROUTES.items()} | OWN
+# What can be got has a head too, for the same people.
+CLASSES = GOT | {("HEAD", path): kind for (method, path), kind in GOT.items() if method == "GET"}
 ALLOWED: dict[str, set[RouteClass | None]] = {
     "none": {None},
     "wrong": {None},
@@ -40,7 +46,7 @@ ALLOWED: dict[str, set[RouteClass | None]] = {
     "expired": {None},
     "user": {None, "inference", "read"},
     "restricted": {None, "inference", "read"},
-    "admin": {None, "inference", "read", "admin", "metrics"},  # account is switched off here
+    "admin": {None, "inference", "read", "admin", "metrics"},  # account and web are switched off
     "metrics": {None, "metrics"},
 }
 DIGEST = "sha256:" + "0" * 64
@@ -60,7 +66,8 @@ class Guarded:
     def ask(self, method: str, path: str, who: str, body: object = None) -> httpx.Response:
         key = self.keys[who]
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        return self.client.request(method, path, json=body, headers=headers)
+        # Not by the client's own base, which would take two slashes at the beginning for a host.
+        return self.client.request(method, f"{self.url}{path}", json=body, headers=headers)
 
     def audited(self) -> list[dict[str, object]]:
         audit = self.folder / "audit"
@@ -89,6 +96,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     for model in ("llama3:8b", "secret:latest"):
         fake.answer(model, DONE)
     fake.models = [{"id": "llama3:8b"}, {"id": "hf.co/org/llama3"}, {"id": "secret:latest"}]
+    fake.recommendations = [{"model": "llama3:8b"}, {"model": "secret"}, {"model": "secret:latest"}]
     fake.loaded = [{"name": "secret:latest"}, {"name": "llama3:8b"}]
     settings = {
         "GATEWAY_KEYS_FILE": str(folder / "keys"),
@@ -139,6 +147,63 @@ def test_a_key_is_taken_from_where_each_client_puts_it(guarded: Guarded, header:
     assert guarded.client.get("/api/version", params={"key": guarded.keys["user"]}).status_code == 401
 
 
+def test_any_valid_key_counts_beside_one_for_another_server(guarded: Guarded) -> None:
+    user, admin, gone = (str(guarded.keys[who]) for who in ("user", "admin", "wrong"))
+    cases: list[tuple[list[tuple[str, str]], int]] = [
+        ([("x-api-key", user), ("Authorization", "Bearer sk-ant-somebody-elses")], 200),
+        ([("x-api-key", "sk-ant-somebody-elses"), ("Authorization", f"Bearer {user}")], 200),
+        ([("x-api-key", user), ("Authorization", "Basic dXNlcjpwYXNz")], 200),
+        ([("x-api-key", user), ("Authorization", f"Bearer {gone}")], 200),
+        ([("x-api-key", user), ("Authorization", f"Bearer {user}")], 200),
+        ([("x-api-key", user), ("Authorization", "Bearer")], 200),
+        ([("Authorization", "Bearer other"), ("Authorization", f"Bearer {user}")], 200),
+        ([("x-api-key", "other"), ("x-api-key", user)], 200),
+        ([("x-api-key", user), ("Authorization", f"Bearer {admin}")], 400),
+        ([("x-api-key", gone), ("Authorization", "Bearer other")], 401),
+        ([("x-api-key", ""), ("Authorization", "Bearer")], 401),
+    ]
+    for headers, status in cases:
+        answer = guarded.client.get("/v1/models", headers=headers)
+        assert answer.status_code == status, headers
+        if status == 400:
+            assert "two different keys" in answer.json()["error"]["message"]
+    asked = guarded.client.get("/api/version", headers=cases[0][0]).headers["x-request-id"]
+    wait_until(lambda: asked in guarded.process.output, 5, "the request is in the log")
+    (line,) = (line for line in guarded.process.output.splitlines() if asked in line)
+    assert json.loads(line)["key"] == "user"
+
+
+def test_a_key_does_no_more_by_another_spelling_of_a_path(guarded: Guarded) -> None:
+    before = len(guarded.fake.received)
+    for (method, path), kind in CLASSES.items():
+        there = path.replace("{digest}", DIGEST).replace("{model:path}", "secret")
+        for spelling in (
+            f"/{there}",
+            f"{there}/",
+            f"{there}//",
+            there.replace("/", "//"),
+            f"/%2f{there[1:]}",
+        ):
+            if kind is not None:
+                assert guarded.ask(method, spelling, "none").status_code == 401, f"{method} {spelling}"
+            if kind in ("admin", "account", "metrics"):
+                assert guarded.ask(method, spelling, "restricted").status_code == 403, f"{method} {spelling}"
+    assert guarded.ask("GET", "/v1/models/secret/", "restricted").status_code == 404
+    assert guarded.ask("POST", "//api//show/", "restricted", {"model": "secret"}).status_code == 404
+    assert guarded.ask("GET", "/v1//models//hf.co//org//llama3/", "restricted").status_code == 404
+    assert len(guarded.fake.received) == before
+
+
+def test_what_is_managed_by_another_spelling_is_written_down_by_the_usual_one(guarded: Guarded) -> None:
+    asked = guarded.ask("POST", "//api//pull/", "user", {"model": "x"}).headers["x-request-id"]
+
+    def written() -> list[dict[str, object]]:
+        return [line for line in guarded.audited() if line["request_id"] == asked]
+
+    wait_until(written, 5, "it is written down")
+    assert written()[0]["what"] == "POST /api/pull"
+
+
 def test_a_failed_try_is_answered_before_its_body_comes(guarded: Guarded) -> None:
     host, port = guarded.url.removeprefix("http://").split(":")
     for path in ("/chat", "/v1/messages", f"/api/blobs/{DIGEST}"):
@@ -148,7 +213,15 @@ def test_a_failed_try_is_answered_before_its_body_comes(guarded: Guarded) -> Non
 
 
 @pytest.mark.parametrize(
-    ("path", "field", "name"), [("/api/tags", "models", "name"), ("/v1/models", "data", "id")]
+    ("path", "field", "name"),
+    [
+        ("/api/tags", "models", "name"),
+        ("/v1/models", "data", "id"),
+        ("/v1/models/", "data", "id"),
+        ("//v1//models", "data", "id"),
+        ("/api%2ftags/", "models", "name"),
+        ("/api/experimental/model-recommendations", "recommendations", "model"),
+    ],
 )
 def test_other_models_are_not_in_the_lists(guarded: Guarded, path: str, field: str, name: str) -> None:
     def listed(who: str) -> set[str]:
@@ -167,7 +240,7 @@ def test_another_model_is_one_that_does_not_exist(guarded: Guarded) -> None:
     """Whether it is there or not: the answers differ in nothing."""
     before = len(guarded.fake.received)
     for (method, path), kind in CLASSES.items():
-        if kind not in ("inference", "read", "admin") or (method, path) in OWN or "digest" in path:
+        if kind not in ("inference", "read", "admin") or (method, path) not in ROUTES or "digest" in path:
             continue
         answers = []
         for model in ("secret", "absent"):
@@ -177,7 +250,9 @@ def test_another_model_is_one_that_does_not_exist(guarded: Guarded) -> None:
             if path == "/api/copy":
                 body = {"source": model, "destination": "llama3:mine"}
             there = path.replace("{model:path}", model)
-            response = guarded.ask(method, there, "restricted admin", body if "{" not in path else None)
+            headers = {"Authorization": f"Bearer {guarded.keys['restricted admin']}"}
+            content = sent(ROUTES[method, path], body) if "{" not in path else {}
+            response = guarded.client.request(method, there, headers=headers, **content)
             assert response.status_code == 404, f"{method} {path}"
             answers.append(response.text.replace(model, "").replace(response.headers["x-request-id"], ""))
         assert len(set(answers)) <= 1
@@ -284,6 +359,62 @@ def test_a_file_that_is_broken_from_the_start_is_told_in_the_shape_of_every_line
     told = [line for line in lines if line["event"] == "keys"]
     assert told
     assert {line["in_force"] for line in told} == {"0 keys from before"}
+
+
+def test_pages_of_this_machine_may_read_until_there_is_a_key(tmp_path: Path) -> None:
+    settings = {"GATEWAY_KEYS_FILE": str(tmp_path / "keys"), "GATEWAY_CORS_ORIGINS": "https://*.example.org"}
+    preflight = {"Access-Control-Request-Method": "POST"}
+
+    def readers(url: str) -> set[str]:
+        origins = (
+            "http://localhost:5173",
+            "tauri://localhost",
+            "https://ui.example.org",
+            "https://evil.example",
+        )
+        answers = [httpx.get(f"{url}/api/version", headers={"Origin": origin}) for origin in origins]
+        asked = [httpx.options(f"{url}/chat", headers={"Origin": origin, **preflight}) for origin in origins]
+        told = [answer.headers.get("access-control-allow-origin") for answer in answers]
+        assert told == [answer.headers.get("access-control-allow-origin") for answer in asked]
+        return {origin for origin in told if origin}
+
+    with FakeOllama().running() as fake, gateway(fake.url, tmp_path, **settings) as (_, url):
+        assert readers(url) == {"http://localhost:5173", "tauri://localhost", "https://ui.example.org"}
+        KeyFile(tmp_path / "keys").create("me", "user", EVERY_MODEL, None)
+        wait_until(lambda: httpx.get(f"{url}/api/version").status_code == 401, 10, "keys are needed")
+        assert readers(url) == {"https://ui.example.org"}
+
+
+def test_an_origin_that_no_page_can_have_stops_the_start() -> None:
+    started = subprocess.run(
+        [BIN / "gateway", "serve"],
+        env={**os.environ, "GATEWAY_CORS_ORIGINS": "https://ui.example/app"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert started.returncode == 1
+    assert "GATEWAY_CORS_ORIGINS: " in started.stderr
+    assert "'https://ui.example/app' is the origin of no page: it has a path" in started.stderr
+
+
+def test_what_pushing_takes_is_said_to_who_asks_for_the_account(tmp_path: Path) -> None:
+    """As `ollama push` does before it pushes."""
+    with FakeOllama().running() as fake:
+        for settings in ({}, {"GATEWAY_ADMIN_API": "on"}):
+            with gateway(fake.url, tmp_path, **settings) as (_, url):
+                for method, path in (
+                    ("POST", "/api/me"),
+                    ("POST", "/api/signout"),
+                    ("DELETE", "/api/user/keys/x"),
+                ):
+                    answer = httpx.request(method, f"{url}{path}")
+                    assert answer.status_code == 403
+                    said = re.findall(r"GATEWAY_\w+", answer.json()["error"])
+                    assert said[-2:] == ["GATEWAY_ACCOUNT_API", "GATEWAY_PUSH_REGISTRIES"]
+                    assert ("GATEWAY_ADMIN_API" in said) is (not settings)
+                if settings:
+                    pushed = httpx.post(f"{url}/api/push", json={"model": "x"})
+                    assert "GATEWAY_PUSH_REGISTRIES" in pushed.json()["error"]
+        assert not fake.received
 
 
 def test_others_are_not_let_in_without_a_key() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.routes.table import PASSED_ON, Route
 from tests.fakes.ollama import DONE, Do, FakeOllama, Raw, line
-from tests.integration.apis import CASES, Case, whole_answer
+from tests.integration.apis import CASES, Case, sent, whole_answer
 from tests.integration.programs import gateway
 from tests.processes import Process, free_port, wait_until
 
@@ -46,6 +46,7 @@ def url(fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     settings = {
         "GATEWAY_ADMIN_API": "on",
         "GATEWAY_ACCOUNT_API": "on",
+        "GATEWAY_WEB_SEARCH": "on",
         "GATEWAY_CORS_ORIGINS": "https://ui.example",
     }
     with gateway(fake.url, tmp_path_factory.mktemp("apis"), **settings) as (_, address):
@@ -278,19 +279,24 @@ def test_a_client_that_leaves_closes_the_connection_upstream(
     assert time.monotonic() - left < 1
 
 
-ANSWERED_BY_THE_FAKE = ("/api/tags", "/v1/models", "/api/blobs/{digest}")
+ANSWERED_BY_THE_FAKE = (
+    "/api/tags",
+    "/v1/models",
+    "/api/blobs/{digest}",
+    "/api/experimental/model-recommendations",
+)
 ROUTES = [route for route in PASSED_ON if route.path not in ANSWERED_BY_THE_FAKE]
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_every_route_of_the_table_reaches_upstream(route: Route, url: str, fake: FakeOllama) -> None:
     fake.answer("known", DONE)
-    path = route.path.replace("{model:path}", "known")
-    response = httpx.request(
-        route.method, f"{url}{path}?beta=true", json={} if route.method != "GET" else None
-    )
+    path = route.path.replace("{model:path}", "known").replace("{key}", "c3NoLWVk")
+    query = "" if route.form else "?beta=true"
+    body = {} if route.method == "GET" else sent(route, {"prompt": "hi"})
+    response = httpx.request(route.method, f"{url}{path}{query}", **body)
     received = fake.received[-1]
-    assert (received.method, received.path) == (route.method, f"{path}?beta=true")
+    assert (received.method, received.path) == (route.method, f"{path}{query}")
     assert response.status_code in (200, 502)  # what the fake says here is no stream
 
 
@@ -410,6 +416,31 @@ def test_what_is_not_in_the_table_is_404_in_the_apis_shape(path: str, shape: set
     assert set(response.json()) == shape
 
 
+PREFLIGHT = {
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type",
+    "Access-Control-Request-Private-Network": "true",
+}
+
+
+def test_pages_of_allowed_origins_may_call_into_a_private_network(url: str) -> None:
+    for origin, allowed in (
+        ("https://ui.example", True),
+        ("app://obsidian.md", True),
+        ("https://evil.example", False),
+    ):
+        answer = httpx.options(f"{url}/chat", headers={**PREFLIGHT, "Origin": origin})
+        assert answer.is_success is allowed, origin
+        assert answer.headers.get("access-control-allow-origin") == (origin if allowed else None)
+        assert answer.headers.get("access-control-allow-private-network") == ("true" if allowed else None)
+
+
+def test_pages_read_what_clients_in_them_look_at(url: str) -> None:
+    answer = httpx.get(f"{url}/v1/models", headers={"Origin": "https://ui.example"})
+    exposed = set(answer.headers["access-control-expose-headers"].split(", "))
+    assert exposed >= {"x-request-id", "request-id", "retry-after"}
+
+
 def test_browsers_may_call_from_the_origins_that_are_configured(url: str, impatient: str) -> None:
     asking = {
         "Origin": "https://ui.example",
@@ -424,5 +455,5 @@ def test_browsers_may_call_from_the_origins_that_are_configured(url: str, impati
         f"{url}/v1/chat/completions", headers={**asking, "Origin": "https://evil.example"}
     )
     assert "access-control-allow-origin" not in refused.headers
-    off = httpx.options(f"{impatient}/v1/chat/completions", headers=asking)
-    assert off.status_code == 405
+    others = httpx.options(f"{impatient}/v1/chat/completions", headers=asking)
+    assert "access-control-allow-origin" not in others.headers

@@ -5,6 +5,7 @@ What they must raise is what they raise against Ollama 0.24 itself.
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ import pytest
 import pytest_asyncio
 from pydantic import BaseModel
 
+from gateway.access.key_file import KeyFile
+from gateway.access.models import EVERY_MODEL
 from tests.fakes.ollama import DONE, Do, FakeOllama, Step, line
 from tests.integration.programs import MAX_BODY, gateway, nginx
 from tests.integration.test_stack import MODEL, Running, seconds_until_free, started
@@ -654,6 +657,55 @@ def test_what_the_engine_may_lack_is_answered_or_404(
     assert answer
 
 
+def test_openais_client_has_a_recording_written_down(faked: Clients, fake: FakeOllama) -> None:
+    fake.answer("listens", b'{"text":"Hello"}')
+    recording = ("hi.wav", bytes(range(256)) * 10)
+    told = faked.openai.audio.transcriptions.create(model="listens", file=recording, prompt="a greeting")
+    assert told.text == "Hello"
+    with refused("openai", 404, "model 'absent' not found"):
+        faked.openai.audio.transcriptions.create(model="absent", file=recording)
+
+
+def test_clients_tell_the_id_of_a_request(faked: Clients, fake: FakeOllama) -> None:
+    question: Any = [{"role": "user", "content": STORY}]
+    fake.answer("m", b'{"type":"message","content":[]}')
+    answer = faked.anthropic.messages.with_raw_response.create(
+        model="m", messages=question, max_tokens=5, extra_headers={"X-Request-Id": "ours"}
+    )
+    assert answer.request_id == "req_ours"
+    with pytest.raises(anthropic.NotFoundError) as caught:
+        faked.anthropic.messages.create(model="absent", messages=question, max_tokens=5)
+    assert str(caught.value.request_id).startswith("req_")
+    assert isinstance(caught.value.body, dict)
+    assert caught.value.body["request_id"] == caught.value.request_id
+    with pytest.raises(openai.NotFoundError) as failed:
+        faked.openai.chat.completions.create(model="absent", messages=question)
+    assert re.fullmatch(r"\w{32}", str(failed.value.request_id))
+
+
+def test_clients_find_their_routes_behind_a_careless_address(fake: FakeOllama, edge_url: str) -> None:
+    fake.answer("m", *OPENAI_CHAT.answer)
+    with clients_of(f"{edge_url}//") as careless:
+        assert "".join(openai_chat(careless, "m", 5)) == "Hello"
+        fake.answer("m", *CHAT.answer)
+        assert "".join(ollama_chat(careless, "m", 5)) == "Hello"
+
+
+def test_anthropics_client_may_send_two_keys_of_which_one_is_for_here(
+    fake: FakeOllama, tmp_path: Path
+) -> None:
+    """As Claude Code does where somebody has logged in, and has a key for a gateway too."""
+    key = KeyFile(tmp_path / "keys").create("me", "user", EVERY_MODEL, None)
+    fake.answer("m", *MESSAGE)
+    with edge(fake.url, tmp_path, GATEWAY_KEYS_FILE=str(tmp_path / "keys")) as url:
+        for token, other in ((key, "other"), ("other", key)):
+            also = {"X-Api-Key": other}
+            with anthropic.Anthropic(auth_token=token, base_url=url, default_headers=also) as client:
+                question: Any = [{"role": "user", "content": STORY}]
+                with client.messages.stream(model="m", messages=question, max_tokens=5) as told:
+                    assert "".join(told.text_stream) == "Hello"
+
+
 WEATHER: dict[str, Any] = {
     "name": "weather",
     "description": "tells a city's weather",
@@ -795,7 +847,7 @@ async def test_an_unknown_model_is_404_for_the_async_client(way: Way, async_clie
 
 
 def test_an_unknown_model_is_named(clients: Clients) -> None:
-    with refused("ollama", 404, "^model 'nobody' not found"):
+    with refused("ollama", 404, "^model 'nobody:latest' not found"):
         clients.ollama.show("nobody")
     with refused("ollama", 404, "^model 'nobody' not found"):
         list(ollama_chat(clients, "nobody", 5))

@@ -1,7 +1,9 @@
 """The description in /openapi.json, as those read it who make clients of it: is it true?"""
 
+import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -53,6 +55,17 @@ def test_it_describes_every_route(described: Any) -> None:
     operations = [operation.ok() for operation in described.get_all_operations()]
     there = {(operation.method.upper(), operation.path) for operation in operations}
     assert there >= {(route.method, route.path.replace(":path", "")) for route in (CHAT_ROUTE, *PASSED_ON)}
+
+
+@pytest.mark.parametrize("outside", ["https://llm.example/", "https://llm.example/some/where/"])
+def test_the_page_finds_everything_where_a_proxy_outside_has_put_it(url: str, outside: str) -> None:
+    (description,) = re.findall(r"url: '([^']*)'", httpx.get(f"{url}/docs").text)
+    assert urljoin(f"{outside}docs", description) == f"{outside}openapi.json"
+    (server,) = httpx.get(f"{url}/openapi.json").json()["servers"]
+    assert urljoin(f"{outside}openapi.json", server["url"]) == outside
+    moved = httpx.get(f"{url}/docs/")
+    assert moved.is_redirect
+    assert urljoin(f"{outside}docs/", moved.headers["location"]) == f"{outside}docs"
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])

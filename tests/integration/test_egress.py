@@ -1,6 +1,6 @@
 """Nothing that is asked leaves for a cloud, and models come from where the settings say, on every route."""
 
-import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from gateway.dialects.api import api_of
 from gateway.errors import Forbidden
 from gateway.routes.table import CHAT_ROUTE, PASSED_ON, Route
 from tests.fakes.ollama import DONE, FakeOllama
+from tests.integration.apis import sent
 from tests.integration.programs import gateway
 
 CLOUD_HOST = "https://ollama.com:443"
@@ -42,9 +43,10 @@ def client(fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def ask(client: httpx.Client, route: Route, body: bytes | dict[str, Any], **headers: str) -> httpx.Response:
+    content: dict[str, Any] = {"content": body}
     if isinstance(body, dict):
-        body = json.dumps({"messages": MESSAGES, **body}).encode()
-    return client.request(route.method, route.path, content=body, headers=headers)
+        content = sent(route, {"messages": MESSAGES, **body})
+    return client.request(route.method, route.path, headers=headers, **content)
 
 
 @on_every_route
@@ -117,6 +119,67 @@ def test_a_model_that_came_since_the_last_look_does_not_slip_through(
     fake.answer(f"{name}-own", DONE)
     assert ask(client, route, {"model": f"{name}-own"}).status_code != 404
     assert len(fake.received) == before + 1
+
+
+def form(*fields: tuple[str, str | None, str]) -> bytes:
+    """Of a name, what else stands in its line, and the value."""
+    parts = [
+        f'--B\r\nContent-Disposition: form-data; name="{name}"{more or ""}\r\n\r\n{value}\r\n'
+        for name, more, value in fields
+    ]
+    return "".join([*parts, "--B--\r\n"]).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        (form(("model", None, "harmless")), ""),
+        (form(("model", None, "own"), ("model", None, "harmless")), ""),
+        (form(("model", None, "harmless"), ("model", None, "own")), ""),
+        (form(("model", '; filename=""', "harmless")), ""),
+        (form(("model", "; filename*=x", "harmless")), ""),
+        (form(("model", '; name="x"; name="model"', "harmless")), ""),
+        (form(("x", '; name="model"', "harmless")), ""),
+        (form(("MODEL", None, "harmless")), ""),
+        (form(("model", None, "gpt-oss:20b-cloud")), ""),
+        (form(("model", "\r\nContent-Transfer-Encoding: quoted-printable", "harml=65ss")), ""),
+        (form(("file", '; filename="a"\r\nContent-Transfer-Encoding: quoted-printable', "x")), ""),
+        (form(("model", "\r\nContent-Type: text/plain; charset=utf-16", "harmless")), ""),
+        (form(("model", "\r\nX:\r\n y", "harmless")), ""),
+        (form(("x\\", '"; name="model', "harmless")), ""),
+        (b"preamble\r\n" + form(("model", None, "harmless")), ""),
+        (form(("model", None, "harmless")).replace(b"\r\n", b"\n"), ""),
+        (form(("model", None, "own")) + form(("model", None, "harmless")), ""),
+        (form(("model", None, "own"))[:-8] + form(("model", None, "harmless")), "model=own"),
+        (form(("language", None, "en")), "model=harmless"),
+        (form(("file", '; filename="a"', "x"), ("model*", None, "harmless")), ""),
+    ],
+)
+def test_no_form_says_one_thing_here_and_another_one_upstream(
+    client: httpx.Client, fake: FakeOllama, body: bytes, query: str
+) -> None:
+    """Refused, or harmless by what goes upstream."""
+    before = len(fake.received)
+    headers = {"Content-Type": "multipart/form-data; boundary=B"}
+    answer = client.post(f"/v1/audio/transcriptions?{query}", content=body, headers=headers)
+    received = fake.received[before:]
+    assert answer.status_code in (400, 403, 404) or received
+    for request in received:
+        assert "?" not in request.path
+        assert request.body.count(b"boundary") == 0
+        assert not re.search(rb'name="model"\r\n\r\nharmless', request.body), request.body
+        assert b"Transfer-Encoding" not in request.body
+
+
+def test_the_boundary_of_a_form_that_goes_upstream_is_the_gateways(
+    client: httpx.Client, fake: FakeOllama
+) -> None:
+    body = form(("model", None, "own"))
+    headers = {"Content-Type": "multipart/form-data; boundary=B; boundary*=utf-8''C"}
+    client.post("/v1/audio/transcriptions", content=body, headers=headers)
+    assert re.fullmatch(
+        r"multipart/form-data; boundary=[0-9a-f]{32}", fake.received[-1].headers["content-type"]
+    )
 
 
 def test_details_of_a_clouds_models_are_not_asked_for(client: httpx.Client, fake: FakeOllama) -> None:
@@ -216,6 +279,30 @@ def test_a_clouds_model_can_be_deleted(client: httpx.Client, fake: FakeOllama) -
     assert len(fake.received) == before + 1
 
 
+@pytest.mark.parametrize("path", ["/api/experimental/web_search", "/api/experimental/web_fetch"])
+def test_the_web_is_not_asked_for_a_client(client: httpx.Client, fake: FakeOllama, path: str) -> None:
+    before = len(fake.received)
+    for spelling in (path, f"/{path}/", path.replace("/", "//")):
+        answer = client.post(
+            f"{client.base_url}".rstrip("/") + spelling,
+            json={"query": "secret", "url": "https://secret.example"},
+        )
+        assert answer.status_code == 403
+        assert "GATEWAY_WEB_SEARCH=on" in answer.json()["error"]
+    assert len(fake.received) == before
+
+
+def test_models_of_a_cloud_are_not_recommended(client: httpx.Client, fake: FakeOllama) -> None:
+    fake.recommendations = [
+        {"model": "own"},
+        {"model": "gemma4"},
+        {"model": "kimi-k2.6:cloud"},
+        {"model": "harmless"},
+    ]
+    told = client.get("/api/experimental/model-recommendations").json()["recommendations"]
+    assert [model["model"] for model in told] == ["own", "gemma4"]
+
+
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])
 def test_the_web_is_not_searched(client: httpx.Client, fake: FakeOllama, path: str) -> None:
     before = len(fake.received)
@@ -242,6 +329,8 @@ def test_all_of_it_can_be_allowed(fake: FakeOllama, tmp_path: Path) -> None:
         ("/api/show", {"model": "gpt-oss:cloud"}),
         ("/api/pull", {"model": "x.example/user/model", "insecure": True}),
         ("/api/push", {"model": "own"}),
+        ("/api/experimental/web_search", {"query": "x", "model": "gpt-oss:cloud"}),
+        ("/api/experimental/web_fetch", {"url": "https://x.example"}),
         ("/api/copy", {"source": "harmless", "destination": "copy"}),
         ("/api/create", {"model": "a", "from": "own", "remote_host": "http://x.example"}),
     ]
@@ -251,3 +340,5 @@ def test_all_of_it_can_be_allowed(fake: FakeOllama, tmp_path: Path) -> None:
             httpx.post(f"{url}{path}", json=body)
             assert len(fake.received) == before + 1, path
         assert "harmless" in httpx.get(f"{url}/api/tags").text
+        fake.recommendations = [{"model": "kimi-k2.6:cloud"}]
+        assert "kimi" in httpx.get(f"{url}/api/experimental/model-recommendations").text

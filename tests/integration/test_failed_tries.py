@@ -18,7 +18,7 @@ from gateway.access.key_file import KeyFile
 from gateway.access.models import EVERY_MODEL
 from gateway.dialects.api import api_of
 from gateway.errors import InvalidKey
-from tests.fakes.ollama import DONE, FakeOllama, line
+from tests.fakes.ollama import DONE, FakeOllama
 from tests.integration.programs import gateway, nginx
 from tests.processes import Process, free_port, listens, wait_until
 
@@ -48,7 +48,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("tries")
     key = {"x-api-key": KeyFile(folder / "keys").create("someone", "user", EVERY_MODEL, None)}
     fake = FakeOllama()
-    fake.answer("good", line(), DONE)
+    fake.answer("good", DONE)
     fake.answer("signed out", b'{"error":"unauthorized"}', status=401)
     settings = {"GATEWAY_KEYS_FILE": str(folder / "keys"), "GATEWAY_CORS_ORIGINS": "http://page"}
     with fake.running(), gateway(fake.url, folder, **settings) as (process, url):
@@ -150,7 +150,7 @@ async def test_many_are_slowed_and_refused_and_a_good_key_from_there_is_not(
 
 
 def test_nginx_words_a_failed_try_as_the_gateway_does(guarded: Guarded, edge: str) -> None:
-    told = ("www-authenticate", "content-type", "access-control-allow-origin", "vary")
+    told = ("www-authenticate", "content-type", "access-control-allow-origin", "vary", "request-id")
     # No more of them than are free.
     for path, headers in [*((path, {}) for path in PATHS), ("/chat", WRONG), ("/v1/messages", WRONG)]:
         sent = {**headers, "Origin": "http://page", "X-Request-Id": "one"}

@@ -16,6 +16,8 @@ from tests.fakes.ollama import DONE, FakeOllama, line
 from tests.integration.programs import MAX_BODY, gateway, line_of, nginx
 from tests.integration.shapes import (
     BODY,
+    CHUNKED,
+    H2C,
     LARGE_HEADS,
     LENGTH,
     NEXT,
@@ -31,6 +33,7 @@ from tests.processes import Process, wait_until
 
 SERVERS = ("nginx", "gateway")
 ORIGIN = "https://ui.example"
+TE = b"Transfer-Encoding: chunked"
 SECONDS = 1
 # What says where something is, or what it is made of.
 TELLING = re.compile(
@@ -169,17 +172,30 @@ def test_to_a_get_a_body_means_nothing(edges: Edges, server: str) -> None:
     ("path", "upstream"),
     [
         ("/v1/models/go%6fd", "/v1/models/good"),
+        ("//api/version", "/api/version"),
+        ("/api//version", "/api/version"),
+        ("/api/version/", "/api/version"),
+        ("/api/version//", "/api/version"),
+        ("/api%2fversion", "/api/version"),
+        ("/api/version%2f", "/api/version"),
+        ("//", "/"),
+        ("/v1/models//good/", "/v1/models/good"),
+        ("/v1/models/%2fgood", "/v1/models/good"),
+        ("/v1/models/..//", None),
+        ("/v1//models/../../api/version", None),
+        ("//api/blobs//%2e%2e//", None),
+        ("/api/version/.", None),
+        ("/api/version/..", None),
+        ("/api/version%5c", None),
         ("/v1/models/good%3fa%23b", None),
         ("/v1/models/..", None),
         ("/v1/models/%2e%2e", None),
         ("/v1/models/..%2f..%2fapi%2fdelete", None),
         ("/api/blobs/%2e%2e", None),
         ("/api/blobs/..%2fdelete", None),
-        ("//api/version", None),
         ("/api/./version", None),
         ("/chat/../api/version", None),
         ("/API/version", None),
-        ("/api/version/", None),
         ("/api/version;x", None),
     ],
 )
@@ -188,7 +204,7 @@ def test_no_spelling_of_a_path_leads_to_another_one(
 ) -> None:
     method = b"HEAD" if "blobs" in path else b"GET"
     before = len(edges.fake.received)
-    told = edges.answers(server, request(start=b"%b %b HTTP/1.1" % (method, path.encode()), body=NEXT))
+    told = edges.answers(server, request(start=b"%b %b HTTP/1.1" % (method, path.encode()), body=b"") + NEXT)
     assert [received.path for received in edges.fake.received[before:]] == ([upstream] if upstream else [])
     assert told[0][:3] == (b"200" if upstream else b"404")
 
@@ -208,6 +224,19 @@ def test_no_spelling_of_a_path_leads_to_another_one(
         "http://x/metrics",
         "http://x?/metrics",
         "/metrics/",
+        "/metrics//",
+        "///metrics///",
+        "/metrics%2f",
+        "/%2fmetrics",
+        "%2fmetrics",
+        "/metrics/?x",
+        "/metrics/.",
+        "/metrics/./",
+        "/metrics/x/..",
+        "/metrics/x/../",
+        "/api/blobs/sha256/../../metrics/",
+        "/api/blobs/sha256%2f..%2f../..%2fmetrics/",
+        "http://x//metrics/",
         "/METRICS",
         "/metrics%23",
         "/metrics%3f",
@@ -215,10 +244,94 @@ def test_no_spelling_of_a_path_leads_to_another_one(
         "/unreadable/../metrics",
     ],
 )
-def test_no_spelling_gets_metrics_through_nginx(edges: Edges, path: str) -> None:
-    told = edges.answers("nginx", request(start=b"GET %b HTTP/1.1" % path.encode(), body=NEXT))
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_no_spelling_gets_metrics_through_nginx(edges: Edges, method: str, path: str) -> None:
+    start = f"{method} {path} HTTP/1.1".encode()
+    told = edges.answers("nginx", request(start=start, body=b"") + NEXT)
     assert b"gateway_requests_total" not in told[0]
-    assert told[0][:3] in (b"400", b"403", b"404") or b'"path": "/?/metrics"' in told[0]
+    is_root = path == "http://x?/metrics"
+    assert told[0][:3] in ((b"200",) if is_root else (b"400", b"403", b"404"))
+
+
+def test_every_spelling_gets_metrics_at_the_gateway_itself(edges: Edges) -> None:
+    for path in ("/metrics", "//metrics", "/metrics/", "/metrics%2f"):
+        answer = httpx.get(f"{edges.urls['gateway']}{path}")
+        assert (answer.status_code, "gateway_requests_total" in answer.text) == (200, True), path
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_an_offer_to_upgrade_leaves_the_connection_usable(edges: Edges, server: str) -> None:
+    offers = [request(*H2C, LENGTH), request(*H2C, TE, body=CHUNKED)] * 2
+    before = len(edges.fake.received)
+    told = edges.answers(server, b"".join(offers) + NEXT)
+    assert [answer[:3] for answer in told] == [b"200"] * 5
+    assert [received.body for received in edges.fake.received[before:]] == [BODY] * 4
+
+
+def test_the_body_of_an_offer_may_come_later(edges: Edges) -> None:
+    with edges.connect("gateway") as client:
+        client.sendall(request(*H2C, b"Expect: 100-continue", LENGTH, body=b""))
+        assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(BODY + NEXT)
+        told = until_closed(client)
+    assert [answer[:3] for answer in told.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
+    assert edges.fake.received[-1].body == BODY
+
+
+def test_an_offer_in_single_bytes_is_ignored_too(edges: Edges) -> None:
+    before = len(edges.fake.received)
+    with edges.connect("gateway") as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in request(*H2C, LENGTH) + NEXT:
+            client.sendall(bytes([byte]))
+        told = until_closed(client)
+    assert [answer[:3] for answer in told.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
+    assert [received.body for received in edges.fake.received[before:]] == [BODY]
+
+
+def test_an_offer_to_upgrade_hides_no_limit(edges: Edges) -> None:
+    """The head's, the body's, and the one of time: it is a request like any other."""
+    large = request(*H2C, b"Content-Length: 99999999", body=b"x")
+    assert edges.answers("gateway", large)[0].startswith(b"413 ")
+    heads = request(*H2C, *many(1000, 2_000), LENGTH)
+    with edges.connect("gateway") as client, suppress(ConnectionError):
+        client.sendall(heads)
+        assert client.recv(65536)[9:12] in (b"431", b"")
+    assert edges.answers("gateway", request(*H2C, LENGTH, body=BODY[:5]))[0].startswith(b"408 ")
+    bad = request(*H2C, TE, body=b"zz\r\n")
+    assert edges.answers("gateway", bad + NEXT)[0].startswith(b"400 ")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("asked", [(), (b"Connection: keep-alive",), H2C], ids=["", "kept alive", "upgrade"])
+def test_clients_of_http_1_0_get_no_chunks_and_an_end(
+    edges: Edges, server: str, asked: tuple[bytes, ...]
+) -> None:
+    for path in ("/chat", "/api/chat"):
+        question = request(*asked, LENGTH, start=f"POST {path} HTTP/1.0".encode())
+        (told,) = edges.answers(server, question)
+        head, _, body = told.partition(b"\r\n\r\n")
+        assert head.startswith(b"200 ")
+        assert b"transfer-encoding" not in head.lower()
+        assert b"content-length" not in head.lower()
+        assert b"connection: close" in head.lower()
+        lines = [text.removeprefix(b"data: ") for text in body.splitlines() if b"{" in text]
+        assert [json.loads(text)["done"] for text in lines] == [False, True]
+    for path in ("/api/version", "/healthz", "/nothing"):
+        simple = request(*asked, start=f"GET {path} HTTP/1.0".encode(), body=b"")
+        # nginx keeps the connection where it was asked to, since this answer says how long it is.
+        told, *_ = edges.answers(server, simple + request(start=b"GET /healthz HTTP/1.0", body=b""))
+        head, _, body = told.partition(b"\r\n\r\n")
+        assert head.startswith(b"404 " if path == "/nothing" else b"200 ")
+        assert b"transfer-encoding" not in head.lower()
+        json.loads(body)
+
+
+def test_a_client_of_http_1_0_is_asked_to_continue_nothing(edges: Edges) -> None:
+    data = request(b"Expect: 100-continue", LENGTH, start=b"POST /chat HTTP/1.0")
+    with edges.connect("gateway") as client:
+        client.sendall(data)
+        assert until_closed(client).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("case", LARGE_HEADS)

@@ -32,11 +32,20 @@ DIRECT = 0.25
 QUIET_SECONDS = 0.3
 LONGEST_SECONDS = 30
 DIGEST = "sha256:" + "0" * 64
-OWN_PATHS = (b"GET /healthz", b"GET /readyz", b"GET /metrics", b"GET /docs", b"GET /openapi.json")
+OWN_PATHS = (
+    b"GET /health",
+    b"GET /healthz",
+    b"HEAD /healthz",
+    b"GET /readyz",
+    b"GET /metrics",
+    b"GET /docs",
+    b"GET /openapi.json",
+)
 SETTINGS = {
     "GATEWAY_ACCOUNT_API": "on",
     "GATEWAY_CORS_ORIGINS": "https://ui.example",
     "GATEWAY_REQUEST_TIMEOUT": "1",
+    "GATEWAY_WEB_SEARCH": "on",
     "GATEWAY_WORKERS": "2",
 }
 # What has been trouble for some server or other.
@@ -88,6 +97,7 @@ TOKENS = (
     b"Transfer-Encoding: chunked\r\n",
     b"Transfer-Encoding: identity\r\n",
     b"Upgrade: websocket\r\nConnection: Upgrade\r\n",
+    b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n",
     b"X-Accel-Redirect: @again\r\n",
     b"X-Failed-Try: @again\r\n",
     b"X-Forwarded-For: 203.0.113.7\r\n",
@@ -123,9 +133,12 @@ def valid_requests(key: str) -> list[bytes]:
             framings.append((b"Transfer-Encoding: chunked\r\n", chunks))
         for framing, content in framings:
             header = b"X-Api-Key: " if route.api.name == "anthropic" else b"Authorization: Bearer "
-            path = route.path.replace("{digest}", DIGEST).replace("{model:path}", "good")
+            path = (
+                route.path.replace("{digest}", DIGEST).replace("{model:path}", "good").replace("{key}", "a")
+            )
             head = f"{route.method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
-            typed = b"Content-Type: application/json\r\n" if body else b""
+            kind = b"multipart/form-data; boundary=B" if route.form else b"application/json"
+            typed = b"Content-Type: %b\r\n" % kind if body else b""
             requests.append(b"%b%b%b\r\n%b%b\r\n%b" % (head, header, key.encode(), typed, framing, content))
     return requests
 
@@ -133,6 +146,9 @@ def valid_requests(key: str) -> list[bytes]:
 def _body(route: Route) -> bytes:
     if route.method in ("GET", "HEAD"):
         return b""
+    if route.form:
+        part = b'--B\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+        return part % (b"model", b"good") + part % (b'file"; filename="a', b"\0\r\n--") + b"--B--\r\n"
     message = {"role": "user", "content": "héllo \u2028"}
     fields = {"model": "good", "messages": [message], "prompt": "hi", "input": "hi", "source": "good"}
     return json.dumps({**fields, "destination": "good", "options": {"seed": 1}, "max_tokens": 5}).encode()

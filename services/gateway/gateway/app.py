@@ -9,15 +9,16 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from . import __version__
 from .access.keyring import Keyring
+from .cors import Cors
 from .dialects.api import api_of
 from .errors import GatewayError, InternalError, NotServed, Unauthorized
 from .middleware import RequestObserver, ShortCut
 from .routes import chat, forward, ops
+from .routes.guard import EDGE_HEADER
 from .routing import Backend
 from .settings import Settings, load_settings
 from .state import State, record_of
@@ -29,8 +30,7 @@ from .upstream import Upstream
 # How long a worker may wait to know its models; before that it would count their answers under "other".
 FIRST_POLL_SECONDS = 1
 
-# With these nginx says that it slows failed tries down, and where (nginx/snippets/failed-tries.conf).
-SLOWED_BY_EDGE = "x-failed-try"
+# Where nginx slows failed tries down.
 SLOW_WAY = "@failed_try"
 
 
@@ -72,6 +72,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         # Their routes are in routes/ops.py, where they ask for a key.
         docs_url=None,
         openapi_url=None,
+        # Beside the description itself, wherever that is: see `docs` there.
+        servers=[{"url": "."}],
         redoc_url=None,
         redirect_slashes=False,
         # FastAPI's own spans know nothing of models and outcomes, and cost a call a token.
@@ -84,16 +86,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         api.include_router(part.router)
     # Around FastAPI, not within: its own middleware would cost an answering route more than it does for it.
     answering = [*chat.router.routes, *forward.router.routes]
-    app: ASGIApp = RequestObserver(ShortCut(api, answering, _on_gateway_error))
-    if settings.origins:
-        app = CORSMiddleware(
-            app,
-            allow_origins=settings.origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["x-request-id"],
-        )
-    return app
+    return Cors(RequestObserver(ShortCut(api, answering, _on_gateway_error)), settings.origins)
 
 
 async def _on_gateway_error(request: Request, error: Exception) -> Response:
@@ -103,7 +96,7 @@ async def _on_gateway_error(request: Request, error: Exception) -> Response:
     status, media_type, body = api_of(request.scope["path"]).refusal(error, record.request_id)
     response = Response(body, status, {"content-type": media_type})
     response.raw_headers.extend(error.headers())
-    if isinstance(error, Unauthorized) and request.headers.get(SLOWED_BY_EDGE) == SLOW_WAY:
+    if isinstance(error, Unauthorized) and request.headers.get(EDGE_HEADER) == SLOW_WAY:
         response.headers["x-accel-redirect"] = SLOW_WAY
     return response
 

@@ -1,4 +1,4 @@
-"""Around every request: its id, its record, its one log line. Pure ASGI; bodies pass through untouched."""
+"""Around every request: its path, its id, its record, its one log line. Pure ASGI; bodies pass untouched."""
 
 import random
 import re
@@ -21,6 +21,13 @@ ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 # What may go into logs and headers as it is.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
+SLASHES = re.compile(r"/{2,}")
+
+
+def clean_path(path: str) -> str:
+    """One slash where clients write several, and none at the end. Dots stay: they lead nowhere."""
+    return SLASHES.sub("/", path).rstrip("/") or "/"
+
 
 class RequestObserver:
     """Takes a well-formed `X-Request-Id` or makes one, and settles the request's record at its end."""
@@ -34,6 +41,8 @@ class RequestObserver:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # Before anything looks: routes, guards and logs all see the same path.
+        scope["path"] = clean_path(scope["path"])
         record = RequestRecord(request_id=_request_id(scope), client=_client(scope))
         scope["state"]["record"] = record
         trace = RequestTrace(scope["state"]["gateway"].tracer, scope, record)
@@ -41,10 +50,8 @@ class RequestObserver:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"] = [
-                    *message["headers"],
-                    (b"x-request-id", record.request_id.encode()),
-                ]
+                ids = api_of(scope["path"]).id_headers(record.request_id)
+                message["headers"] = [*message["headers"], *ids]
             await send(message)
 
         try:

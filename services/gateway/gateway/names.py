@@ -18,13 +18,18 @@ LOCAL = ":local"
 
 
 def full_name(model: str) -> str:
-    """The name as Ollama lists it. It compares without regard to case and takes `latest` for a tag that is
-    not said; its own registry and that registry's `library` may be said, but it never lists them.
+    """The name by which one is known here: Ollama compares without regard to case."""
+    return shown(model).lower()
+
+
+def shown(model: str) -> str:
+    """The name as Ollama lists it. It takes `latest` for a tag that is not said; its own registry and that
+    registry's `library` may be said, but it never lists them.
     """
-    *place, name = model.lower().split("/")
-    if len(place) == 2 and place[0] == REGISTRY:
+    *place, name = model.split("/")
+    if len(place) == 2 and place[0].lower() == REGISTRY:
         del place[0]
-    if place == ["library"]:
+    if len(place) == 1 and place[0].lower() == "library":
         del place[0]
     return "/".join([*place, name if ":" in name else f"{name}:latest"])
 

@@ -12,11 +12,14 @@ from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import Any, cast
 
+import httptools
 import structlog
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from .dialects.api import api_of
+from .dialects.api import CHAT, api_of
 from .errors import GatewayError, HeadTooLarge, NotHttp, RequestTooSlow
+from .middleware import clean_path
 from .routes.forward import CONNECTION
 
 # Twice what nginx lets pass. One read of the socket may bring more than that at once.
@@ -30,6 +33,7 @@ class GuardedHttp(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.parser = Parser(self)
         self._limit: float = self.app_state["gateway"].settings.request_timeout
         self._timer: asyncio.TimerHandle | None = None
         # Whether a request is expected, or has begun and is not complete; and whether that is so of its head.
@@ -72,6 +76,12 @@ class GuardedHttp(HttpToolsProtocol):
         self._in_head = False
         if self.parser.get_http_version() not in VERSIONS:
             raise NotHttp("a version of HTTP that is not spoken here")
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise NotHttp("this is no proxy")
+            return  # it comes again without its offer
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # HTTP/1.0 knows no such answer
         super().on_headers_complete()
         if self.cycle and self.cycle.scope is self.scope:
             self.scope["extensions"] = cast(Any, {CONNECTION: Exchange(self.cycle)})
@@ -81,12 +91,24 @@ class GuardedHttp(HttpToolsProtocol):
             self._unanswered.append(self.cycle)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         self._arriving = False
         self._unwatch()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(NotHttp("this is not a well-formed HTTP request"))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        is_old = cycle.scope["http_version"] == "1.0"
+        super()._start_asgi_task(cycle, without_chunks(cycle, app) if is_old else app)
+
+    def head_without_offer(self) -> bytes:
+        """The head that the parser has just read, for another try."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, lines)
 
     # Time
 
@@ -118,7 +140,9 @@ class GuardedHttp(HttpToolsProtocol):
             return
         if self._may_answer():
             request_id = secrets.token_hex(16)
-            status, media_type, body = api_of((self.scope or {}).get("path", "")).refusal(error, request_id)
+            path = (self.scope or {}).get("path")
+            api = api_of(clean_path(path)) if path else CHAT
+            status, media_type, body = api.refusal(error, request_id)
             structlog.get_logger().info(
                 "refused",
                 request_id=request_id,
@@ -126,11 +150,12 @@ class GuardedHttp(HttpToolsProtocol):
                 code=error.code,
                 client=self.client[0] if self.client else "",
             )
+            ids = b"".join(b"%b: %b\r\n" % header for header in api.id_headers(request_id))
             head = (
                 f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {media_type}\r\n"
-                f"Content-Length: {len(body)}\r\nX-Request-Id: {request_id}\r\nConnection: close\r\n\r\n"
+                f"Content-Length: {len(body)}\r\nConnection: close\r\n"
             )
-            self.transport.write(head.encode() + body)
+            self.transport.write(b"%b%b\r\n%b" % (head.encode(), ids, body))
         # At once: what is written from now on would fail.
         self._give_up()
         self.transport.close()
@@ -147,6 +172,51 @@ class GuardedHttp(HttpToolsProtocol):
         if not self.cycle or self.pipeline:
             return not self.pipeline
         return self.cycle.response_complete if self._in_head else not self.cycle.response_started
+
+
+class Parser(httptools.HttpRequestParser):
+    """llhttp takes all that follows an offer to go on in another protocol, a request's body too, for that
+    protocol's. Here an offer changes nothing: the head is read once more without it, then what follows.
+    """
+
+    def __init__(self, protocol: GuardedHttp) -> None:
+        self._protocol = protocol
+        self._start()
+
+    def _start(self) -> None:
+        super().__init__(self._protocol)
+        # As uvicorn has it: what follows a request that is the last one is no reason not to answer that.
+        self.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def feed_data(self, data: Any) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                super().feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                rest = rest[offer.args[0] :]
+                head = self._protocol.head_without_offer()
+                # Anew: behind a request that is the last one, llhttp reads no other.
+                self._start()
+                super().feed_data(head)
+
+
+def without_chunks(cycle: RequestResponseCycle, app: ASGI3Application) -> ASGI3Application:
+    """For clients of HTTP/1.0, which know no chunks: an answer of a length that is not said ends with the
+    connection, which uvicorn closes after each of theirs."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        async def send_plain(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                cycle.chunked_encoding = False
+            else:
+                cycle.expected_content_length = len(message.get("body", b""))
+            await send(message)
+
+        await app(scope, receive, send_plain)
+
+    return answer
 
 
 class Exchange:

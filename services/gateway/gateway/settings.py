@@ -2,12 +2,14 @@
 
 import ipaddress
 import re
+from functools import cached_property
 from typing import Literal, Self
 
 from pydantic import AnyHttpUrl, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .names import MODEL_NAME, MODEL_PATTERN, REGISTRY, REGISTRY_NAME, is_in_cloud
+from .origins import Origins
 
 
 class Settings(BaseSettings):
@@ -63,7 +65,9 @@ class Settings(BaseSettings):
     )
     push_registries: str = Field("", description="registries to push to; empty: nothing is pushed")
     cors_origins: str = Field(
-        "", description="origins whose pages may call the gateway, separated by commas; * for all"
+        "",
+        description="origins whose pages may call the gateway, or patterns of them, separated by commas; "
+        "* for all",
     )
 
     max_body_bytes: int = Field(10 * 1024 * 1024, gt=0, description="largest request body")
@@ -105,9 +109,9 @@ class Settings(BaseSettings):
         except ValueError:
             return address != "localhost"
 
-    @property
-    def origins(self) -> tuple[str, ...]:
-        return tuple(origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip())
+    @cached_property
+    def origins(self) -> Origins:
+        return Origins(self.cors_origins)
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -141,6 +145,12 @@ class Settings(BaseSettings):
         return _each(
             models, MODEL_NAME, "a model's name; write names like qwen2.5:1.5b or hf.co/user/model:tag"
         )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: str) -> str:
+        Origins(origins)
+        return origins
 
     @model_validator(mode="after")
     def _cross_check(self) -> Self:

@@ -7,7 +7,7 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"names", "errors", "body"},
+    {"names", "errors", "body", "origins"},
     {"settings", "http1", "json_spans"},
     {"telemetry", "transport"},
     {"tracing"},
@@ -16,7 +16,7 @@ FLOORS = [
     {"routing"},
     {"relay", "gauges"},
     {"state"},
-    {"routes", "middleware"},
+    {"routes", "middleware", "cors"},
     {"app", "protocol"},
     {"worker", "verification", "pulling"},
     {"cli"},

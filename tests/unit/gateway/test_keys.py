@@ -36,7 +36,7 @@ def keyring(path: Path | None, address: str = "") -> Keyring:
 
 def lets_in(ring: Keyring, text: str | None) -> bool:
     try:
-        ring.key_of(text)
+        ring.key_of([text] if text else [])
     except Unauthorized:
         return False
     return True

@@ -290,6 +290,8 @@ CHUNKED_ANSWER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ids=["headers", "a header", "informational heads", "a trailer", "a chunk's extension"],
 )
 async def test_a_head_without_end_is_given_up(start: bytes, goes_on: bytes) -> None:
+    written = 0
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal written
         await head(reader)
@@ -300,7 +302,6 @@ async def test_a_head_without_end_is_given_up(start: bytes, goes_on: bytes) -> N
                 await writer.drain()
                 written += len(goes_on)
 
-    written = 0
     async with client_of(talk) as (client, _), asyncio.timeout(30):
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get("/")

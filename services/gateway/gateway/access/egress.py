@@ -52,6 +52,11 @@ class Egress:
         if fields.has_any("remote_host") and not self.cloud_allowed:
             raise Forbidden("remote_host: models elsewhere are not used; GATEWAY_CLOUD_MODELS=on allows it")
 
+    def check_web(self) -> None:
+        """That Ollama may ask the web, which it does in the name of its account."""
+        if not self._search_allowed:
+            raise Forbidden("the web is not searched here; GATEWAY_WEB_SEARCH=on allows it")
+
     def check_tools(self, fields: Fields) -> Steps[None]:
         """Ollama searches the web itself, for a tool of this type: the model says for what."""
         if self._search_allowed:
@@ -59,7 +64,7 @@ class Egress:
         for tool in (yield from fields.objects("tools")):
             for kind in tool.every("type"):
                 if isinstance(kind, str) and kind.strip().lower().startswith("web_search"):
-                    raise Forbidden("the web is not searched here; GATEWAY_WEB_SEARCH=on allows it")
+                    self.check_web()
 
     def _check_insecure(self, fields: Fields) -> None:
         if not self._insecure_allowed and fields.has_any("insecure"):

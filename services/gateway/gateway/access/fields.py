@@ -3,7 +3,7 @@ another one there."""
 
 import asyncio
 import json
-from collections.abc import Container, Generator, Iterator
+from collections.abc import Container, Generator, Iterable, Iterator
 from typing import TypeVar
 
 from ..errors import InvalidRequest
@@ -32,10 +32,11 @@ class Fields:
     """The fields of one object. Of those that differ in upper and lower case alone, Ollama takes the last one
     that is not null; but where it looks for models of its cloud, only model. So each of them counts."""
 
-    def __init__(self, body: bytes = b"", found: list[tuple[str, Span]] | None = None) -> None:
+    def __init__(self, body: bytes = b"", found: Iterable[tuple[str, Span | str]] = ()) -> None:
+        """`found` has each field's name, and where in `body` its value stands, or a text that it is."""
         self._body = body
         # The long s and the Kelvin sign are letters to Ollama too: casefold leaves out no spelling of its.
-        self._found = [(name.casefold(), span) for name, span in found or []]
+        self._found = [(name.casefold(), value) for name, value in found]
 
     def get(self, name: str) -> object:
         """The one that counts, or None."""
@@ -55,7 +56,7 @@ class Fields:
         """The objects in the arrays of this name."""
         found = []
         for field, array in self._found:
-            if field == name:
+            if field == name and isinstance(array, Span):
                 for item in (yield from items(self._body, array)):
                     of_item = yield from members(self._body, item)
                     found.append(Fields(self._body, of_item))
@@ -71,7 +72,9 @@ class Fields:
                     raise InvalidRequest("the request names more models than any can need")
                 yield model_name(field, value)
 
-    def _value(self, span: Span) -> object:
+    def _value(self, span: Span | str) -> object:
+        if isinstance(span, str):
+            return span
         text = self._body[span.start : span.end]
         if text.startswith((b"[", b"{")):
             return Nested("an array" if text.startswith(b"[") else "an object")

@@ -2,12 +2,13 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from hmac import compare_digest
 from pathlib import Path
 
 import structlog
 
-from ..errors import InvalidKey, Unauthorized
+from ..errors import InvalidKey, InvalidRequest, Unauthorized
 from ..settings import Settings
 from .keys import BadKeyFile, Key, digest_of, id_of, parse_keys
 
@@ -41,17 +42,25 @@ class Keyring:
         """How many keys somebody could come in with."""
         return sum(not key.is_expired() for key in self._keys.values())
 
-    def key_of(self, text: str | None) -> Key | None:
-        """None if nobody needs a key. Raises Unauthorized."""
+    def key_of(self, texts: Sequence[str]) -> Key | None:
+        """The one that is valid of what was sent; None if nobody needs a key. Raises Unauthorized, and
+        InvalidRequest where it could be either of two.
+        """
         if self.is_open:
             return None
-        if not text:
+        if not texts:
             raise Unauthorized("a key is needed: send it as Authorization: Bearer … or as x-api-key")
+        valid = [key for text in texts if (key := self._valid(text))]
+        if not valid:
+            raise InvalidKey("this key is not valid here, or no longer")
+        if any(key.id != valid[0].id for key in valid):
+            raise InvalidRequest("two different keys were sent, each of them valid; send one")
+        return valid[0]
+
+    def _valid(self, text: str) -> Key | None:
         key = self._keys.get(id_of(text))
         is_it = compare_digest(digest_of(text), key.digest if key else NOBODY)
-        if not key or not is_it or key.is_expired():
-            raise InvalidKey("this key is not valid here, or no longer")
-        return key
+        return key if key and is_it and not key.is_expired() else None
 
     async def watch(self) -> None:
         """For ever."""

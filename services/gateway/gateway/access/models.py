@@ -4,7 +4,14 @@ a model gets around the list; a name that Ollama might read in a way not known h
 import re
 
 from ..errors import ModelNotFound
-from ..names import MODEL_NAME, full_name, meant_by
+from ..names import MODEL_NAME, full_name, meant_by, shown
+
+# Ollama has several ways to say it. {said} is the name in the request, {shown} as it would be listed.
+NOT_FOUND = "model '{said}' not found"
+
+
+def not_found(model: str, words: str = NOT_FOUND) -> ModelNotFound:
+    return ModelNotFound(words.format(said=model, shown=shown(model)))
 
 
 class AllowList:
@@ -25,10 +32,10 @@ class AllowList:
             return False
         return self._matcher.fullmatch(meant_by(name)) is not None
 
-    def check(self, name: str) -> None:
+    def check(self, name: str, words: str = NOT_FOUND) -> None:
         """Raises ModelNotFound: that there is such a model is nothing that the caller may know."""
         if not self.has(name):
-            raise ModelNotFound(f"model '{name}' not found")
+            raise not_found(name, words)
 
 
 EVERY_MODEL = AllowList()

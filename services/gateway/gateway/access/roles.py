@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-RouteClass = Literal["inference", "read", "admin", "account", "metrics"]
+RouteClass = Literal["inference", "read", "web", "admin", "account", "metrics"]
 Role = Literal["user", "admin", "metrics"]
 
 MAY: dict[Role, frozenset[RouteClass]] = {
-    "user": frozenset({"inference", "read"}),
-    "admin": frozenset({"inference", "read", "admin", "account", "metrics"}),
+    "user": frozenset({"inference", "read", "web"}),
+    "admin": frozenset({"inference", "read", "web", "admin", "account", "metrics"}),
     "metrics": frozenset({"metrics"}),
 }
 

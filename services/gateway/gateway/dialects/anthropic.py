@@ -33,9 +33,15 @@ _TYPES = {
 }
 
 
+def own_id(request_id: str) -> str:
+    """A request's id as Anthropic writes it, in the header `request-id` and in errors."""
+    return request_id if request_id.startswith("req_") else f"req_{request_id}"
+
+
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
     kind = _TYPES.get(error.status, "api_error")
-    return {"type": "error", "error": {"type": kind, "message": error.message}, "request_id": request_id}
+    told = {"type": kind, "message": error.message}
+    return {"type": "error", "error": told, "request_id": own_id(request_id)}
 
 
 def is_error_body(fields: dict[str, Any]) -> bool:

@@ -14,11 +14,14 @@ from .whole import JSON
 @dataclass(frozen=True)
 class Api:
     """`is_error_body` says whether an error of upstream's has this API's shape, and passes as it is; there is
-    none where upstream does not know this API."""
+    none where upstream does not know this API. `own_id` is how its clients read a request's id, in a header
+    `request-id` and in errors.
+    """
 
     name: str
     error_body: Callable[[GatewayError, str], dict[str, Any]]
     is_error_body: Callable[[dict[str, Any]], bool] | None = None
+    own_id: Callable[[str], str] | None = None
 
     def refusal(self, error: GatewayError, request_id: str) -> tuple[int, str, bytes]:
         """Status, media type and body for `error`."""
@@ -26,14 +29,27 @@ class Api:
         if error.upstream and self.is_error_body:
             status, said = error.upstream
             fields = parsed(said)
-            body = said if fields and self.is_error_body(fields) else body
+            if fields and self.is_error_body(fields):
+                body = self._with_own_id(said, fields, request_id)
         return status, JSON, body
+
+    def id_headers(self, request_id: str) -> list[tuple[bytes, bytes]]:
+        headers = [(b"x-request-id", request_id.encode())]
+        if self.own_id:
+            headers.append((b"request-id", self.own_id(request_id).encode()))
+        return headers
+
+    def _with_own_id(self, body: bytes, fields: dict[str, Any], request_id: str) -> bytes:
+        """Upstream's id is known nowhere else."""
+        if not self.own_id or "request_id" not in fields:
+            return body
+        return json.dumps({**fields, "request_id": self.own_id(request_id)}).encode()
 
 
 CHAT = Api("chat", chat_sse.error_body)
 OLLAMA = Api("ollama", ollama.error_body, ollama.is_error_body)
 OPENAI = Api("openai", openai.error_body, openai.is_error_body)
-ANTHROPIC = Api("anthropic", anthropic.error_body, anthropic.is_error_body)
+ANTHROPIC = Api("anthropic", anthropic.error_body, anthropic.is_error_body, anthropic.own_id)
 
 
 def api_of(path: str) -> Api:

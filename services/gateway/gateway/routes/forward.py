@@ -8,26 +8,34 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from ..access.fields import MAX_MODEL_NAME, Fields, fields_of, politely
-from ..access.models import AllowList
+from ..access.form import Form
+from ..access.models import AllowList, not_found
 from ..access.roles import AUDITED
-from ..errors import BodyTooLarge, ClientGone, ModelNotFound, NotServed
+from ..errors import BodyTooLarge, ClientGone, NotServed
 from ..names import full_name
 from ..relay import Relay
 from ..state import record_of, state_of
 from .egress import check_egress, check_model, hidden_models, hides_models
 from .guard import check_open
-from .table import PASSED_ON, Route
+from .heads import answer_heads
+from .table import PASSED_ON, RECOMMENDATIONS, Route
 
 router = APIRouter()
 
 LIST_SECONDS = 10
 
 # Answers with a list of models: the field that has it, and the one in which each has its name.
-LISTS = {"/api/tags": ("models", "name"), "/api/ps": ("models", "name"), "/v1/models": ("data", "id")}
+LISTS = {
+    "/api/tags": ("models", "name"),
+    "/api/ps": ("models", "name"),
+    "/v1/models": ("data", "id"),
+    RECOMMENDATIONS: ("recommendations", "model"),
+}
 
 # Of the client's headers, those that say what the body is. Everything else is between client and gateway.
 PASSED_HEADERS = frozenset({b"content-type", b"content-length"})
@@ -115,7 +123,7 @@ async def ask(request: Request, route: Route, allowed: AllowList, body: bytes, f
         record_of(request).audited_models = list(fields.models())
     if allowed:
         for name in fields.models(route.naming):
-            allowed.check(name)
+            allowed.check(name, route.not_found)
     await check_egress(state_of(request), route, fields)
     said = fields.get("stream")  # null says nothing, as to Ollama
     streams = route.streams if said is None else said is True
@@ -145,11 +153,12 @@ def hand_over(
         **record.trace_headers,
         "X-Request-Id": record.request_id,
     }
+    # The route's method, not the client's, which may be HEAD.
     if isinstance(body, bytes) and route.kind not in AUDITED:
         asked = model if route.operation else None
-        answer = backend.stream(request.method, path, body, headers, asked)
+        answer = backend.stream(route.method, path, body, headers, asked)
     else:
-        answer = backend.change(request.method, path, body, headers)
+        answer = backend.change(route.method, path, body, headers)
     limit = state.settings.max_line_bytes
     dialect = stream(limit) if stream else route.whole(limit)
     settings = state.managing if route.kind in AUDITED else state.settings
@@ -167,7 +176,8 @@ def _upstream_path(request: Request, route: Route) -> str:
         if value in (".", ".."):  # it would be another path, one level up
             raise NotServed("this path does not exist here; see /docs", 404)
         path = re.sub(rf"{{{name}(:path)?}}", quote(value, safe=":"), path)
-    query: bytes = request.scope["query_string"]
+    # A form's fields could stand there too, and Ollama would take those.
+    query: bytes = b"" if route.form else request.scope["query_string"]
     return f"{path}?{query.decode('latin-1')}" if query else path
 
 
@@ -176,20 +186,32 @@ def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
         allowed = check_open(request, route.kind)
         state = state_of(request)
         if name := request.path_params.get("model"):
-            allowed.check(name)
-            await check_model(state, name)
+            allowed.check(name, route.not_found)
+            await check_model(state, name, route.not_found)
             if "/" in name:
-                return await _model_with_a_slash(request)
-        if route.path in LISTS and (allowed or hides_models(state)):
+                return await _model_with_a_slash(request, route)
+        if route.path in LISTS and (allowed or hides_models(state, route.path)):
             return await _list_of(request, route.path, allowed)
         if route.upload:
             return hand_over(request, route, Upload(request), None, streams=False)
-        # To a GET a body means nothing; what servers make of one differs.
-        has_body = route.method not in ("GET", "HEAD")
-        body = await read_body(request) if has_body else b""
-        return await ask(request, route, allowed, body, await politely(fields_of(body)))
+        body, fields = await _read(request, route)
+        return await ask(request, route, allowed, body, fields)
 
     return forward
+
+
+async def _read(request: Request, route: Route) -> tuple[bytes, Fields]:
+    """What goes upstream, and what it says. Raises InvalidRequest, ClientGone."""
+    # To a GET a body means nothing; what servers make of one differs.
+    has_body = route.method not in ("GET", "HEAD")
+    body = await read_body(request) if has_body else b""
+    if not route.form:
+        return body, await politely(fields_of(body))
+    headers = MutableHeaders(scope=request.scope)
+    # In a thread, for what ten megabytes take.
+    form = await asyncio.to_thread(Form, body, headers.get("content-type", ""))
+    body, headers["content-type"] = await asyncio.to_thread(form.written)
+    return body, form.fields
 
 
 async def _list_of(request: Request, path: str, allowed: AllowList) -> Response:
@@ -199,12 +221,12 @@ async def _list_of(request: Request, path: str, allowed: AllowList) -> Response:
     field, name = LISTS[path]
     answer = await state.backend.upstream.get_json(path, LIST_SECONDS)
     items = (answer.get(field) if isinstance(answer, dict) else None) or []
-    hidden = await hidden_models(state, [str(item[name]) for item in items])
+    hidden = await hidden_models(state, path, [str(item[name]) for item in items])
     visible = [item for item in items if str(item[name]) not in hidden and allowed.has(str(item[name]))]
     return JSONResponse({**(answer if isinstance(answer, dict) else {}), field: visible})
 
 
-async def _model_with_a_slash(request: Request) -> Response:
+async def _model_with_a_slash(request: Request, route: Route) -> Response:
     """`/v1/models/{model}` for a name that Ollama's router cannot match: looked up in the whole list."""
     backend = state_of(request).backend
     name = request.path_params["model"]
@@ -213,7 +235,7 @@ async def _model_with_a_slash(request: Request) -> Response:
     for model in models or []:
         if full_name(model["id"]) == full_name(name):
             return JSONResponse(model)
-    raise ModelNotFound(f"model '{name}' not found")
+    raise not_found(name, route.not_found)
 
 
 # For the documentation, of what upstream answers.
@@ -245,3 +267,5 @@ for entry in PASSED_ON:
         name=f"{entry.method} {entry.path}",
         summary=f"{entry.kind}: as Ollama answers it",
     )
+
+answer_heads(router)

@@ -12,6 +12,10 @@ from ..state import State, record_of, state_of
 # Longer than any path of Ollama's; it goes into a log.
 MAX_PATH = 200
 
+# nginx has it in every request, whatever a client sends: where those without a valid key are to be sent
+# (nginx/snippets/failed-tries.conf).
+EDGE_HEADER = "x-failed-try"
+
 
 def check_open(request: Request, kind: RouteClass) -> AllowList:
     """Like `check_access`, for what is no longer begun when the gateway stops. Also raises Drained."""
@@ -24,7 +28,7 @@ def check_access(request: Request, kind: RouteClass) -> AllowList:
     """The models that the caller may know of. Raises Unauthorized, Forbidden."""
     state = state_of(request)
     record = record_of(request)
-    key = state.keyring.key_of(_credential(request))
+    key = state.keyring.key_of(_credentials(request))
     # Not before: those who have no key could wash everything else away.
     if kind in AUDITED:
         record.audited = f"{request.method} {request.scope['path'][:MAX_PATH]}"
@@ -38,6 +42,10 @@ def check_access(request: Request, kind: RouteClass) -> AllowList:
     return key.models if key else EVERY_MODEL
 
 
+def came_by_the_edge(request: Request) -> bool:
+    return EDGE_HEADER in request.headers
+
+
 def _check_page(request: Request, settings: Settings) -> None:
     """That it is no page of a stranger's that asks, where nobody needs a key."""
     host, origin = request.headers.get("host", ""), request.headers.get("origin")
@@ -48,15 +56,26 @@ def _check_page(request: Request, settings: Settings) -> None:
 
 
 def _check_switches(state: State, kind: RouteClass, is_anybody: bool) -> None:
-    if kind in AUDITED and is_anybody and state.settings.admin_api == "off":
+    settings = state.settings
+    managing_is_off = is_anybody and settings.admin_api == "off"
+    if kind == "account" and settings.account_api == "off":
+        needed = "GATEWAY_ADMIN_API=on and " if managing_is_off else ""
+        raise Forbidden(
+            f"the account is not for clients; {needed}GATEWAY_ACCOUNT_API=on makes it so. "
+            "`ollama push` asks for it first, and then pushes to GATEWAY_PUSH_REGISTRIES"
+        )
+    if kind in AUDITED and managing_is_off:
         raise Forbidden("managing models is switched off here; GATEWAY_ADMIN_API=on switches it on")
-    if kind == "account" and state.settings.account_api == "off":
-        raise Forbidden("the account is not for clients; GATEWAY_ACCOUNT_API=on makes it so")
+    if kind == "web":
+        state.egress.check_web()
 
 
-def _credential(request: Request) -> str | None:
-    """As OpenAI's and Ollama's clients send it, or as Anthropic's do."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token:
-        return token.strip()
-    return request.headers.get("x-api-key")
+def _credentials(request: Request) -> list[str]:
+    """As Anthropic's clients send a key, and as OpenAI's and Ollama's do. Who sends both may mean one of them
+    for another server."""
+    found = request.headers.getlist("x-api-key")
+    for value in request.headers.getlist("authorization"):
+        scheme, _, token = value.partition(" ")
+        if scheme.lower() == "bearer":
+            found.append(token.strip())
+    return [text for text in found if text]

@@ -5,16 +5,19 @@ from typing import cast
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from ..errors import Forbidden
 from ..state import state_of
-from .guard import check_access
+from .guard import came_by_the_edge, check_access
+from .heads import answer_heads
 
 router = APIRouter(tags=["operations"])
 
 
 @router.get("/healthz", summary="Alive")
+@router.get("/health", summary="Alive, where other servers have it")
 async def healthz() -> JSONResponse:
     """200 as long as the process answers at all; a reason to restart it otherwise."""
     return JSONResponse({"status": "alive"})
@@ -35,6 +38,9 @@ async def readyz(request: Request) -> JSONResponse:
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
     """Reached on the gateway's own port; nginx refuses it."""
+    # Not by its path alone, which clients can spell in many ways.
+    if came_by_the_edge(request):
+        raise Forbidden("metrics are not served here")
     state = state_of(request)
     if state.settings.open_metrics == "off":
         check_access(request, "metrics")
@@ -51,5 +57,12 @@ async def openapi(request: Request) -> JSONResponse:
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
+    """All addresses are relative: a proxy outside may have the gateway under a path of its own."""
     check_access(request, "read")
-    return get_swagger_ui_html(openapi_url="/openapi.json", title="Sluice")
+    sent: bytes = request.scope["raw_path"]
+    if slashes := len(sent) - len(sent.rstrip(b"/")):
+        return RedirectResponse(f"{'../' * slashes}docs")
+    return get_swagger_ui_html(openapi_url="openapi.json", title="Sluice")
+
+
+answer_heads(router)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ..access.fields import NAMING
+from ..access.models import NOT_FOUND
 from ..access.roles import RouteClass
 from ..dialects.anthropic import Messages
 from ..dialects.api import ANTHROPIC, CHAT, OLLAMA, OPENAI, Api
@@ -17,7 +18,11 @@ from ..dialects.whole import Whole, WholeText
 class Route:
     """`stream` is the form of an answer that streams; `streams` says whether it does if the request doesn't
     say. `upstream_path` is Ollama's, where it differs. `operation` is OpenTelemetry's name for what a model
-    does here."""
+    does here. `upload` is a body that goes upstream as it comes, `form` one with a file in it. `not_found` is
+    how Ollama says here that there is no such model.
+
+    What can be asked with GET can be asked with HEAD.
+    """
 
     method: str
     path: str
@@ -28,38 +33,50 @@ class Route:
     operation: str | None = None
     whole: type[Whole] = Whole
     upload: bool = False
+    form: bool = False
     upstream_path: str | None = None
+    not_found: str = NOT_FOUND
 
     @property
     def naming(self) -> frozenset[str]:
         """The fields in which a request names a model. Ollama takes no more of them where one answers."""
+        if self.kind == "web":
+            return frozenset()
         return frozenset({"model"}) if self.kind == "inference" else NAMING
 
 
+# Models that there may be, here or elsewhere.
+RECOMMENDATIONS = "/api/experimental/model-recommendations"
+
 CHAT_ROUTE = Route("POST", "/chat", "inference", CHAT, ChatSSE, True, "chat", upstream_path="/api/chat")
+
+PULL_FIRST = 'model "{said}" not found, try pulling it first'
+AS_LISTED = "model '{shown}' not found"
 
 PASSED_ON = (
     Route("GET", "/", "read", OLLAMA, whole=WholeText),
-    Route("HEAD", "/", "read", OLLAMA, whole=WholeText),
     Route("GET", "/api/version", "read", OLLAMA),
-    Route("HEAD", "/api/version", "read", OLLAMA),
+    Route("GET", "/api/status", "read", OLLAMA),
     Route("GET", "/api/tags", "read", OLLAMA),
-    Route("HEAD", "/api/tags", "read", OLLAMA),
     Route("GET", "/api/ps", "read", OLLAMA),
-    Route("POST", "/api/show", "read", OLLAMA),
+    Route("POST", "/api/show", "read", OLLAMA, not_found=AS_LISTED),
+    Route("GET", RECOMMENDATIONS, "read", OLLAMA),
     Route("POST", "/api/chat", "inference", OLLAMA, Ndjson, True, "chat"),
     Route("POST", "/api/generate", "inference", OLLAMA, Ndjson, True, "text_completion"),
-    Route("POST", "/api/embed", "inference", OLLAMA, operation="embeddings"),
-    Route("POST", "/api/embeddings", "inference", OLLAMA, operation="embeddings"),
+    Route("POST", "/api/embed", "inference", OLLAMA, operation="embeddings", not_found=PULL_FIRST),
+    Route("POST", "/api/embeddings", "inference", OLLAMA, operation="embeddings", not_found=PULL_FIRST),
+    Route("POST", "/api/experimental/web_search", "web", OLLAMA),
+    Route("POST", "/api/experimental/web_fetch", "web", OLLAMA),
     Route("POST", "/api/pull", "admin", OLLAMA, Progress, True),
     Route("POST", "/api/push", "admin", OLLAMA, Progress, True),
     Route("POST", "/api/create", "admin", OLLAMA, Progress, True),
-    Route("POST", "/api/copy", "admin", OLLAMA),
+    Route("POST", "/api/copy", "admin", OLLAMA, not_found='model "{said}" not found'),
     Route("DELETE", "/api/delete", "admin", OLLAMA),
     Route("HEAD", "/api/blobs/{digest}", "admin", OLLAMA),
     Route("POST", "/api/blobs/{digest}", "admin", OLLAMA, upload=True),
     Route("POST", "/api/me", "account", OLLAMA),
     Route("POST", "/api/signout", "account", OLLAMA),
+    Route("DELETE", "/api/user/keys/{key}", "account", OLLAMA),
     Route(
         "POST", "/v1/chat/completions", "inference", OPENAI, Completions, operation="chat", whole=WholeAnswer
     ),
@@ -72,9 +89,18 @@ PASSED_ON = (
         operation="text_completion",
         whole=WholeAnswer,
     ),
-    Route("POST", "/v1/embeddings", "inference", OPENAI, operation="embeddings"),
+    Route("POST", "/v1/embeddings", "inference", OPENAI, operation="embeddings", not_found=PULL_FIRST),
     Route("POST", "/v1/responses", "inference", OPENAI, Responses, operation="chat", whole=WholeAnswer),
+    Route(
+        "POST",
+        "/v1/audio/transcriptions",
+        "inference",
+        OPENAI,
+        operation="generate_content",
+        whole=WholeText,
+        form=True,
+    ),
     Route("GET", "/v1/models", "read", OPENAI),
-    Route("GET", "/v1/models/{model:path}", "read", OPENAI),
+    Route("GET", "/v1/models/{model:path}", "read", OPENAI, not_found=AS_LISTED),
     Route("POST", "/v1/messages", "inference", ANTHROPIC, Messages, operation="chat"),
 )

@@ -10,7 +10,7 @@ from . import audit, metrics
 from .metrics import Gaps, child
 
 # Probes and scrapes come every few seconds; what makes them fail has a line of its own.
-QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
+QUIET_ROUTES = frozenset({"/health", "/healthz", "/readyz", "/metrics"})
 
 COLD_SECONDS = 0.1
 """A load that took longer was one. Ollama gives a `load_duration` for a model in memory too: what it takes

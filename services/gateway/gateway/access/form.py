@@ -1,0 +1,113 @@
+"""A form with a file in it, read once and written anew: upstream gets what was read here, in one spelling."""
+
+import logging
+import re
+from dataclasses import dataclass, field
+
+import httpx
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from ..errors import InvalidRequest
+from .fields import Fields
+
+# It warns of every form that it cannot read: whoever sends them could fill the log.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
+# A form for a transcription has eight fields.
+MAX_PARTS = 50
+
+FIELD_NAME = re.compile(r"[\w.\[\]-]{1,64}", re.ASCII)
+
+
+@dataclass
+class Part:
+    headers: dict[str, str] = field(default_factory=dict)
+    content: bytes = b""
+
+    def read(self) -> tuple[str, tuple[str | None, bytes]]:
+        """The field's name, and its file's name, if it has one, and content. Raises InvalidRequest."""
+        _, options = parse_options_header(self.headers.get("content-disposition"))
+        name = options.get(b"name", b"").decode("latin-1")
+        if not FIELD_NAME.fullmatch(name) or "content-transfer-encoding" in self.headers:
+            raise InvalidRequest("the form has a part that is no field of plain data with a name")
+        # An empty one makes no file, to whoever reads it next.
+        filename = options.get(b"filename", b"").decode(errors="replace") or None
+        return name, (filename, self.content)
+
+
+class Form:
+    """Raises InvalidRequest for what is none."""
+
+    def __init__(self, body: bytes, media_type: str) -> None:
+        kind, options = parse_options_header(media_type)
+        if kind != b"multipart/form-data" or b"boundary" not in options:
+            raise InvalidRequest("the request body is not a form: send it as multipart/form-data")
+        self._parts = [part.read() for part in _parts(body, options[b"boundary"])]
+        if not self._parts:
+            raise InvalidRequest("the form has no fields")
+
+    @property
+    def fields(self) -> Fields:
+        """What is not a file's content."""
+        texts = [(name, content) for name, (filename, content) in self._parts if filename is None]
+        try:
+            return Fields(b"", [(name, content.decode()) for name, content in texts])
+        except UnicodeDecodeError:
+            raise InvalidRequest("a field of the form is not UTF-8") from None
+
+    def written(self) -> tuple[bytes, str]:
+        """The form as it is to go upstream, with its media type."""
+        request = httpx.Request("POST", "http://upstream", files=self._parts)
+        return request.read(), request.headers["content-type"]
+
+
+def _parts(body: bytes, boundary: bytes) -> list[Part]:
+    reader = _Reader()
+    try:
+        reader.parser(boundary).write(body)
+    except FormParserError as error:
+        raise InvalidRequest(f"the form cannot be read: {error}") from None
+    if not reader.complete:
+        raise InvalidRequest("the form ends before its last boundary")
+    return reader.parts
+
+
+class _Reader:
+    """What the parser calls."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.complete = False
+        self._name, self._value, self._content = bytearray(), bytearray(), bytearray()
+
+    def parser(self, boundary: bytes) -> MultipartParser:
+        return MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": lambda data, start, end: self._name.extend(data[start:end]),
+                "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+                "on_header_end": self._end_header,
+                "on_part_data": lambda data, start, end: self._content.extend(data[start:end]),
+                "on_part_end": self._end,
+                "on_end": self._end_form,
+            },
+        )
+
+    def _begin(self) -> None:
+        self.parts.append(Part())
+        if len(self.parts) > MAX_PARTS:
+            raise InvalidRequest(f"the form has more than {MAX_PARTS} parts")
+
+    def _end_header(self) -> None:
+        self.parts[-1].headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")
+        self._name.clear()
+        self._value.clear()
+
+    def _end(self) -> None:
+        self.parts[-1].content = bytes(self._content)
+        self._content.clear()
+
+    def _end_form(self) -> None:
+        self.complete = True
