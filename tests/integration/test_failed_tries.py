@@ -71,7 +71,6 @@ def secure_nginx(gateway_port: int, folder: Path, trusted: ssl.SSLContext) -> It
         "NGINX_LISTEN": f"127.0.0.1:{port}",
         "NGINX_GATEWAY": f"127.0.0.1:{gateway_port}",
         "NGINX_RESOLVER": "127.0.0.1",
-        "NGINX_MAX_BODY": "100000",
         "NGINX_TLS": "on",
         "NGINX_STATUS": "off",
         "NGINX_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
