@@ -132,7 +132,7 @@ def _packaged_nginx() -> str | None:
 
 
 def configure_nginx(stack: Stack) -> Path:
-    """Lays the files of nginx/ out in the run folder, as Compose does in the container."""
+    """Lays the files of nginx/ out in the run folder, as Compose does in the container. Raises BadSetting."""
     folder = stack.folder / "nginx"
     render_nginx(
         folder,
@@ -140,16 +140,16 @@ def configure_nginx(stack: Stack) -> Path:
             "NGINX_LISTEN": stack.listen,
             "NGINX_GATEWAY": f"127.0.0.1:{stack.gateway_port}",
             "NGINX_RESOLVER": "127.0.0.1",
-            "NGINX_MAX_BODY": os.environ.get("GATEWAY_MAX_BODY_BYTES") or str(10 * 1024 * 1024),
             "NGINX_TLS": "off",
             "NGINX_STATUS": "off",
+            **{name: value for name, value in os.environ.items() if name.startswith("GATEWAY_")},
         },
     )
     return folder
 
 
 def render_nginx(folder: Path, values: Mapping[str, str]) -> None:
-    """Copies nginx/ to `folder` and fills its templates in, as the entrypoint of nginx's image does."""
+    """Copies nginx/ to `folder` and fills it in, as the image's entrypoint does. Raises BadSetting."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "nginx", folder)
     (folder / "run").mkdir()
@@ -159,6 +159,15 @@ def render_nginx(folder: Path, values: Mapping[str, str]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Like envsubst, it leaves nginx's own $variables alone.
         target.write_text(string.Template(template.read_text()).safe_substitute(values))
+    done = subprocess.run(
+        ["/bin/sh", folder / "entrypoint" / "40-gateway.sh", folder / "conf.d"],
+        env={"PATH": os.environ.get("PATH", os.defpath), **values},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise BadSetting(done.stderr.strip())
 
 
 def nginx_command(nginx: str, folder: Path) -> list[str]:

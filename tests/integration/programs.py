@@ -1,11 +1,12 @@
 """The gateway and nginx as real processes, for the tests that need one of their own."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import stack as native
 
 from tests.processes import BIN, Process, free_port, listens, wait_until
@@ -31,11 +32,19 @@ def gateway(upstream: str, folder: Path, **environment: str) -> Iterator[tuple[P
 
 @contextmanager
 def nginx(
-    gateway_port: int, *changes: tuple[str, str], file: str = "snippets/streaming.conf"
+    gateway_port: int,
+    *changes: tuple[str, str],
+    file: str = "snippets/streaming.conf",
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Process, str]]:
-    """The process and its URL, once it listens. Each of `changes` replaces a text in `file` by another."""
+    """The process and its URL, once it listens. `settings` are the gateway's; each of `changes` replaces one
+    text in `file` by another.
+    """
     edge = native.Stack("127.0.0.1", free_port(), gateway_port, 0, None)
-    folder = native.configure_nginx(edge)
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in (settings or {}).items():
+            environment.setenv(name, value)
+        folder = native.configure_nginx(edge)
     for text, other in changes:
         assert text in (folder / file).read_text()
         (folder / file).write_text((folder / file).read_text().replace(text, other))

@@ -129,10 +129,12 @@ def many(count: int, size: int) -> list[bytes]:
 
 # Where it is sent, what, and the status of the answer.
 LARGE_HEADS = {
-    "one header at nginx": ("nginx", request(*many(1, 20_000), LENGTH), b"431"),
+    "one header at nginx": ("nginx", request(*many(1, 33_000), LENGTH), b"431"),
     "all headers at nginx": ("nginx", request(*many(10, 7_000), LENGTH), b"431"),
     "many headers at nginx": ("nginx", request(*many(10_000, 1), LENGTH), b"431"),
-    "the path at nginx": ("nginx", request(start=b"GET /%b HTTP/1.1" % (b"a" * 20_000)), b"414"),
+    "the path at nginx": ("nginx", request(start=b"GET /%b HTTP/1.1" % (b"a" * 8_200)), b"414"),
+    "all of it at nginx": ("nginx", request(*many(1, 2_000_000), LENGTH), b"431"),
+    "the whole path at nginx": ("nginx", request(start=b"GET /%b HTTP/1.1" % (b"a" * 2_000_000)), b"414"),
     "one header at the gateway": ("gateway", request(*many(1, 2_000_000), LENGTH), b"431"),
     "all headers at the gateway": ("gateway", request(*many(1000, 2_000), LENGTH), b"431"),
     "the path at the gateway": ("gateway", request(start=b"GET /%b HTTP/1.1" % (b"a" * 2_000_000)), b"431"),

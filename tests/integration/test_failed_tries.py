@@ -71,7 +71,6 @@ def secure_nginx(gateway_port: int, folder: Path, trusted: ssl.SSLContext) -> It
         "NGINX_LISTEN": f"127.0.0.1:{port}",
         "NGINX_GATEWAY": f"127.0.0.1:{gateway_port}",
         "NGINX_RESOLVER": "127.0.0.1",
-        "NGINX_MAX_BODY": "100000",
         "NGINX_TLS": "on",
         "NGINX_STATUS": "off",
         "NGINX_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
@@ -175,6 +174,57 @@ def test_a_large_upload_without_a_key_is_refused_before_it_comes(edge: str) -> N
                 f"POST {BLOB} HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n\r\n".encode() + b"x" * 9000
             )
             assert upload.recv(1000).startswith(b"HTTP/1.1 401 ")
+
+
+def answer_of(client: socket.socket) -> tuple[bytes, bytes]:
+    """Status and head of one answer, whose body is read too."""
+    answer = b""
+    while not answer.endswith(b"}"):
+        read = client.recv(65536)
+        assert read, answer
+        answer += read
+    return answer[9:12], answer.partition(b"\r\n\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        f"POST {BLOB} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12",
+        "POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Length: 150000\r\n\r\n{",
+        "POST /api/chat HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ],
+    ids=["upload", "large", "chunked"],
+)
+def test_where_the_body_has_not_all_been_read_a_client_hears_that_the_connection_ends(
+    edge: str, request_: str
+) -> None:
+    """Else the next request would go where nobody reads it, and be reset. The last of these are slowed."""
+    for _ in range(FREE + 2):
+        with socket.create_connection(("127.0.0.1", int(edge.rpartition(":")[2])), timeout=10) as client:
+            client.sendall(request_.encode())
+            status, head = answer_of(client)
+        assert status == b"401"
+        assert b"\r\nConnection: close" in head
+
+
+def test_else_the_connection_goes_on_also_when_it_is_slowed(edge: str) -> None:
+    body = b"{}"
+    requests = [
+        b"GET /api/tags HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body),
+    ]
+    with socket.create_connection(("127.0.0.1", int(edge.rpartition(":")[2])), timeout=10) as client:
+        for request in requests * (FREE // 2 + 1):
+            client.sendall(request)
+            assert answer_of(client)[0] == b"401"
+
+
+def test_a_client_that_keeps_its_connections_never_finds_one_reset(edge: str) -> None:
+    large = {**QUESTION, "padding": "x" * 150_000}
+    with httpx.Client(base_url=edge, timeout=30, trust_env=False) as client:
+        for _ in range(FREE):
+            for question in (large, QUESTION):
+                assert client.post("/api/chat", json=question).status_code == 401
 
 
 def test_upstreams_own_401_is_nobodys_failed_try(edge: str, guarded: Guarded) -> None:

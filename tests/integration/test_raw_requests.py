@@ -82,12 +82,12 @@ def edges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edges]:
         "GATEWAY_CORS_ORIGINS": f"{ORIGIN}, https://other.example",
         "GATEWAY_REQUEST_TIMEOUT": str(SECONDS),
     }
-    short = (("_timeout 15s;", f"_timeout {SECONDS}s;"),)
+    short = (("_timeout 25s;", f"_timeout {SECONDS}s;"),)
     with FakeOllama().running() as fake:
         fake.answer("good", line(), DONE)
         with gateway(fake.url, folder, **settings) as (inside, url):
             inside.wait_ready(f"{url}/readyz")
-            with nginx(int(url.rpartition(":")[2]), *short, file="conf.d/sluice.conf") as (edge, outside):
+            with nginx(int(url.rpartition(":")[2]), *short, file="conf.d/gateway.conf") as (edge, outside):
                 yield Edges(fake, inside, edge, {"gateway": url, "nginx": outside}, folder / "audit")
 
 
@@ -488,7 +488,7 @@ def test_a_browser_makes_nothing_of_an_answer_but_data(edges: Edges) -> None:
 
 def test_no_error_of_nginx_says_where_and_what_it_is(edges: Edges) -> None:
     asked: list[Any] = [data + NEXT for data in (*REFUSED.values(), *REFUSED_BY_NGINX.values())]
-    asked.append(request(*many(1, 20_000), LENGTH))
+    asked.append(request(*many(1, 40_000), LENGTH) + NEXT)
     asked.append(request(start=b"GET /%b HTTP/1.1" % (b"a" * 20_000), body=b""))
     for data in asked:
         for answer in edges.answers("nginx", data)[:1]:

@@ -232,8 +232,8 @@ def target() -> Iterator[Target]:
         with gateway(fake.url, folder, GATEWAY_KEYS_FILE=str(folder / "keys"), **SETTINGS) as (inside, url):
             inside.wait_ready(f"{url}/readyz")
             port = int(url.rpartition(":")[2])
-            impatient = ("_timeout 15s;", "_timeout 1s;")
-            with nginx(port, impatient, file="conf.d/sluice.conf") as (edge, outside):
+            impatient = ("_timeout 25s;", "_timeout 1s;")
+            with nginx(port, impatient, file="conf.d/gateway.conf") as (edge, outside):
                 yield Target(fake, (edge, inside), (int(outside.rpartition(":")[2]), port), key)
 
 

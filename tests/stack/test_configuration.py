@@ -13,8 +13,10 @@ import httpx
 import pytest
 
 from tests.processes import ROOT, free_port
-from tests.stack.containers import Containers, running
+from tests.stack.containers import Containers, docker, running
 
+# Settings of the gateway that nginx follows.
+CHANGED = {"GATEWAY_SEND_TIMEOUT": "150.5", "GATEWAY_CORS_ORIGINS": "https://*.ui.example"}
 SERVERS = {"": "ollama", "cpu": "ollama", "gpu": "ollama-gpu", "amd": "ollama-amd", "embedded": "engine"}
 
 
@@ -67,7 +69,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def secure(certificates: Path) -> Iterator[Containers]:
     settings = {"TLS": "on", "TLS_DIR": str(certificates), "HTTP_PORT": str(free_port())}
-    with running(COMPOSE_PROJECT_NAME="sluice-test-tls", **settings) as (stack, _):
+    with running(COMPOSE_PROJECT_NAME="sluice-test-tls", **settings, **CHANGED) as (stack, _):
         yield stack
 
 
@@ -109,6 +111,19 @@ def test_plain_http_is_sent_to_https_from_either_port(secure: Containers) -> Non
     for plain in (port, secure.environment["HTTP_PORT"]):
         answer = httpx.post(f"http://localhost:{plain}/chat?a=b", content="{}", trust_env=False)
         assert (answer.status_code, answer.headers["location"]) == (308, f"https://localhost:{port}/chat?a=b")
+
+
+def test_nginx_follows_what_is_set_for_the_gateway(secure: Containers, certificates: Path) -> None:
+    nginx = secure.containers("nginx")[0]
+    written = docker("exec", nginx, "cat", "/etc/nginx/conf.d/gateway.conf")
+    assert "\nsend_timeout 161s;" in written
+    assert "\nproxy_read_timeout 3610s;" in written
+    trusted = ssl.create_default_context(cafile=str(certificates / "fullchain.pem"))
+    with httpx.Client(base_url=secure.url.replace("127.0.0.1", "localhost"), verify=trusted) as client:
+        for origin, allowed in (("https://a.ui.example", True), ("https://ui.example", False)):
+            refused = client.get("/metrics", headers={"Origin": origin})
+            assert refused.status_code == 403
+            assert (refused.headers.get("access-control-allow-origin") == origin) == allowed
 
 
 def test_the_record_of_make_verify_passes_over_https(secure: Containers) -> None:

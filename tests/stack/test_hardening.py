@@ -41,6 +41,13 @@ def test_memory_processes_and_logs_are_bounded(container: str) -> None:
     assert {"max-size", "max-file"} <= set(limits["LogConfig"]["Config"])
 
 
+def test_each_may_open_files_enough_and_have_as_many_newcomers_wait_as_nginx_asks_for(container: str) -> None:
+    limits = docker("exec", container, "cat", "/proc/1/limits").splitlines()
+    [files] = [line.split()[3:5] for line in limits if line.startswith("Max open files")]
+    assert files == ["16384", "16384"]
+    assert int(docker("exec", container, "cat", "/proc/sys/net/core/somaxconn")) >= 4096
+
+
 def test_docker_waits_for_longer_than_the_gateway_takes_to_drain(stack: Containers) -> None:
     grace = 30
     waits = {one: inspect(stack.containers(one)[0])["Config"]["StopTimeout"] for one in SERVICES}

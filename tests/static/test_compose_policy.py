@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from gateway.settings import Settings
+from tests.processes import ROOT
 from tests.static import composition
 from tests.static.composition import Service
 
@@ -113,6 +114,39 @@ def test_every_service_has_its_log_rotated(services: Services) -> None:
     for name, service in services.items():
         options = service.get("logging", {}).get("options", {})
         assert options.keys() >= {"max-size", "max-file"}, name
+
+
+def test_nothing_waits_for_docker_to_write_but_what_drops_lines_itself_and_counts_them(
+    services: Services,
+) -> None:
+    waits = {
+        name for name, one in services.items() if one["logging"]["options"].get("mode") != "non-blocking"
+    }
+    assert waits == {"gateway", "models", "keys", "engine"}
+    for name in services.keys() - waits:
+        assert services[name]["logging"]["options"]["max-buffer-size"] == "4m", name
+
+
+def test_every_service_may_open_as_many_files_as_nginx_has_connections_for(services: Services) -> None:
+    configuration = (ROOT / "nginx/nginx.conf").read_text()
+    files, connections = (
+        int(re.findall(rf"^ *{name} (\d+);$", configuration, re.MULTILINE)[0])
+        for name in ("worker_rlimit_nofile", "worker_connections")
+    )
+    assert files >= 2 * connections
+    assert [name for name, one in services.items() if one.get("ulimits") != {"nofile": files}] == []
+
+
+def test_nginx_gets_the_settings_that_it_follows_as_the_gateway_gets_them(services: Services) -> None:
+    script = (ROOT / "nginx/entrypoint/40-gateway.sh").read_text()
+    followed = set(re.findall(r"\$\{(GATEWAY_\w+):-", script))
+    inside = composition.variables(services["nginx"])
+    assert {name for name in inside if name.startswith("GATEWAY_")} == followed
+    assert {inside[name] for name in followed} == {None}
+    mounted = [mount for mount in services["nginx"]["volumes"] if "40-gateway.sh" in str(mount)]
+    assert mounted == ["./nginx/entrypoint/40-gateway.sh:/docker-entrypoint.d/40-gateway.sh:ro"]
+    # The image's entrypoint runs those alone that may be run.
+    assert all(os.access(file, os.X_OK) for file in (ROOT / "nginx/entrypoint").iterdir())
 
 
 def test_every_image_is_pinned_by_a_version(services: Services) -> None:

@@ -105,7 +105,6 @@ def _nginx(name: str, target: int, folder: Path) -> Iterator[System]:
         "NGINX_LISTEN": f"127.0.0.1:{port}",
         "NGINX_GATEWAY": f"127.0.0.1:{target}",
         "NGINX_RESOLVER": "127.0.0.1",
-        "NGINX_MAX_BODY": str(10 * 1024 * 1024),
         "NGINX_TLS": "off",
     }
     native.render_nginx(folder, values)
