@@ -262,6 +262,8 @@ def test_every_spelling_gets_metrics_at_the_gateway_itself(edges: Edges) -> None
 @pytest.mark.parametrize("server", SERVERS)
 def test_an_offer_to_upgrade_leaves_the_connection_usable(edges: Edges, server: str) -> None:
     offers = [request(*H2C, LENGTH), request(*H2C, TE, body=CHUNKED)] * 2
+    if server == "nginx":  # which ends the connection behind chunks
+        offers = [request(*H2C, LENGTH)] * 4
     before = len(edges.fake.received)
     told = edges.answers(server, b"".join(offers) + NEXT)
     assert [answer[:3] for answer in told] == [b"200"] * 5
