@@ -22,7 +22,7 @@ from .routes.guard import EDGE_HEADER
 from .routing import Backend
 from .settings import Settings, load_settings
 from .state import State, record_of
-from .telemetry import audit, shared
+from .telemetry import shared
 from .telemetry.logs import configure_structlog
 from .tracing import tracing
 from .upstream import Upstream
@@ -42,7 +42,6 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     """The gateway as an ASGI application; its shared State lives as long as the lifespan."""
     settings = settings or load_settings()
     configure_structlog(settings)
-    audit.configure(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Lifespan]:

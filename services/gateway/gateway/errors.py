@@ -18,6 +18,7 @@ GatewayError
   UpstreamBusy                503
   UpstreamTimeout             504
   Overloaded                  503  the gateway has no room for it
+  AuditBlocked                503  nothing may be done that cannot be written down
   Drained                     503  the gateway is stopping
   ClientGone                  499  nobody is left to tell
     ReaderStalled             499  nobody listens
@@ -179,6 +180,10 @@ class Overloaded(GatewayError):
     code = "overloaded"
     outcome = "rejected"
     retry_after = 5
+
+
+class AuditBlocked(Overloaded):
+    code = "audit_blocked"
 
 
 class Drained(GatewayError):

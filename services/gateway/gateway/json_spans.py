@@ -29,7 +29,7 @@ STRETCH = 256 * 1024
 SPACE = re.compile(rb"[ \t\n\r]{0,65536}+")
 # The name of a field, with its colon.
 FIELD = re.compile(
-    rb'("[^"\\]{0,1000}+(?:\\.[^"\\]{0,1000}+){0,100}+")[ \t\n\r]{0,65536}+:[ \t\n\r]{0,65536}+', re.DOTALL
+    rb'("[^"\\]{0,4000}+(?:\\.[^"\\]{0,200}+){0,1000}+")[ \t\n\r]{0,65536}+:[ \t\n\r]{0,65536}+', re.DOTALL
 )
 NEXT = re.compile(rb"[ \t\n\r]{0,65536}+([,\]}])[ \t\n\r]{0,65536}+")
 SCALAR = re.compile(rb'[^\s"\[\]{},:]{1,4096}+')

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .dialects.api import api_of
 from .errors import GatewayError, InternalError
+from .state import State
 from .telemetry.record import RequestRecord
 from .tracing import RequestTrace
 
@@ -45,7 +46,8 @@ class RequestObserver:
         scope["path"] = clean_path(scope["path"])
         record = RequestRecord(request_id=_request_id(scope), client=_client(scope))
         scope["state"]["record"] = record
-        trace = RequestTrace(scope["state"]["gateway"].tracer, scope, record)
+        state: State = scope["state"]["gateway"]
+        trace = RequestTrace(state.tracer, scope, record)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -69,7 +71,7 @@ class RequestObserver:
         finally:
             route = scope.get("route")
             record.route = getattr(route, "path", record.route)
-            record.settle(self._log)
+            record.settle(self._log, state.audit)
             trace.end()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from typing import cast
 
+import structlog
 from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
@@ -13,7 +14,9 @@ from .gauges import Scrape
 from .relay import Relay
 from .routing import Backend
 from .settings import Settings
-from .telemetry.metrics import TASKS
+from .telemetry.audit import Audit
+from .telemetry.metrics import AUDIT_LOST, AUDIT_WAITING, LOG_LINES_DROPPED, TASKS
+from .telemetry.output import stdout
 from .telemetry.record import RequestRecord
 
 # Between the terminal events of a drain and uvicorn's own limit, so that the events still get out.
@@ -36,8 +39,11 @@ class State:
         self.egress = Egress(settings)
         self.scrape = Scrape(settings, [backend], keyring)
         self.tracer = tracer
+        self.audit = Audit(settings)
         self.streams: set[Relay] = set()
         self.draining = False
+        # What the metrics have of what only ever grows.
+        self._dropped = self._audit_lost = 0
 
     def drain(self) -> None:
         """Refuses new work from now on, and ends the streams that still run when the grace is over."""
@@ -47,6 +53,7 @@ class State:
     def count(self) -> None:
         """Brings the metrics of what is still going on up to date."""
         TASKS.set(len(asyncio.all_tasks()))
+        self._count_lines()
         for stream in self.streams:
             stream.count_chunks()
 
@@ -55,6 +62,15 @@ class State:
         while True:
             self.count()
             await asyncio.sleep(COUNT_SECONDS)
+
+    def _count_lines(self) -> None:
+        AUDIT_WAITING.set(self.audit.waiting)
+        AUDIT_LOST.inc(self.audit.lost - self._audit_lost)
+        self._audit_lost = self.audit.lost
+        if dropped := stdout.dropped - self._dropped:
+            LOG_LINES_DROPPED.inc(dropped)
+            self._dropped += dropped
+            structlog.get_logger().warning("log_lines_dropped", lines=dropped)
 
     def _end_streams(self) -> None:
         for stream in tuple(self.streams):

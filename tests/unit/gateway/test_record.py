@@ -6,6 +6,8 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 
+from gateway.settings import Settings
+from gateway.telemetry.audit import Audit
 from gateway.telemetry.record import RequestRecord
 
 
@@ -20,7 +22,7 @@ def settled(model: str, **fields: Any) -> None:
     )
     for name, given in fields.items():
         setattr(record, name, given)
-    record.settle(structlog.get_logger())
+    record.settle(structlog.get_logger(), Audit(Settings()))
 
 
 def first_chunks(model: str, load: str) -> float:

@@ -5,7 +5,7 @@ from fastapi import Request
 from ..access.models import EVERY_MODEL, AllowList
 from ..access.pages import may_ask, may_be_asked
 from ..access.roles import AUDITED, MAY, RouteClass
-from ..errors import Drained, Forbidden
+from ..errors import AuditBlocked, Drained, Forbidden
 from ..settings import Settings
 from ..state import State, record_of, state_of
 
@@ -39,6 +39,8 @@ def check_access(request: Request, kind: RouteClass) -> AllowList:
     else:
         _check_page(request, state.settings)
     _check_switches(state, kind, is_anybody=key is None)
+    if kind in AUDITED and state.audit.blocks:
+        raise AuditBlocked("what is managed cannot be written down: GATEWAY_AUDIT_FILE takes no lines")
     return key.models if key else EVERY_MODEL
 
 

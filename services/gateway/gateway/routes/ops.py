@@ -32,7 +32,9 @@ async def readyz(request: Request) -> JSONResponse:
     missing = "the gateway is stopping" if state.draining else state.backend.missing
     if missing:
         return JSONResponse({"status": "not ready", "missing": missing}, status_code=503)
-    return JSONResponse({"status": "ready", "access": "open" if state.keyring.is_open else "keys"})
+    access = {"access": "open" if state.keyring.is_open else "keys"}
+    audit = {"audit": state.audit.problem} if state.audit.problem else {}
+    return JSONResponse({"status": "ready", **access, **audit})
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)

@@ -2,12 +2,13 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict
 
 from ..settings import Settings
+from .output import stdout
 
 
 def _renderers(settings: Settings) -> list[Any]:
@@ -26,7 +27,7 @@ def _without_escapes(_: Any, __: str, line: EventDict) -> EventDict:
 
 
 def configure_structlog(settings: Settings) -> None:
-    """The gateway's own lines: straight to stdout, without the cost of the standard library's logging."""
+    """The gateway's own lines: to stdout without the cost of the standard library's logging."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -35,7 +36,7 @@ def configure_structlog(settings: Settings) -> None:
             *_renderers(settings),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, stdout)),
         cache_logger_on_first_use=True,
     )
 
@@ -59,9 +60,7 @@ def standard_logging(settings: Settings) -> dict[str, Any]:
                 ],
             }
         },
-        "handlers": {
-            "stdout": {"class": "logging.StreamHandler", "formatter": "same", "stream": "ext://sys.stdout"}
-        },
+        "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "same", "stream": stdout}},
         "root": {"level": logging.getLevelName(settings.log_level.upper()), "handlers": ["stdout"]},
         "loggers": {
             # uvicorn's worker takes over this logger's handlers for its own lines.

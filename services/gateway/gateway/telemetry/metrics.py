@@ -90,6 +90,13 @@ UPSTREAM_PHASE = Histogram(
     buckets=LONG,
 )
 HEARTBEATS = Counter("gateway_heartbeats_total", "Signs of life sent to clients that waited.")
+LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped_total", "Lines of the log that nobody took.")
+AUDIT_WAITING = Gauge(
+    "gateway_audit_lines_waiting",
+    "Lines about who has managed models that are not written yet.",
+    multiprocess_mode="livesum",
+)
+AUDIT_LOST = Counter("gateway_audit_lines_lost_total", "Those that never will be.")
 STALLED_READERS = Counter("gateway_stalled_readers_total", "Clients dropped because they took nothing.")
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from structlog.typing import FilteringBoundLogger
 
 from ..errors import Outcome
-from . import audit, metrics
+from . import metrics
+from .audit import Audit
 from .metrics import Gaps, child
 
 # Probes and scrapes come every few seconds; what makes them fail has a line of its own.
@@ -75,15 +76,31 @@ class RequestRecord:
         self.chunks = chunks
         self.gaps.count()
 
-    def settle(self, log: FilteringBoundLogger) -> None:
-        """Counts and logs the request; called once, whatever has happened."""
+    def settle(self, log: FilteringBoundLogger, audit: Audit) -> None:
+        """Writes down and counts the request; called once, whatever has happened."""
         duration = time.perf_counter() - self.started
         self.outcome = self.outcome or ("ok" if self.status < 400 else "rejected")
+        if self.audited:
+            self._audit(audit)
+        self._log(log, duration)
         child(metrics.REQUESTS, self.route, self.model_label, self.outcome, self.status).inc()
         if self.operation:
             child(metrics.DURATION, self.operation, self.model_label, self.outcome).observe(duration)
             self._count_tokens(self.operation)
             self._observe_times(self.operation)
+
+    def _audit(self, audit: Audit) -> None:
+        audit.write(
+            request_id=self.request_id,
+            key=self.key,
+            client=self.client,
+            what=self.audited,
+            models=self.audited_models,
+            outcome=self.outcome,
+            status=self.status,
+        )
+
+    def _log(self, log: FilteringBoundLogger, duration: float) -> None:
         line = {
             "request_id": self.request_id,
             "route": self.route,
@@ -106,16 +123,6 @@ class RequestRecord:
             log.debug("request", **line)
         else:
             log.info("request", **line)
-        if self.audited:
-            audit.write(
-                request_id=self.request_id,
-                key=self.key,
-                client=self.client,
-                what=self.audited,
-                models=self.audited_models,
-                outcome=self.outcome,
-                status=self.status,
-            )
 
     def _count_tokens(self, operation: str) -> None:
         reported = {"input": self.prompt_tokens, "output": self.output_tokens}
