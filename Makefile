@@ -8,10 +8,14 @@ BIN := .venv/bin
 
 ##@ Use
 run: .venv/run.stamp ## Start engine, gateway and nginx without Docker; Ctrl-C stops them (OLLAMA_URL= uses that Ollama)
-	@$(BIN)/python deploy/native/run.py run
+	@$(NATIVE) run
 
 demo: .venv/run.stamp ## Start the stack, ask one question, show the tokens as they come, verify, stop
-	@$(BIN)/python deploy/native/run.py demo
+	@$(NATIVE) demo
+
+# Ctrl-C within Python's own first moments would end in a traceback; run.py takes it as soon as it is there.
+NATIVE = $(shell env --block-signal=INT,TERM,HUP true 2>/dev/null && echo env --block-signal=INT,TERM,HUP) \
+	$(BIN)/python deploy/native/run.py
 
 verify: ## Check a running stack and print the verification record (URL= MODEL= OUT=record.json)
 	@if [ -n "$$($(ALL_PROFILES) ps --quiet gateway 2>/dev/null)" ]; then $(PYTHON) deploy/compose/verify.py $(RECORD); \

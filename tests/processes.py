@@ -38,16 +38,21 @@ def wait_until(condition: Callable[[], object], seconds: float, what: str) -> No
 
 
 class Process:
-    """A program with its output in a file, started in a process group of its own."""
+    """A program with its output in a file, started in a process group of its own.
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+    `output` is a descriptor that takes it instead, of which nothing can be read here then.
+    """
+
+    def __init__(
+        self, command: list[str], environment: Mapping[str, str], log: Path, output: int | None = None
+    ) -> None:
         self.log = log
-        with log.open("wb") as output:
+        with log.open("wb") as file:
             self.popen = subprocess.Popen(
                 command,
                 cwd=ROOT,
                 env={**os.environ, **environment},
-                stdout=output,
+                stdout=file if output is None else output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from containers import CommandFailed, run
 from environment import BadSetting, Settings, read_settings
+from telling import say
 
 DAYS = 90
 CONFIG = """
@@ -74,17 +75,20 @@ def main() -> int:
         settings = read_settings()
         make_pair(settings, force=bool(os.environ.get("FORCE")))
     except (Refused, BadSetting) as error:
-        print(error, file=sys.stderr)
+        say(error)
         return 1
     except CommandFailed as failed:
-        print(f"openssl: {failed}. Is it installed? sudo apt install openssl", file=sys.stderr)
+        say(f"openssl: {failed}. Is it installed? sudo apt install openssl")
         return 1
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        say(f"{error.filename}: {error.strerror}")
         return 1
-    print(f"Made {settings.certificate} and {settings.key.name}, for this machine and {DAYS} days.")
-    print("Clients must be told to trust it; for real use put one from an authority in its place.")
-    print("Now: TLS=on in .env, then make up. A running nginx takes it with: docker compose restart nginx")
+    made = (
+        f"Made {settings.certificate} and {settings.key.name}, for this machine and {DAYS} days.",
+        "Clients must be told to trust it; for real use put one from an authority in its place.",
+        "Now: TLS=on in .env, then make up. A running nginx takes it with: docker compose restart nginx",
+    )
+    say("\n".join(made), sys.stdout)
     return 0
 
 

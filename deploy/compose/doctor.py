@@ -17,6 +17,7 @@ from containers import CommandFailed, Container, list_containers
 from docker_engine import Docker, probe
 from environment import BadSetting, Settings, read_settings
 from finding import Finding, fail, report
+from telling import say
 
 
 def before_start(settings: Settings) -> Iterator[Finding]:
@@ -53,10 +54,10 @@ def main() -> int:
     try:
         settings = read_settings()
     except BadSetting as error:
-        print(fail(str(error), "See .env.example"))
+        say(fail(str(error), "See .env.example"), sys.stdout)
         return 1
     beside = " with monitoring" if settings.monitoring else ""
-    print(f"profile {settings.profile}{beside}, to be reached at {settings.url}")
+    say(f"profile {settings.profile}{beside}, to be reached at {settings.url}", sys.stdout)
     good = report(before_start(settings), sys.stdout)
     good = report(after_start(settings), sys.stdout) and good
     return 0 if good else 1

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
+from telling import say
+
 Level = Literal["ok", "warn", "fail"]
 
 
@@ -35,5 +37,5 @@ def report(findings: Iterable[Finding], to: TextIO, *, with_ok: bool = True) -> 
     for finding in findings:
         good = good and finding.level != "fail"
         if with_ok or finding.level != "ok":
-            print(finding, file=to, flush=True)
+            say(finding, to)
     return good

@@ -19,6 +19,7 @@ from environment import LOOPBACK, ROOT, BadSetting, Settings, read_settings
 from finding import fail, report
 from public_port import NoAnswer, ask, certificate_is_trusted
 from status_line import StatusLine
+from telling import say
 
 LOOK_EVERY = 1.0
 STUCK_SECONDS = 600  # in which neither anything became ready nor a pull was under way
@@ -38,7 +39,7 @@ def start(settings: Settings) -> None:
             raise StartFailed(
                 "`docker compose build` failed; it has said why above. What runs was left alone."
             )
-        _say(f"removing what another profile has started ({', '.join(others)}); pulled models are kept")
+        say(f"removing what another profile has started ({', '.join(others)}); pulled models are kept")
         compose(*ALL_PROFILES, "rm", "--stop", "--force", *others, timeout=300)
     # Its own progress is better than anything that could be made of it.
     if _run_in_foreground("docker", "compose", "up", "--detach", "--build", "--remove-orphans") != 0:
@@ -143,10 +144,10 @@ def tell(settings: Settings) -> None:
     containers = list_containers()
     pull = _pull(containers)
     if pull and pull.words:
-        _say(f"Not all models are there yet: {pull.words}\nTo follow them: make logs SERVICE=models")
+        say(f"Not all models are there yet: {pull.words}\nTo follow them: make logs SERVICE=models")
     elif any(c.service == pull_log.SERVICE and c.exit_code for c in containers):
-        _say("Not all models could be pulled:")
-        _say("\n".join(_log(pull_log.SERVICE)[-3:]))
+        say("Not all models could be pulled:")
+        say("\n".join(_log(pull_log.SERVICE)[-3:]))
     body = {"model": _a_model(settings), "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
     curl = [
         "curl",
@@ -157,22 +158,32 @@ def tell(settings: Settings) -> None:
         "-d",
         json.dumps(body),
     ]
-    _say(f"\nThe stack is up at {settings.url}. Ask it something:\n\n  {shlex.join(curl)}\n")
+    say(f"\nThe stack is up at {settings.url}. Ask it something:\n\n  {shlex.join(curl)}\n")
     if settings.monitoring:
-        _say(
+        say(
             f"Its dashboard: http://{LOOPBACK}:{settings.grafana_port} (user admin, GRAFANA_PASSWORD); "
             f"its alerts: http://{LOOPBACK}:{settings.prometheus_port}/alerts\n"
         )
-    _say("make logs shows what it does, make doctor whether all is well, make down stops it.\n")
+    say("make logs shows what it does, make doctor whether all is well, make down stops it.\n")
 
 
 def _a_model(settings: Settings) -> str:
-    """One that can be asked: the first that was wished for, or else the first that there is."""
+    """One that can chat: the first that was wished for, or else the first that there is."""
     try:
         names = [str(model["name"]) for model in ask(settings, "/api/tags")[1]["models"]]
     except (NoAnswer, LookupError, TypeError):
         names = []
-    return next((name for name in (*settings.models, *names) if name in names), "MODEL")
+    wished = [name for name in settings.models if name in names]
+    return next((name for name in (*wished, *names) if _can_chat(settings, name)), "MODEL")
+
+
+def _can_chat(settings: Settings, model: str) -> bool:
+    """Not if it is made for embeddings. One of which that is not known is given its chance."""
+    try:
+        known = ask(settings, "/api/show", {"model": model})[1].get("capabilities")
+    except NoAnswer:
+        known = None
+    return not isinstance(known, list) or "completion" in known
 
 
 def _credential(settings: Settings) -> list[str]:
@@ -198,10 +209,6 @@ def _from_here(path: Path) -> Path:
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     started = False
@@ -216,14 +223,14 @@ def main() -> int:
         # On the CPU there is nothing to promise; on a GPU it is the point.
         good = settings.profile not in ("gpu", "amd") or report(after_start(settings), sys.stderr)
     except BadSetting as error:
-        _say(str(fail(str(error), "See .env.example")))
+        say(str(fail(str(error), "See .env.example")))
         return 1
     except (StartFailed, CommandFailed) as error:
-        _say(str(error))
+        say(str(error))
         return 1
     except KeyboardInterrupt:
         going_on = "The stack goes on starting" if started else "What has been started goes on"
-        _say(f"\n{going_on}. make ps and make logs show it, make up waits for it again, make down stops it.")
+        say(f"\n{going_on}. make ps and make logs show it, make up waits for it again, make down stops it.")
         return 130
     return 0 if good else 1
 

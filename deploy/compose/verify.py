@@ -11,6 +11,7 @@ from pathlib import Path
 
 from containers import CommandFailed, Container, compose, execute, list_containers, run
 from environment import ROOT, BadSetting, Settings, read_settings
+from telling import say
 
 TRUSTED = "/trusted.pem"
 
@@ -71,7 +72,7 @@ def main() -> int:
         settings = read_settings()
         return verify(settings, arguments.url or settings.url, arguments.out)
     except (BadSetting, CommandFailed) as error:
-        print(error, file=sys.stderr)
+        say(error)
         return 1
 
 

@@ -4,6 +4,7 @@ Runs under the system's Python, before anything is installed, so it uses the sta
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -11,9 +12,12 @@ import time
 import venv
 from pathlib import Path
 
+from output import Output, open_standard_streams
+
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 LOG = VENV / "install.log"
+PEOPLE = Output(2)
 SERVICES = ("services/gateway", "services/engine")
 RUN = ("deploy/native", *SERVICES)
 TEST = (*RUN, "tests")
@@ -85,21 +89,19 @@ class Progress:
 
     def show(self, what: str) -> None:
         text = f"{self.label}: {what}, {time.monotonic() - self.started:.0f} s"
-        if sys.stderr.isatty():
-            print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
+        if os.isatty(PEOPLE.descriptor):
+            PEOPLE.write(f"\r\033[K{text[:100]}".encode())
         elif time.monotonic() - self.last_shown > 2:
             self.last_shown = time.monotonic()
-            print(text, file=sys.stderr, flush=True)
+            PEOPLE.say(text)
 
     def end(self, word: str) -> None:
-        start = "\r\033[K" if sys.stderr.isatty() else ""
-        print(f"{start}{self.label}: {word} in {time.monotonic() - self.started:.0f} s", file=sys.stderr)
+        start = "\r\033[K" if os.isatty(PEOPLE.descriptor) else ""
+        PEOPLE.say(f"{start}{self.label}: {word} in {time.monotonic() - self.started:.0f} s")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=list(PURPOSES), help="what the environment is for")
-    folders, size = PURPOSES[parser.parse_args().what]
+def install(what: str) -> None:
+    folders, size = PURPOSES[what]
     create_venv()
     LOG.unlink(missing_ok=True)
     locks = [argument for folder in folders for argument in ("-r", f"{folder}/requirements.txt")]
@@ -107,6 +109,24 @@ def main() -> None:
     run_pip(["--require-hashes", "--no-deps", *locks], f"installing {size}")
     editable = [argument for folder in SERVICES for argument in ("-e", folder)]
     run_pip(["--no-deps", "--no-build-isolation", *editable], "installing this repository's services")
+
+
+def main() -> None:
+    open_standard_streams()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=list(PURPOSES), help="what the environment is for")
+    what = parser.parse_args().what
+    try:
+        install(what)
+    except OSError as error:
+        sys.exit(
+            f"{error.filename or VENV}: {error.strerror}. All that is needed goes into .venv of this folder: "
+            "let this user write there, or free some space"
+        )
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        PEOPLE.close()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import socket
 import string
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,11 @@ def needs_key() -> bool:
     return Path(keys_file()).exists()
 
 
+def default_model(stack: Stack) -> str:
+    """Empty if any will do."""
+    return os.environ.get("GATEWAY_DEFAULT_MODEL") or ("" if stack.ollama_url else ENGINE_MODEL)
+
+
 def read_stack() -> Stack:
     """Raises BadSetting."""
     if (os.environ.get("TLS") or "off") != "off":
@@ -86,9 +92,17 @@ def read_stack() -> Stack:
 
 def _port(variable: str, default: int) -> int:
     value = os.environ.get(variable) or str(default)
-    if not value.isdigit() or not 1 <= int(value) <= 65535:
+    if not value.isdecimal() or not 1 <= int(value) <= 65535:
         raise BadSetting(f"{variable} must be a port between 1 and 65535, not {value!r}")
     return int(value)
+
+
+def _seconds(variable: str, default: float) -> float:
+    value = os.environ.get(variable) or str(default)
+    try:
+        return float(value)
+    except ValueError:
+        raise BadSetting(f"{variable} must be a number of seconds, not {value!r}") from None
 
 
 def check_ports(stack: Stack) -> None:
@@ -100,27 +114,36 @@ def check_ports(stack: Stack) -> None:
 
 
 def _check_port(address: str, port: int, variable: str) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((address, port))
-        except OSError as error:
-            raise BadSetting(
-                f"port {port} on {address} cannot be used ({error.strerror}); "
-                f"stop what uses it, or choose another one with {variable}=…"
-            ) from None
+    except OSError as error:
+        raise BadSetting(
+            f"port {port} on {address} cannot be used ({error.strerror}); "
+            f"stop what uses it, or choose another one with {variable}=…"
+        ) from None
 
 
 def find_nginx() -> tuple[str, str]:
     """The nginx on the PATH if it is new enough, else the one from the Python package: path and version."""
     for candidate in (shutil.which("nginx"), _packaged_nginx()):
         if candidate:
-            shown = subprocess.run([candidate, "-v"], capture_output=True, text=True, check=True).stderr
-            version = re.search(r"nginx/((\d+)\.(\d+)\.(\d+))", shown)
+            version = re.search(r"nginx/((\d+)\.(\d+)\.(\d+))", _says(candidate))
             if version and tuple(int(part) for part in version.groups()[1:]) >= NGINX_AT_LEAST:
                 return candidate, version[1]
     wanted = ".".join(str(part) for part in NGINX_AT_LEAST)
     raise BadSetting(f"no nginx can be run here: install nginx {wanted} or newer and put it on the PATH")
+
+
+def _says(nginx: str) -> str:
+    """Its version, in its words; nothing if it cannot be run."""
+    # In a session of its own, as Ctrl-C in the terminal is not for it.
+    with suppress(OSError):
+        return subprocess.run(
+            [nginx, "-v"], capture_output=True, text=True, check=False, start_new_session=True
+        ).stderr
+    return ""
 
 
 def _packaged_nginx() -> str | None:
@@ -177,7 +200,9 @@ def nginx_command(nginx: str, folder: Path) -> list[str]:
 
 
 def programs(stack: Stack, nginx: str) -> list[Program]:
+    """In the order of their start. Raises BadSetting."""
     python_logs = {"PYTHONUNBUFFERED": "1"}
+    grace = _seconds("GATEWAY_GRACE", 5)  # Ctrl-C should not take half a minute
     gateway = {
         "GATEWAY_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(stack.gateway_port),
@@ -185,11 +210,9 @@ def programs(stack: Stack, nginx: str) -> list[Program]:
         "GATEWAY_PUBLIC_ADDRESS": stack.bind,
         "GATEWAY_KEYS_FILE": keys_file(),
         "GATEWAY_LOG_FORMAT": os.environ.get("GATEWAY_LOG_FORMAT") or "console",
-        # Ctrl-C should not take half a minute.
-        "GATEWAY_GRACE": os.environ.get("GATEWAY_GRACE") or "5",
+        "GATEWAY_DEFAULT_MODEL": default_model(stack),
+        "GATEWAY_GRACE": str(grace),
     }
-    if not stack.ollama_url:
-        gateway["GATEWAY_DEFAULT_MODEL"] = os.environ.get("GATEWAY_DEFAULT_MODEL") or ENGINE_MODEL
     folder = stack.folder / "nginx"
     everything = [
         Program(
@@ -208,14 +231,14 @@ def programs(stack: Stack, nginx: str) -> list[Program]:
             "gateway",
             [str(BIN / "gateway"), "serve"],
             {**python_logs, **gateway},
-            f"http://127.0.0.1:{stack.gateway_port}/readyz",
-            stop_seconds=float(gateway["GATEWAY_GRACE"]) + 10,
+            f"http://127.0.0.1:{stack.gateway_port}/healthz",
+            stop_seconds=grace + 10,
         ),
         Program(
             "nginx",
             nginx_command(nginx, folder),
             {},
-            f"{stack.url}/readyz",
+            f"{stack.url}/healthz",
             stop_seconds=5,
             stop_signal=signal.SIGQUIT,  # it lets the running answers end
             in_front=True,

@@ -74,6 +74,8 @@ def started(folder: Path, **environment: str) -> Iterator[Running]:
     running = Running(process, chosen)
     try:
         process.wait_ready(f"{running.url}/readyz")
+        # It answers before the supervisor has seen that it does, and only then is it the running stack.
+        wait_until(lambda: "The stack is up" in process.output, 30, "the supervisor says so")
         yield running
     finally:
         process.stop()
@@ -286,8 +288,6 @@ def test_stopping_lets_a_running_answer_end_properly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("program", ["engine", "gateway", "nginx"])
 def test_when_one_program_dies_the_others_are_stopped(tmp_path: Path, program: str) -> None:
     with started(tmp_path) as running:
-        # It answers before the supervisor has seen that it does.
-        wait_until(lambda: "The stack is up" in running.process.output, 30, "the supervisor says so")
         os.kill(child(running, program), signal.SIGKILL)
         assert running.process.popen.wait(30) == 1
         assert f"{program} (exit status -9) ended by itself" in running.process.output

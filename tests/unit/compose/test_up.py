@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -7,7 +8,10 @@ import pull_log
 import pytest
 import up
 
+from tests.outputs import OUTPUTS
 from tests.unit.compose.machine import FakeStack, MakeSettings, Program, container
+
+SCRIPTS = Path(up.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -186,6 +190,36 @@ def test_at_the_end_stands_a_question_that_can_be_pasted(
     said = capsys.readouterr().err
     question = '{"model": "smollm2:135m", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}'
     assert f"curl -N http://127.0.0.1:{stack.port}/chat -d '{question}'" in said
+
+
+def test_the_question_is_for_a_model_that_can_chat(
+    docker: Path, stack: FakeStack, settings: MakeSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    able = {"nomic": ["embedding"], "llama": ["completion"], "other": ["completion"]}
+    stack.answers["/api/tags"] = (200, {"models": [{"name": name} for name in ("other", "nomic", "llama")]})
+    stack.answers["/api/show"] = lambda: (200, {"capabilities": able[stack.asked[-1][1]["model"]]})
+    up.tell(settings(PORT=stack.port, MODELS="nomic,llama"))
+    assert '{"model": "llama", ' in capsys.readouterr().err
+
+
+TELLING = [
+    sys.executable,
+    "-c",
+    "import sys; from finding import ok, report; from status_line import StatusLine; "
+    "status = StatusLine(); status.show('waiting'); status.end(); report([ok('good')], sys.stdout)",
+]
+
+
+@pytest.mark.parametrize("output", ["its reader is gone", "its disk is full"])
+def test_that_nobody_can_hear_it_is_no_reason_to_stop(output: str) -> None:
+    with OUTPUTS[output]() as descriptor:
+        told = subprocess.run(TELLING, stdout=descriptor, stderr=descriptor, cwd=SCRIPTS, check=False)
+    assert told.returncode == 0
+
+
+def test_nor_that_there_is_nowhere_to_say_it() -> None:
+    closed = ["/bin/sh", "-c", 'exec "$@" >&- 2>&-', "sh", *TELLING]
+    assert subprocess.run(closed, cwd=SCRIPTS, check=False).returncode == 0
 
 
 def test_where_a_key_is_needed_it_is_used_but_not_shown(

@@ -1,0 +1,44 @@
+"""Outputs that no program wants to have, as descriptors to be given to one."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+
+@contextmanager
+def unread() -> Iterator[int]:
+    """A pipe that is there but never read: it takes 64 KiB."""
+    reading, writing = os.pipe()
+    try:
+        yield writing
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@contextmanager
+def broken() -> Iterator[int]:
+    """A pipe whose reader is gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        yield writing
+    finally:
+        os.close(writing)
+
+
+@contextmanager
+def full() -> Iterator[int]:
+    """A file on a disk that has no room."""
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+OUTPUTS: dict[str, Callable[[], AbstractContextManager[int]]] = {
+    "nobody reads": unread,
+    "its reader is gone": broken,
+    "its disk is full": full,
+}
