@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from gateway.access.keyring import Keyring
+from gateway.descriptors import raise_limit, warning
 from gateway.settings import load_settings
 from gateway.telemetry import shared
 from gateway.telemetry.logs import configure_structlog, standard_logging
 
 settings = load_settings()
 configure_structlog(settings)
+descriptors_at_most = raise_limit()
 shared.set_up()
 
 bind = f"{settings.host}:{settings.port}"
+backlog = 4096  # as nginx; the system may have a lower limit (net.core.somaxconn)
 workers = settings.workers
 worker_class = "gateway.worker.GatewayWorker"
 wsgi_app = "gateway.app:create_app()"
@@ -34,6 +37,8 @@ logconfig_dict = standard_logging(settings)
 
 
 def on_starting(arbiter: Any) -> None:
+    if too_few := warning(descriptors_at_most):
+        arbiter.log.warning(too_few)
     if Keyring(settings).is_open:
         arbiter.log.warning(
             "open to everybody on this machine, since there are no keys; make key NAME=me makes one"

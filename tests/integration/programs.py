@@ -18,9 +18,18 @@ LIMITS = {"GATEWAY_MAX_BODY_BYTES": str(MAX_BODY), "GATEWAY_CONNECT_TIMEOUT": "1
 @contextmanager
 def gateway(upstream: str, folder: Path, **environment: str) -> Iterator[tuple[Process, str]]:
     """The process and its URL, once it is alive."""
+    with gateway_into(None, upstream, folder, **environment) as running:
+        yield running
+
+
+@contextmanager
+def gateway_into(
+    output: int | None, upstream: str, folder: Path, **environment: str
+) -> Iterator[tuple[Process, str]]:
+    """The same with what it writes going to a descriptor instead of its log."""
     port = free_port()
     settings = {"GATEWAY_PORT": str(port), "GATEWAY_OLLAMA_URL": upstream, **LIMITS, **environment}
-    process = Process([str(BIN / "gateway"), "serve"], settings, folder / f"gateway-{port}.log")
+    process = Process([str(BIN / "gateway"), "serve"], settings, folder / f"gateway-{port}.log", output)
     try:
         process.wait_ready(f"http://127.0.0.1:{port}/healthz")
         yield process, f"http://127.0.0.1:{port}"

@@ -4,12 +4,13 @@ import asyncio
 import socket
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from gunicorn.arbiter import Arbiter
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
+from .acceptor import MOST_A_TURN, Acceptor
 from .protocol import GuardedHttp
 from .settings import load_settings
 
@@ -17,15 +18,25 @@ NOTIFY_SECONDS = 1.0
 
 
 class DrainingServer(Server):
-    """Tells the application that it is to stop, and gunicorn that the worker is alive while it drains.
+    """Accepts connections itself, tells the application that it is to stop, and gunicorn that the worker is
+    alive while it drains.
 
-    uvicorn does neither: streams would be cut without a terminal event, and gunicorn would take a worker
-    that drains for one that hangs.
+    uvicorn does none of this: newcomers would wait for running streams, those would be cut without a terminal
+    event, and gunicorn would take a worker that drains for one that hangs.
     """
 
     def __init__(self, worker: "GatewayWorker") -> None:
         super().__init__(worker.config)
         self._worker = worker
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])  # it has nothing to listen to
+        most = max(1, MOST_A_TURN // load_settings().workers)
+        accepting = [Acceptor(listener, self._protocol, most) for listener in sockets or ()]
+        self.servers = cast(list[asyncio.Server], accepting)
+
+    def _protocol(self) -> GuardedHttp:
+        return GuardedHttp(self.config, self.server_state, self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.lifespan.state["gateway"].drain()

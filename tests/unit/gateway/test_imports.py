@@ -7,7 +7,7 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"names", "errors", "body", "origins"},
+    {"names", "errors", "body", "origins", "descriptors"},
     {"settings", "http1", "json_spans"},
     {"telemetry", "transport"},
     {"tracing"},
@@ -17,7 +17,7 @@ FLOORS = [
     {"relay", "gauges"},
     {"state"},
     {"routes", "middleware", "cors"},
-    {"app", "protocol"},
+    {"app", "protocol", "acceptor"},
     {"worker", "verification", "pulling"},
     {"cli"},
 ]

@@ -8,7 +8,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from ..errors import Forbidden
+from ..errors import Forbidden, Overloaded
 from ..state import state_of
 from .guard import came_by_the_edge, check_access
 from .heads import answer_heads
@@ -48,7 +48,10 @@ async def metrics(request: Request) -> Response:
         check_access(request, "metrics")
     state.count()
     # In a thread: putting the text together takes longer than a stream may wait.
-    return Response(await asyncio.to_thread(state.scrape.text), media_type=CONTENT_TYPE_LATEST)
+    try:
+        return Response(await asyncio.to_thread(state.scrape.text), media_type=CONTENT_TYPE_LATEST)
+    except OSError as error:
+        raise Overloaded(f"the metrics cannot be read now: {error.strerror}") from error
 
 
 @router.get("/openapi.json", include_in_schema=False)

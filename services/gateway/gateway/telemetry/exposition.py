@@ -64,6 +64,8 @@ class Exposition:
                     data = opened.read()
             except FileNotFoundError:
                 continue  # its worker has just died
+            if len(data) < HEADER:
+                continue  # there was no room for it
             file = files[key] = self._files.get(key) or _File()
             self._learn(file, data, path.name.partition("_")[0])
             totals.extend([0.0] * (len(self._known) - len(totals)))

@@ -13,11 +13,13 @@ from typing import TypeVar
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, values
 
 from . import shared
+from .mapped import CountFile
 
 # A second series for each one, which nothing here reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 if shared.folder():
+    values.MmapedDict = CountFile  # type: ignore[assignment, attr-defined]
     # A file a place instead of one a process: it goes on counting in the file of the worker it replaces.
     values.ValueClass = values.MultiProcessValue(shared.place)  # type: ignore[no-untyped-call]
 
@@ -90,6 +92,9 @@ UPSTREAM_PHASE = Histogram(
     buckets=LONG,
 )
 HEARTBEATS = Counter("gateway_heartbeats_total", "Signs of life sent to clients that waited.")
+REFUSED_CONNECTIONS = Counter(
+    "gateway_refused_connections_total", "Connections refused since no more can be open."
+)
 LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped_total", "Lines of the log that nobody took.")
 AUDIT_WAITING = Gauge(
     "gateway_audit_lines_waiting",

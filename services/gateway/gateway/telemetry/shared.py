@@ -17,6 +17,10 @@ from typing import IO
 from prometheus_client.multiprocess import mark_process_dead
 
 PREFIX = "sluice-metrics-"
+MEMORY = Path("/dev/shm")  # noqa: S108
+
+# What one worker's first files take; more is found as they grow.
+LEAST_BYTES = 512 * 1024
 
 _folder: Path | None = None
 _lock: IO[str] | None = None  # held by the master and its workers for as long as one of them lives
@@ -24,17 +28,37 @@ _place = "master"
 
 
 def set_up() -> None:
-    """Makes the folder, once in a master, before metrics.py is imported: it decides how counts are kept."""
+    """Makes the folder, once in a master, before metrics.py is imported: it decides how counts are kept.
+
+    Where there is no room for one, each process counts for itself.
+    """
     global _folder, _lock
-    if _folder is None:
-        # On a disk, counting would wait for it whenever the system writes the pages back.
-        memory = "/dev/shm"  # noqa: S108
-        where = memory if os.access(memory, os.W_OK) else tempfile.gettempdir()
-        _remove_stale(Path(where))
-        _folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=where))
+    if _folder:
+        return  # gunicorn reads its configuration again when it reloads
+    # On a disk, counting would wait for it whenever the system writes the pages back.
+    for where in (MEMORY, Path(tempfile.gettempdir())):
+        if _folder is None and os.access(where, os.W_OK):
+            _remove_stale(where)
+            _folder = _made_in(where)
+    if _folder:
         _lock = (_folder / "lock").open("w")
         fcntl.flock(_lock, fcntl.LOCK_EX)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_folder)  # where the library looks for it
+
+
+def _made_in(where: Path) -> Path | None:
+    """A folder with room in it, or None."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=where))
+    except OSError:
+        return None
+    try:
+        with (folder / "lock").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, LEAST_BYTES)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    return folder
 
 
 def _remove_stale(where: Path) -> None:
@@ -72,4 +96,5 @@ def place() -> str:
 
 def give_up(place: str) -> None:
     """Its worker is gone, and with it what was going on in it; what it has counted stays."""
-    mark_process_dead(place)  # type: ignore[no-untyped-call]
+    if _folder:
+        mark_process_dead(place)  # type: ignore[no-untyped-call]

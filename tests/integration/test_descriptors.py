@@ -1,0 +1,131 @@
+"""What the gateway does when no more files and connections can be open, and when very many come at once."""
+
+import asyncio
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.fakes.ollama import DONE, Do, FakeOllama, line
+from tests.integration.programs import gateway
+from tests.processes import Process, wait_until
+
+BODY = json.dumps({"model": "hangs", "messages": []}).encode()
+STREAMS, NEWCOMERS = 100, 1000
+REQUEST = b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeOllama]:
+    with FakeOllama().running() as server:
+        server.answer("good", line("a"), DONE)
+        server.answer("hangs", line("a"), Do.HANG)
+        yield server
+
+
+def worker_of(process: Process) -> int:
+    master = process.popen.pid
+    (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    return int(worker)
+
+
+@contextmanager
+def at_most(worker: int, more: int) -> Iterator[None]:
+    """So many more than are open now."""
+    limits = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir(f"/proc/{worker}/fd")))
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (highest + 1 + more, limits[1]))
+    yield
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, limits)
+
+
+def test_the_limit_is_raised_as_far_as_may_be(fake: FakeOllama, tmp_path: Path) -> None:
+    with gateway(fake.url, tmp_path) as (process, _):
+        soft, hard = resource.prlimit(worker_of(process), resource.RLIMIT_NOFILE)
+        assert soft == min(hard, 1024 * 1024) or soft == hard
+
+
+def test_a_low_limit_is_said_at_the_start(
+    fake: FakeOllama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subprocess.Popen", partial(subprocess.Popen, preexec_fn=low_limit))
+    with gateway(fake.url, tmp_path) as (process, _):
+        assert "no more than 1024 files and connections can be open" in process.output
+
+
+def low_limit() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+
+
+def test_without_descriptors_requests_get_503_and_afterwards_all_is_well(
+    fake: FakeOllama, tmp_path: Path
+) -> None:
+    with gateway(fake.url, tmp_path) as (process, url), ExitStack() as streams:
+        process.wait_ready(f"{url}/readyz")
+        host, port = url.removeprefix("http://").split(":")
+        refusals = []
+        with at_most(worker_of(process), 40):
+            for _ in range(60):
+                client = streams.enter_context(socket.create_connection((host, int(port)), 30))
+                client.sendall(REQUEST)
+                answer = client.recv(65536)
+                if not answer.startswith(b"HTTP/1.1 200"):
+                    while b"}}" not in answer:
+                        answer += client.recv(65536)
+                    refusals.append(answer)
+        assert 20 <= len(refusals) <= 45
+        for refusal in refusals:
+            assert refusal.startswith(b"HTTP/1.1 503")
+            assert b"retry-after: 5\r\n" in refusal.lower()
+            assert b'"code": "overloaded"' in refusal
+        streams.close()
+        wait_until(lambda: not fake.answering, 10, "the streams have ended")
+        for _ in range(20):
+            assert httpx.post(f"{url}/chat", json={"model": "good", "messages": []}).status_code == 200
+        metrics = httpx.get(f"{url}/metrics").text
+        assert float(re.findall(r"^gateway_refused_connections_total (\S+)", metrics, re.M)[0]) > 0
+
+
+async def test_of_a_thousand_at_once_nobody_is_lost_or_left_waiting(fake: FakeOllama, tmp_path: Path) -> None:
+    """While the worker stands still, the system keeps them; then they are served as they came."""
+    pauses: list[bytes | float] = [line("x"), 0.01]
+    fake.answer("paced", *pauses * 1000, DONE)
+    with gateway(fake.url, tmp_path, GATEWAY_CONNECT_TIMEOUT="30") as (process, url):
+        process.wait_ready(f"{url}/readyz")
+        host, port = url.removeprefix("http://").split(":")
+        worker = worker_of(process)
+        request = REQUEST.replace(b'"hangs"', b'"paced"')
+        running = [await ask(host, int(port), request) for _ in range(STREAMS)]
+        os.kill(worker, signal.SIGSTOP)
+        newcomers = [asyncio.create_task(ask(host, int(port), REQUEST)) for _ in range(NEWCOMERS)]
+        async with asyncio.timeout(60):
+            while connected(int(port)) < STREAMS + NEWCOMERS:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+            os.kill(worker, signal.SIGCONT)
+            for reader, writer in await asyncio.gather(*newcomers):
+                assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+                writer.close()
+        for _, writer in running:
+            writer.close()
+
+
+async def ask(host: str, port: int, request: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(request)
+    return reader, writer
+
+
+def connected(port: int) -> int:
+    """Connections to `port` that are established on their clients' side."""
+    wanted = f":{port:04X} 01"
+    return sum(wanted in text for text in Path("/proc/net/tcp").read_text().splitlines())
