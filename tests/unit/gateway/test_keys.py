@@ -1,4 +1,5 @@
 import argparse
+import os
 import re
 import stat
 import sys
@@ -156,7 +157,18 @@ def test_a_change_is_taken_at_the_next_look(file: KeyFile, path: Path) -> None:
     assert not lets_in(ring, None)
 
 
-@pytest.mark.parametrize("how", ["nonsense", "not text", "a folder", "gone"])
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "nonsense": lambda path: path.write_text("nonsense"),
+    "not text": lambda path: path.write_bytes(b"\xff\xfe"),
+    "a folder": Path.mkdir,
+    "a pipe": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a million lines": lambda path: path.write_text("# nothing\n" * 1_000_000),
+    "gone": lambda path: None,
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_file_leaves_the_last_good_one_in_force_and_says_so_once(
     file: KeyFile, path: Path, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,10 +176,7 @@ def test_a_broken_file_leaves_the_last_good_one_in_force_and_says_so_once(
     good = path.read_text()
     ring = keyring(path)
     path.unlink()
-    if how == "a folder":
-        path.mkdir()
-    elif how != "gone":
-        path.write_bytes(b"\xff\xfe" if how == "not text" else b"nonsense")
+    BROKEN[how](path)
     ring.look()
     ring.look()
     assert not ring.file_ok
@@ -176,6 +185,8 @@ def test_a_broken_file_leaves_the_last_good_one_in_force_and_says_so_once(
     assert capsys.readouterr().out.count("problem") == 1
     if how == "a folder":
         path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
     path.write_text(good)
     ring.look()
     assert ring.file_ok

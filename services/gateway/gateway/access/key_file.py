@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from .keys import HEADER, Key, new_key, parse_keys, parse_line
+from .keys import HEADER, Key, new_key, parse_keys, parse_line, read_text
 from .models import AllowList
 from .roles import Role
 
@@ -68,7 +68,7 @@ class KeyFile:
 
     def _read(self) -> str:
         try:
-            return self._path.read_text()
+            return read_text(self._path)
         except FileNotFoundError:
             return HEADER
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from hmac import compare_digest
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import structlog
 
 from ..errors import InvalidKey, InvalidRequest, Unauthorized
 from ..settings import Settings
-from .keys import BadKeyFile, Key, digest_of, id_of, parse_keys
+from .keys import BadKeyFile, Key, digest_of, id_of, parse_keys, read_text
 
 LOOK_SECONDS = 2
 NOBODY = bytes(32)  # compared with what names a key that is not there, so that this takes as long
@@ -67,7 +68,8 @@ class Keyring:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                self.look()
+                # In a thread: reading thousands of keys takes longer than a stream may wait.
+                await asyncio.to_thread(self.look)
             except Exception:
                 # Whatever it was: without this loop a revoked key would be good for ever.
                 structlog.get_logger().exception("defect", file=str(self._path))
@@ -81,14 +83,15 @@ class Keyring:
             status = os.stat(self._path)
             seen = (status.st_mtime_ns, status.st_size, status.st_ino)
             if seen == self._seen:
+                self._need_keys()
                 return
-            keys = parse_keys(self._path.read_text())
+            keys = parse_keys(read_text(self._path))
         except FileNotFoundError:
             if self._had_file:
                 self._refuse((), "it is gone")
             return
-        except (OSError, UnicodeError) as error:
-            self._refuse((), type(error).__name__ if isinstance(error, UnicodeError) else error.strerror)
+        except OSError as error:
+            self._refuse((), error.strerror)
         except BadKeyFile as error:
             self._refuse(seen, str(error))
         else:
@@ -109,8 +112,9 @@ class Keyring:
     def _need_keys(self) -> None:
         """From now on, for as long as this gateway runs."""
         self._had_file = True
-        if self._had_one:
-            self._had_one.touch()
+        if self._had_one and not self._had_one.exists():
+            with suppress(OSError):  # there is no room for it now
+                self._had_one.touch()
 
 
 def refusal(settings: Settings) -> str | None:

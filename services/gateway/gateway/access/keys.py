@@ -5,10 +5,13 @@ there is only a hash. The secret has 256 random bits, which nobody guesses, so a
 """
 
 import hashlib
+import os
 import re
 import secrets
+import stat
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ..names import MODEL_PATTERN
 from .models import EVERY_MODEL, AllowList
@@ -18,6 +21,7 @@ PREFIX = "sk-sluice-"
 ID = re.compile(r"[0-9a-f]{8}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 NOTHING = "-"
+MAX_BYTES = 1024 * 1024
 HEADER = f"""\
 # Who may call the gateway. `gateway keys` writes this file; lines may also be edited, commented and removed
 # by hand. A change is in force within seconds. {NOTHING} for models: all of them; for expires: never.
@@ -63,6 +67,21 @@ def digest_of(text: str) -> bytes:
 
 def id_of(text: str) -> str:
     return text[len(PREFIX) :].partition("-")[0]
+
+
+def read_text(path: Path) -> str:
+    """What a file with keys says. Raises OSError; BadKeyFile for what cannot be such a file."""
+    # One that is no regular file might never end, or never begin.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise BadKeyFile("it is not a regular file")
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise BadKeyFile(f"it is larger than {MAX_BYTES} bytes, which is room for thousands of keys")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise BadKeyFile(f"byte {error.start} is not UTF-8") from None
 
 
 def parse_keys(text: str) -> dict[str, Key]:
