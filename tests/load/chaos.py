@@ -134,9 +134,9 @@ def settled(url: str, fake: FakeOllama) -> list[str]:
     return found
 
 
-# The server, the lifespan, the polls of backend and keys, the count of what runs, the scrape itself, and one
-# more while a poll is under way.
-TASKS_AT_REST = 7
+# The server, the lifespan, the polls of backend and keys, the counts of what runs and of stalls, the scrape
+# itself, and one more while a poll is under way.
+TASKS_AT_REST = 8
 
 
 def memory_of_worker(process: Process) -> int:

@@ -8,6 +8,7 @@ from gateway.access.keyring import Keyring
 from gateway.gauges import Gauges
 from gateway.settings import Settings
 from gateway.telemetry import metrics
+from gateway.telemetry.loop_watch import LoopWatch
 from tests.processes import ROOT
 
 ROW = re.compile(r"^\| `((?:gateway|gen_ai)_\w+)` \| (\w+)[^|]*\|([^|]*)\|", re.MULTILINE)
@@ -23,7 +24,7 @@ def documented() -> dict[str, tuple[str, set[str]]]:
 def existing() -> dict[str, tuple[str, set[str]]]:
     instruments = [thing for thing in vars(metrics).values() if isinstance(thing, MetricWrapperBase)]
     counted = {thing._original_name: (thing._type, set(thing._labelnames)) for thing in instruments}
-    families = list(Gauges(Settings(), [], Keyring(Settings())).collect())
+    families = list(Gauges(Settings(), [], Keyring(Settings()), LoopWatch()).collect())
     looked_up = {family.name: (family.type, set(family._labelnames)) for family in families}
     return {**counted, **looked_up}  # type: ignore[dict-item]
 

@@ -26,7 +26,7 @@ NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Acceptor:
-    """For one listening socket. As asyncio's servers: `close`, then `wait_closed`."""
+    """Owns one listening socket. As asyncio's servers: `close`, then `wait_closed`."""
 
     def __init__(
         self, listener: socket.socket, new_protocol: Callable[[], asyncio.Protocol], most: int
@@ -44,6 +44,8 @@ class Acceptor:
 
     def close(self) -> None:
         self._loop.remove_reader(self._listener.fileno())
+        # As long as somebody has it open, the system goes on connecting newcomers.
+        self._listener.close()
         if self._resuming:
             self._resuming.cancel()
         if self._spare is not None:

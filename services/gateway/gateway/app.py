@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         keyring = Keyring(settings, workers_folder / "had-keys" if workers_folder else None)
         async with tracing(settings) as tracer:
             state = State(settings, backend, keyring, tracer)
-            forever = (backend.watch(), keyring.watch(), state.keep_counting())
+            forever = (backend.watch(), keyring.watch(), state.keep_counting(), state.loop_watch.run())
             background = [asyncio.create_task(task) for task in forever]
             try:
                 with suppress(TimeoutError):

@@ -17,16 +17,20 @@ from .routing import Backend
 from .settings import Settings
 from .telemetry import shared
 from .telemetry.exposition import Exposition
+from .telemetry.loop_watch import LoopWatch
 
 BACKEND = ["backend"]
 LOADED = ["backend", "model"]
 
 
 class Gauges(Collector):
-    def __init__(self, settings: Settings, backends: list[Backend], keyring: Keyring) -> None:
+    def __init__(
+        self, settings: Settings, backends: list[Backend], keyring: Keyring, loop_watch: LoopWatch
+    ) -> None:
         self._settings = settings
         self._backends = backends
         self._keyring = keyring
+        self._loop_watch = loop_watch
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         build = GaugeMetricFamily(
@@ -40,6 +44,11 @@ class Gauges(Collector):
         keys = GaugeMetricFamily("gateway_keys_file_ok", "0 if the keys in force are not those of the file.")
         keys.add_metric([], self._keyring.file_ok)
         yield keys
+        stall = GaugeMetricFamily(
+            "gateway_loop_stall_seconds", "Longest time in the last minute in which no stream got a byte."
+        )
+        stall.add_metric([], self._loop_watch.longest)
+        yield stall
 
         up = GaugeMetricFamily(
             "gateway_backend_up", "1 if the last poll of the backend worked.", labels=BACKEND
@@ -68,9 +77,11 @@ class Gauges(Collector):
 class Scrape:
     """All metrics as Prometheus reads them."""
 
-    def __init__(self, settings: Settings, backends: list[Backend], keyring: Keyring) -> None:
+    def __init__(
+        self, settings: Settings, backends: list[Backend], keyring: Keyring, loop_watch: LoopWatch
+    ) -> None:
         self._looked_up = CollectorRegistry()
-        self._looked_up.register(Gauges(settings, backends, keyring))
+        self._looked_up.register(Gauges(settings, backends, keyring, loop_watch))
         folder = shared.folder()
         self._counted = Exposition(folder) if folder else None
         if folder and settings.workers == 1:

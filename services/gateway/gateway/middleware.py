@@ -57,6 +57,7 @@ class RequestObserver:
             await send(message)
 
         try:
+            await state.turnstiles.requests.wait()
             await self._app(scope, receive, send_with_id)
         except Exception:
             # A defect: the client gets the same shape as for every other error, and never a stack trace.

@@ -8,7 +8,7 @@ import secrets
 import socket
 import struct
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -41,7 +41,7 @@ class GuardedHttp(HttpToolsProtocol):
         self._head_size = 0
         self._heard = False
         # uvicorn knows the last one only, also where a client has asked for several at once.
-        self._unanswered: deque[RequestResponseCycle] = deque()
+        self._unanswered: deque[Exchange] = deque()
 
     # asyncio.Protocol
 
@@ -84,11 +84,12 @@ class GuardedHttp(HttpToolsProtocol):
             self.expect_100_continue = False  # HTTP/1.0 knows no such answer
         super().on_headers_complete()
         if self.cycle and self.cycle.scope is self.scope:
-            self.scope["extensions"] = cast(Any, {CONNECTION: Exchange(self.cycle)})
+            exchange = Exchange(self.cycle)
+            self.scope["extensions"] = cast(Any, {CONNECTION: exchange})
             # In their order, and not by looking at all: one read may bring fifteen thousand of them.
-            while self._unanswered and self._unanswered[0].response_complete:
+            while self._unanswered and self._unanswered[0].cycle.response_complete:
                 self._unanswered.popleft()
-            self._unanswered.append(self.cycle)
+            self._unanswered.append(exchange)
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -162,10 +163,9 @@ class GuardedHttp(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         """Tells the application that nobody is there any more."""
-        for cycle in self._unanswered:
-            if not cycle.response_complete:
-                cycle.disconnected = True
-                cycle.message_event.set()
+        for exchange in self._unanswered:
+            if not exchange.cycle.response_complete:
+                exchange.lose()
 
     def _may_answer(self) -> bool:
         """Whether what is written now is the answer to the request that is arriving."""
@@ -223,18 +223,26 @@ class Exchange:
     """One request's part of a connection. `send` costs a coroutine and some checks for each token."""
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
+        self.cycle = cycle
+        self.on_lost: Callable[[], None] | None = None
 
     def write(self, body: bytes) -> Awaitable[None] | None:
-        cycle = self._cycle
+        cycle = self.cycle
         if cycle.disconnected:
             return None
         cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body) if cycle.chunked_encoding else body)
         return cycle.flow.drain() if cycle.flow.write_paused else None
 
+    def lose(self) -> None:
+        """The client is gone: the application hears of it at once, and again when it receives."""
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        if self.on_lost:
+            self.on_lost()
+
     def abort(self) -> None:
         # Without lingering, the kernel forgets what the client has not taken instead of keeping it.
-        transport = self._cycle.transport
+        transport = self.cycle.transport
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()

@@ -7,7 +7,7 @@ heartbeat, a limit). So heartbeats and limits cost nothing a token.
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Protocol
 
@@ -21,17 +21,26 @@ from .errors import ClientGone, Drained, GatewayError, InternalError, ReaderStal
 from .settings import Settings
 from .telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS, child
 from .telemetry.record import RequestRecord
+from .turnstile import Turnstiles
 from .upstream import UpstreamAnswer
 
 # How long the end of upstream's body may take after its last line, for the connection to be used again.
 TAIL_SECONDS = 1.0
+
+# Of a fast upstream. What an ordinary answer's read brings is some hundred bytes.
+LARGE_READ = 64 * 1024
 
 # How long a client that does not read may hold up the end of its stream.
 LAST_WORDS_SECONDS = 5.0
 
 
 class Connection(Protocol):
-    """The client's connection, where the server lets an application use it. ASGI knows no such thing."""
+    """The client's connection, where the server lets an application use it. ASGI knows no such thing.
+
+    `on_lost` is called at the moment at which the connection is lost, before anybody is woken.
+    """
+
+    on_lost: Callable[[], None] | None
 
     def write(self, body: bytes) -> Awaitable[None] | None:
         """A part of a begun response's body, at once; what is returned must be waited for before the next."""
@@ -55,6 +64,7 @@ class Relay:
         dialect: Stream | Whole,
         answer: AbstractAsyncContextManager[UpstreamAnswer],
         streams: set["Relay"],
+        turnstiles: Turnstiles,
     ) -> None:
         self._settings = settings
         self._record = record
@@ -62,10 +72,12 @@ class Relay:
         self._dialect = dialect
         self._answer = answer
         self._streams = streams
+        self._turnstiles = turnstiles
         self._arrived = record.gaps.arrivals.append
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
         self._flowing: Connection | None = None  # once the first chunk is out
+        self._upstream: UpstreamAnswer | None = None  # once it has begun to answer
         self._stopped: asyncio.Future[GatewayError] = self._loop.create_future()
         self._news = asyncio.Event()
         self._committed = False
@@ -83,6 +95,8 @@ class Relay:
         """Runs the stream to its end and tells the client how it ended, if there is one left."""
         self._send = send
         self._connection = connection
+        if connection:
+            connection.on_lost = self._client_left
         watch = asyncio.create_task(self._watch_client(receive))
         move = asyncio.create_task(self._move())
         move.add_done_callback(self._moved)
@@ -95,6 +109,8 @@ class Relay:
         in_flight.inc(requests)
         try:
             failure = await self._oversee(move)
+            if isinstance(failure, ClientGone):
+                await self._turnstiles.requests.wait()  # many may leave together
         except Exception:
             structlog.get_logger().exception("defect", request_id=self._record.request_id)
             failure = InternalError()
@@ -108,6 +124,8 @@ class Relay:
                 failure = None  # the client has its answer; what came of upstream's connection is no matter
             in_flight.dec(requests)
             self._streams.discard(self)
+            if connection:
+                connection.on_lost = None
             self._record.outcome = failure.outcome if failure else "ok"
             self.count_chunks()
             if usage := self._dialect.usage:
@@ -140,8 +158,14 @@ class Relay:
         # receive() alone knows that the client has left: uvicorn's send() returns silently then.
         while (await receive())["type"] != "http.disconnect":
             pass
+        self._client_left()
+
+    def _client_left(self) -> None:
+        """Upstream is left at once: of many that leave together, each would read on until its task wakes."""
         if not self._delivered:
             self.stop(ClientGone("the client left"))
+            if self._upstream:
+                self._upstream.abort()
 
     async def _move(self) -> None:
         dialect: Stream | Whole = self._dialect
@@ -150,9 +174,13 @@ class Relay:
             dialect.open(answer.status, answer.media_type)
             if dialect.instead and not self._committed:
                 dialect = self._dialect = dialect.instead
-            self._stop_pouring = answer.stop
+            self._upstream = answer
             await answer.pour(self._take)
+            if self._stopped.done():
+                return
             if not dialect.ended:
+                if isinstance(dialect, Whole) and dialect.size > LARGE_READ:
+                    await self._turnstiles.large_reads.wait()
                 await self._pass_on(dialect.end(), time.monotonic())
             if dialect.failure:
                 raise dialect.failure
@@ -165,11 +193,14 @@ class Relay:
 
         Called within the read. Once the answer flows, its bytes are out when this returns: no task is woken.
         """
+        if len(data) > LARGE_READ:
+            return self._take_in_turn(data)
         # The event loop's clock, which itself stands still while the loop is at something.
         now = time.monotonic()
         frames = self._dialect.feed(data)
         if self._dialect.ended:
-            self._stop_pouring()  # what follows is no part of the answer
+            assert self._upstream
+            self._upstream.stop()  # what follows is no part of the answer
             return self._pass_on(frames, now)
         self._last_in = now
         if not frames:
@@ -180,6 +211,13 @@ class Relay:
         self._last_out = now
         drained = self._flowing.write(frames)
         return self._drain(drained) if drained else None
+
+    async def _take_in_turn(self, data: bytes) -> None:
+        self._last_in = self._loop.time()
+        await self._turnstiles.large_reads.wait()
+        for start in range(0, len(data), LARGE_READ):
+            if not self._dialect.ended and (awaited := self._take(data[start : start + LARGE_READ])):
+                await awaited
 
     async def _drain(self, drained: Awaitable[None]) -> None:
         self._sending_since = self._loop.time()
@@ -219,10 +257,10 @@ class Relay:
                 alarm.cancel()
             self._news.clear()
             try:
+                if self._stopped.done() and not self._delivered:
+                    return self._stopped.result()
                 if move.done():
                     return move.result()
-                if self._stopped.done():
-                    return self._stopped.result()
                 await self._do_what_is_due()
             except GatewayError as failure:
                 # Its frames know the task that knows it: a cycle would wait for the collector.

@@ -15,9 +15,11 @@ from .relay import Relay
 from .routing import Backend
 from .settings import Settings
 from .telemetry.audit import Audit
+from .telemetry.loop_watch import LoopWatch
 from .telemetry.metrics import AUDIT_LOST, AUDIT_WAITING, LOG_LINES_DROPPED, TASKS
 from .telemetry.output import stdout
 from .telemetry.record import RequestRecord
+from .turnstile import Turnstiles
 
 # Between the terminal events of a drain and uvicorn's own limit, so that the events still get out.
 DRAIN_MARGIN = 1.0
@@ -37,10 +39,12 @@ class State:
         self.backend = backend
         self.keyring = keyring
         self.egress = Egress(settings)
-        self.scrape = Scrape(settings, [backend], keyring)
+        self.loop_watch = LoopWatch()
+        self.scrape = Scrape(settings, [backend], keyring, self.loop_watch)
         self.tracer = tracer
         self.audit = Audit(settings)
         self.streams: set[Relay] = set()
+        self.turnstiles = Turnstiles()
         self.draining = False
         # What the metrics have of what only ever grows.
         self._dropped = self._audit_lost = 0

@@ -49,6 +49,9 @@ class UpstreamAnswer:
     def stop(self) -> None:
         self._body.stop()
 
+    def abort(self) -> None:
+        self._body.abort()
+
 
 class Upstream:
     """One HTTP client for one worker, made inside its event loop."""

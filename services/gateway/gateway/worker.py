@@ -1,6 +1,7 @@
 """gunicorn's worker: uvicorn, with a drain that ends every stream properly."""
 
 import asyncio
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -68,6 +69,13 @@ class GatewayWorker(UvicornWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.config.timeout_graceful_shutdown = int(load_settings().grace)
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        # uvicorn ends in order on these and raises them again. By default that ends the process at once, with
+        # its last log lines unwritten.
+        for terminating in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(terminating, lambda *_: sys.exit(0))
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
@@ -19,6 +19,7 @@ from gateway.http1 import Connection
 from gateway.relay import Relay
 from gateway.settings import Settings
 from gateway.telemetry.record import RequestRecord
+from gateway.turnstile import Turnstiles
 from gateway.upstream import UpstreamAnswer
 from tests.fakes.answers import ANSWERS
 
@@ -29,6 +30,8 @@ MOST_CALLS = 10
 
 class Socket(asyncio.Transport):
     """Of upstream and of the client at once: what is written is counted."""
+
+    on_lost: Callable[[], None] | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +68,7 @@ class Counted:
         self._upstream._parser.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         record = RequestRecord("id", "client", operation="chat")
         answer = Answer(200, "", body)
-        self.relay = Relay(Settings(), record, api, dialect(1 << 20), answer, set())
+        self.relay = Relay(Settings(), record, api, dialect(1 << 20), answer, set(), Turnstiles())
 
     def read(self, unit: bytes) -> None:
         self._upstream.data_received(b"%x\r\n%b\r\n" % (len(unit), unit))

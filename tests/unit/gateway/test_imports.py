@@ -7,7 +7,7 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"names", "errors", "body", "origins", "descriptors"},
+    {"names", "errors", "body", "origins", "descriptors", "turnstile"},
     {"settings", "http1", "json_spans"},
     {"telemetry", "transport"},
     {"tracing"},

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from gateway.relay import Relay
 from gateway.settings import Settings
 from gateway.telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS
 from gateway.telemetry.record import RequestRecord
+from gateway.turnstile import Turnstiles
 from gateway.upstream import UpstreamAnswer
 from tests.fakes.ollama import DONE, line
 
@@ -31,7 +32,7 @@ class Model:
         self.may_open = asyncio.Event()
         self.may_open.set()
         self.refusal: GatewayError | None = None
-        self.released = False
+        self.released = self.aborted = False
 
     @asynccontextmanager
     async def answer(self) -> AsyncIterator[UpstreamAnswer]:
@@ -40,17 +41,18 @@ class Model:
             await self.may_open.wait()
             if self.refusal:
                 raise self.refusal
-            yield Answer(self.bytes)
+            yield Answer(self)
         finally:
             await asyncio.sleep(0)  # what a connection takes to close
             self.released = True
 
 
 class Answer(UpstreamAnswer):
-    def __init__(self, items: "asyncio.Queue[bytes | Exception | None]") -> None:
+    def __init__(self, model: Model) -> None:
         self.status = 200
-        self.media_type = "application/json"
-        self._items = items
+        self.media_type = "application/x-ndjson"
+        self._model = model
+        self._items = model.bytes
         self._stopped = False
 
     async def pour(self, sink: Sink) -> None:
@@ -64,11 +66,15 @@ class Answer(UpstreamAnswer):
     def stop(self) -> None:
         self._stopped = True
 
+    def abort(self) -> None:
+        self._model.aborted = True
+
 
 class Client:
     """The server's side of ASGI, and the connection that it lets the application use."""
 
     def __init__(self) -> None:
+        self.on_lost: Callable[[], None] | None = None
         self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.history: list[dict[str, Any]] = []
         self.gone = asyncio.Event()
@@ -117,6 +123,7 @@ class Stream:
             ChatSSE(1_000_000),
             self.model.answer(),
             self.streams,
+            Turnstiles(),
         )
         self.task = asyncio.create_task(self.relay.run(self.client.receive, self.client.send, self.client))
 
@@ -197,6 +204,44 @@ async def test_a_client_that_leaves_while_it_is_not_reading_frees_the_model() ->
     await stream.end()
     assert stream.model.released
     assert stream.record.outcome == "client_gone"
+
+
+async def test_upstream_is_left_at_the_moment_at_which_the_client_is_lost() -> None:
+    """Not when its task is woken: of many that leave together, each would be read for until then."""
+    stream = Stream()
+    stream.model.bytes.put_nowait(line())
+    await stream.next_sent()
+    await stream.next_sent()
+    assert stream.client.on_lost
+    stream.client.on_lost()
+    assert stream.model.aborted
+    await stream.end()
+    assert stream.record.outcome == "client_gone"
+    assert stream.client.on_lost is None
+
+
+async def test_large_reads_take_turns_and_come_out_whole_and_in_order() -> None:
+    streams = [Stream() for _ in range(5)]
+    for stream in streams:
+        stream.model.bytes.put_nowait(line("a"))
+        stream.model.bytes.put_nowait(line("x" * 500_000) + line("b"))
+        stream.model.bytes.put_nowait(DONE)
+        stream.model.bytes.put_nowait(None)
+    for stream in streams:
+        await stream.end()
+        contents = [json.loads(event.split(b"data: ")[1]) for event in stream.client.body.split(b"\n\n")[:-1]]
+        texts = [content["message"]["content"] for content in contents]
+        assert texts == ["a", "x" * 500_000, "b", ""]
+        assert stream.record.outcome == "ok"
+
+
+async def test_a_large_read_that_has_more_than_the_answer_ends_it_once() -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(line("a"))
+    stream.model.bytes.put_nowait(DONE + line("x" * 500_000) + DONE)
+    await stream.end()
+    assert stream.client.body.count(b'"done":true') == 1
+    assert [message["more_body"] for message in stream.client.history[1:]].count(False) == 1
 
 
 async def test_a_reader_that_takes_nothing_is_let_go() -> None:

@@ -13,6 +13,7 @@ from gateway.gauges import Gauges
 from gateway.names import full_name
 from gateway.routing import Backend, loaded
 from gateway.settings import Settings
+from gateway.telemetry.loop_watch import LoopWatch
 from gateway.upstream import Upstream
 from tests.fakes.ollama import DONE, FakeOllama
 from tests.processes import wait_until
@@ -123,7 +124,7 @@ async def test_the_gauges_are_those_of_the_last_poll() -> None:
         await upstream.aclose()
     values = {
         metric.name.removeprefix("gateway_backend_"): [sample.value for sample in metric.samples]
-        for metric in Gauges(Settings(), [backend], Keyring(Settings())).collect()
+        for metric in Gauges(Settings(), [backend], Keyring(Settings()), LoopWatch()).collect()
     }
     assert (values["up"], values["models"], values["models_loaded"]) == ([1], [1], [1])
     assert (values["memory_bytes"], values["vram_bytes"], values["gpu_ratio"]) == ([4000], [1000], [0.25])

@@ -162,7 +162,7 @@ def hand_over(
     limit = state.settings.max_line_bytes
     dialect = stream(limit) if stream else route.whole(limit)
     settings = state.managing if route.kind in AUDITED else state.settings
-    relay = Relay(settings, record, route.api, dialect, answer, state.streams)
+    relay = Relay(settings, record, route.api, dialect, answer, state.streams, state.turnstiles)
     return Streamed(relay, body.after) if isinstance(body, Upload) else Streamed(relay)
 
 

@@ -95,7 +95,7 @@ HEARTBEATS = Counter("gateway_heartbeats_total", "Signs of life sent to clients 
 REFUSED_CONNECTIONS = Counter(
     "gateway_refused_connections_total", "Connections refused since no more can be open."
 )
-LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped_total", "Lines of the log that nobody took.")
+LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped_total", "Lines of the log that could not be written.")
 AUDIT_WAITING = Gauge(
     "gateway_audit_lines_waiting",
     "Lines about who has managed models that are not written yet.",
