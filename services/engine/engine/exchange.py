@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from . import wire
-from .errors import EngineError, StoppingError
+from . import bounds, wire
+from .errors import BadRequestError, EngineError, StoppingError
 from .state import State
 
 JSON = "application/json; charset=utf-8"
@@ -50,11 +50,14 @@ class Exchange:
 
     async def body(self) -> bytes:
         parts: list[bytes] = []
+        size = 0
         while True:
             event = await self._receive()
             if event["type"] == "http.disconnect":
                 raise ClientGoneError
             parts.append(event.get("body", b""))
+            size += len(parts[-1])
+            bounds.check_bytes(size)
             if not event.get("more_body"):
                 return b"".join(parts)
 
@@ -92,7 +95,8 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": data})
 
 
-Work = Callable[[Exchange, bytes], Awaitable[None]]
+Work = Callable[[Exchange, object], Awaitable[None]]
+"""Gets the request's body, decoded."""
 
 
 class Endpoint:
@@ -118,6 +122,9 @@ class Endpoint:
             body = await exchange.body()
         except ClientGoneError:
             return "client_gone"
+        except EngineError as error:
+            await self._fail(exchange, error)
+            return "error"
         work = asyncio.ensure_future(self._answer(exchange, body))
         gone = asyncio.ensure_future(exchange.gone())
         try:
@@ -136,10 +143,13 @@ class Endpoint:
 
     async def _answer(self, exchange: Exchange, body: bytes) -> str:
         try:
-            await self._work(exchange, body)
+            await bounds.check(body)
+            await self._work(exchange, wire.loads(body))
             return "ok"
         except EngineError as error:
             failure = error
+        except RecursionError:
+            failure = BadRequestError("exceeded max depth")
         except Exception:
             log.exception("unexpected_error")
             failure = EngineError("internal error")
