@@ -12,6 +12,7 @@ import uvicorn
 
 from .app import create_app
 from .catalogue import Catalogue
+from .http_protocol import Http
 from .settings import Settings, SettingsError, load_settings
 from .telemetry import configure_logging
 
@@ -46,7 +47,8 @@ def serve(settings: Settings) -> None:
     config = uvicorn.Config(
         create_app(settings),
         loop="uvloop",
-        http="httptools",
+        http=Http,
+        ws="none",
         access_log=False,
         log_config=None,
         server_header=False,

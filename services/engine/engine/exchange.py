@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
+from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from . import bounds, wire
+from .decoding import decoded
 from .errors import BadRequestError, EngineError, StoppingError
 from .state import State
 
@@ -43,6 +45,7 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.state: State = scope["state"]["engine"]
         self.record: Record = scope["state"]["record"]
+        self.headers = Headers(scope=scope)
         self.started = False
         self.ended = False
         self._receive = receive
@@ -143,8 +146,7 @@ class Endpoint:
 
     async def _answer(self, exchange: Exchange, body: bytes) -> str:
         try:
-            await bounds.check(body)
-            await self._work(exchange, wire.loads(body))
+            await self._work(exchange, await decoded(exchange.headers, body))
             return "ok"
         except EngineError as error:
             failure = error

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from . import bounds, wire
 from .catalogue import Model
+from .decoding import decoded
 from .durations import rfc3339
 from .errors import BadRequestError, ModelNotFoundError
 from .exchange import JSON
@@ -59,9 +60,7 @@ async def body_of(request: Request) -> Any:
     async for part in request.stream():
         parts.append(part)
         bounds.check_bytes(sum(map(len, parts)))
-    body = b"".join(parts)
-    await bounds.check(body)
-    return wire.loads(body)
+    return await decoded(request.headers, b"".join(parts))
 
 
 async def _shown(request: Request, text: str) -> Model:

@@ -37,7 +37,7 @@ class Client:
             await asyncio.sleep(0)
 
     async def run(self, work: Any) -> None:
-        scope = {"type": "http", "state": {"engine": self.state, "record": self.record}}
+        scope = {"type": "http", "headers": [], "state": {"engine": self.state, "record": self.record}}
         await Endpoint(work, Native())(scope, self.events.get, self.send)
 
     def counted(self, outcome: str) -> float:
