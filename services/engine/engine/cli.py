@@ -12,9 +12,10 @@ import uvicorn
 
 from .app import create_app
 from .catalogue import Catalogue
+from .descriptors import raise_limit
 from .http_protocol import Http
+from .logs import configure_logging
 from .settings import Settings, SettingsError, load_settings
-from .telemetry import configure_logging
 
 # Less than what whoever stops us allows, so that the end is always ours.
 GRACE_SECONDS = 5
@@ -36,14 +37,18 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = load_settings()
-        configure_logging(settings)
-        arguments.run(settings)
+        log = configure_logging(settings)
+        try:
+            arguments.run(settings)
+        finally:
+            log.flush()
     except SettingsError as error:
         sys.exit(f"engine: {error}")
 
 
 def serve(settings: Settings) -> None:
     _check_system()
+    raise_limit(settings)
     config = uvicorn.Config(
         create_app(settings),
         loop="uvloop",
