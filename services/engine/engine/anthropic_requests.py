@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from . import media, wire
+from . import bounds, media, wire
 from .catalogue import Model
 from .errors import BadRequestError
 from .fields import Fields, checked, mismatch
@@ -63,6 +63,7 @@ class MessagesRequest(ChatRequest):
             raise BadRequestError("max_tokens is required and must be positive")
         if not body.get("messages"):
             raise BadRequestError("messages is required")
+        bounds.check_messages(body["messages"])
         options = {name: body[name] for name in ("temperature", "top_p", "top_k") if name in body}
         super().__init__(
             {

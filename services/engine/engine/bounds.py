@@ -13,7 +13,7 @@ from .errors import BadRequestError, TooLargeError
 MAX_BYTES = 20 * 2**20
 MAX_DEPTH = 500
 MAX_VALUES = 100_000
-MAX_MESSAGES = 10_000
+MAX_MESSAGES = 5_000
 
 # Strings as wholes, so that what stands inside them is not taken for structure.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)

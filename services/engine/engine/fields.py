@@ -1,6 +1,7 @@
 """Objects with known fields, read as Go's JSON decoder reads them into a struct, and with its words."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from .errors import BadRequestError
@@ -16,7 +17,6 @@ _KINDS: dict[type, str] = {
     list: "array",
     dict: "object",
 }
-_EXPECTED = {"bool": "bool", "int": "number", "float32": "number", "float64": "number", "string": "string"}
 
 
 def checked(value: object, fields: Fields, target: str, prefix: str) -> dict[str, Any]:
@@ -32,10 +32,11 @@ def checked(value: object, fields: Fields, target: str, prefix: str) -> dict[str
     present: dict[str, Any] = {}
     for key, item in value.items():
         name = key if key in fields else key.casefold()
-        if item is None or name not in fields:
+        kind = fields.get(name)
+        if item is None or kind is None:
             continue
-        if not _fits(item, fields[name]):
-            raise mismatch(item, f"Go struct field {prefix}.{name} of type {fields[name]}")
+        if type(item) not in _types(kind) or (kind == "int" and not -(2**63) <= item < 2**63):
+            raise mismatch(item, f"Go struct field {prefix}.{name} of type {kind}")
         present[name] = item
     return present
 
@@ -57,11 +58,10 @@ def go_type(value: object) -> str:
     return "<nil>" if value is None else names.get(kind_of(value), kind_of(value))
 
 
-def _fits(value: object, kind: str) -> bool:
-    if kind == "any":
-        return True
-    if kind.startswith("[]"):
-        return isinstance(value, list)
-    if kind == "int" and not (isinstance(value, int) and -(2**63) <= value < 2**63):
-        return False
-    return kind_of(value) == _EXPECTED.get(kind, "object")
+@cache
+def _types(kind: str) -> frozenset[type]:
+    """What a type of Go takes."""
+    numbers = frozenset((int, float))
+    known = {"any": frozenset(_KINDS), "int": frozenset((int,)), "float32": numbers, "float64": numbers}
+    known |= {"bool": frozenset((bool,)), "string": frozenset((str,))}
+    return known.get(kind, frozenset((list if kind.startswith("[]") else dict,)))

@@ -1,5 +1,6 @@
 """The only user of the HTTP client: requests to a runner's llama.cpp."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -68,6 +69,8 @@ class Llama:
     async def _request(
         self, method: str, path: str, body: Chunk | None = None
     ) -> AsyncIterator[httpx.Response]:
+        # Writing down megabytes takes its time, as making the body has.
+        await asyncio.sleep(0)
         content = None if body is None else wire.plain(body)
         try:
             async with self._client.stream(method, path, content=content) as response:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import efforts, media, wire
+from . import bounds, efforts, media, wire
 from .errors import BadRequestError
 from .fields import Fields, checked, go_type
 from .ollama_requests import ChatRequest, GenerateRequest
@@ -67,6 +67,7 @@ class ChatCompletionRequest(ChatRequest):
         body = checked(raw, _CHAT, f"Go value of type openai.{target}", target)
         if not body.get("messages"):
             raise BadRequestError("[] is too short - 'messages'")
+        bounds.check_messages(body["messages"])
         self.with_usage = _with_usage(body, target)
         native: Body = {name: body[name] for name in ("tools", "logprobs", "top_logprobs") if name in body}
         super().__init__(

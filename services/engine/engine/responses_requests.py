@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import efforts, media, wire
+from . import bounds, efforts, media, wire
 from .errors import BadRequestError
 from .fields import Fields, checked, mismatch
 from .ollama_requests import ChatRequest
@@ -78,6 +78,7 @@ def _messages(given: object) -> list[Body]:
     if not isinstance(given, list):
         reason = mismatch(given, "Go value of type []json.RawMessage").message
         raise BadRequestError(f"input must be a string or array: {reason}")
+    bounds.check_messages(given)
     conversation = _Conversation()
     for index, item in enumerate(given):
         try:

@@ -1,11 +1,17 @@
 """Guards count work, not time: how often a check gives way, and what it lets through to the decoder."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from engine import bounds
+from engine.anthropic_requests import MessagesRequest
 from engine.errors import EngineError
+from engine.ollama_requests import ChatRequest
+from engine.openai_requests import ChatCompletionRequest
+from engine.responses_requests import ResponsesRequest
 
 EVIL = {
     "lists": b'{"x":[' + b"[]," * 3_300_000 + b"[]]}",
@@ -48,7 +54,7 @@ async def test_what_is_nested_too_deep_is_refused(body: bytes) -> None:
 LEGAL = {
     "a text full of commas and brackets": json.dumps({"prompt": "a, [b], {c} " * 800_000}).encode(),
     "a text full of quotes": json.dumps({"prompt": '"a", ' * 1_000_000}).encode(),
-    "ten thousand messages": json.dumps({"m": [{"role": "user", "content": "a, b"}] * 10_000}).encode(),
+    "five thousand messages": json.dumps({"m": [{"role": "user", "content": "a, b"}] * 5_000}).encode(),
     "a deep schema": b'{"format":' + b'{"a":' * 490 + b"1" + b"}" * 491,
 }
 
@@ -69,3 +75,20 @@ def test_a_body_without_end_is_refused() -> None:
     with pytest.raises(EngineError) as caught:
         bounds.check_bytes(bounds.MAX_BYTES + 1)
     assert caught.value.status == 413
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        lambda said: ChatRequest({"model": "m", "messages": said}),
+        lambda said: ChatCompletionRequest({"model": "m", "messages": said}),
+        lambda said: MessagesRequest({"model": "m", "max_tokens": 1, "messages": said}),
+        lambda said: ResponsesRequest({"model": "m", "input": said}),
+    ],
+    ids=["Ollama", "OpenAI", "Anthropic", "responses"],
+)
+def test_more_messages_than_anybody_needs_are_refused_in_every_api(request_of: Callable[[Any], Any]) -> None:
+    said = {"role": "user", "content": "x"}
+    request_of([said] * bounds.MAX_MESSAGES)
+    with pytest.raises(EngineError, match="5001 messages; at most 5000 are taken"):
+        request_of([said] * (bounds.MAX_MESSAGES + 1))

@@ -215,12 +215,6 @@ def test_of_two_spellings_the_last_that_says_something_counts() -> None:
     assert ChatRequest({"model": "a", "Model": "b", "MODEL": None}).model == "b"
 
 
-def test_more_messages_than_anybody_needs_are_refused() -> None:
-    assert len(chat(messages=[{"role": "user"}] * 10_000).messages) == 10_000
-    with pytest.raises(EngineError, match="10001 messages; at most 10000 are taken"):
-        chat(messages=[{"role": "user"}] * 10_001)
-
-
 def test_an_effort_reaches_the_template() -> None:
     arguments = chat(messages=[{}], think="high").template()["chat_template_kwargs"]
     assert arguments == {"enable_thinking": True, "reasoning_effort": "high"}
