@@ -36,13 +36,13 @@ async def alive(request: Request) -> Response:
 
 async def version(request: Request) -> Response:
     """Ollama's answer, and beside it what this really is, for the records of those who run it."""
-    threads = _state(request).settings.threads
+    threads = state_of(request).settings.threads
     about = {"modelled_on": f"Ollama {OLLAMA_VERSION}", **PACKAGES, "threads": threads}
     return answer({"version": OLLAMA_VERSION, "engine": about})
 
 
 async def tags(request: Request) -> Response:
-    models = await asyncio.to_thread(_state(request).catalogue.scan)
+    models = await asyncio.to_thread(state_of(request).catalogue.scan)
     return answer({"models": [model.tag() for model in models]})
 
 
@@ -65,7 +65,7 @@ async def body_of(request: Request) -> Any:
 
 async def _shown(request: Request, text: str) -> Model:
     try:
-        return await _state(request).catalogue.find(text)
+        return await state_of(request).catalogue.find(text)
     except ModelNotFoundError:
         # Where it is not about generating, Ollama says the name as it would list it.
         name = parse_name(text)
@@ -74,7 +74,7 @@ async def _shown(request: Request, text: str) -> Model:
 
 
 async def running(request: Request) -> Response:
-    return answer({"models": [_process(runner) for runner in _state(request).runners.loaded]})
+    return answer({"models": [_process(runner) for runner in state_of(request).runners.loaded]})
 
 
 def _process(runner: Runner) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _process(runner: Runner) -> dict[str, Any]:
 
 
 async def openai_models(request: Request) -> Response:
-    models = await asyncio.to_thread(_state(request).catalogue.scan)
+    models = await asyncio.to_thread(state_of(request).catalogue.scan)
     return answer({"object": "list", "data": [model_object(model) for model in models]})
 
 
@@ -101,7 +101,7 @@ async def openai_model(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    state = _state(request)
+    state = state_of(request)
     gauges = state.metrics
     loaded = state.runners.loaded
     busy = await asyncio.gather(*(runner.llama.busy_slots() for runner in loaded), return_exceptions=True)
@@ -113,6 +113,6 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(gauges.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _state(request: Request) -> State:
+def state_of(request: Request) -> State:
     state: State = request.state.engine
     return state

@@ -12,9 +12,8 @@ from starlette.responses import Response
 from . import wire
 from .errors import BadRequestError, CloudDisabledError, EngineError, ModelNotFoundError, UnsupportedError
 from .fields import Fields, checked
-from .inventory import answer, body_of
+from .inventory import answer, body_of, state_of
 from .names import Name, parse_name
-from .state import State
 
 INSTEAD = "the models of the embedded engine are the one built in and the GGUF files in ENGINE_MODELS_DIR"
 
@@ -64,7 +63,7 @@ async def copy(request: Request) -> Response:
         if parse_name(body.get(end, "")) is None:
             raise BadRequestError(f'{end} "{body.get(end, "")}" is invalid')
     try:
-        await _state(request).catalogue.find(body["source"])
+        await state_of(request).catalogue.find(body["source"])
     except ModelNotFoundError:
         raise EngineError(f'model "{body["source"]}" not found', 404) from None
     raise UnsupportedError(f"the embedded engine has no copying of models: {INSTEAD}")
@@ -77,7 +76,7 @@ async def delete(request: Request) -> Response:
         raise BadRequestError("model is required")
     if parse_name(text) is None:
         raise BadRequestError(f'name "{text}" is invalid')
-    await _state(request).catalogue.find(text)
+    await state_of(request).catalogue.find(text)
     raise UnsupportedError(f"the embedded engine has no deleting of models: {INSTEAD}")
 
 
@@ -123,11 +122,6 @@ def _name(body: dict[str, Any]) -> Name | None:
 
 async def _known(request: Request, name: Name, refusal: str) -> None:
     try:
-        await _state(request).catalogue.find(name.full)
+        await state_of(request).catalogue.find(name.full)
     except ModelNotFoundError:
         raise UnsupportedError(refusal) from None
-
-
-def _state(request: Request) -> State:
-    state: State = request.state.engine
-    return state
