@@ -32,10 +32,13 @@ STREAMS = [
     "/v1/responses",
     "/v1/messages",
 ]
+# OpenAI's completions know none.
+TAKES_IMAGES = [path for path in STREAMS if path != "/v1/completions"]
 # The grammar forbids an end, so that an answer lasts until its client leaves.
 ENDLESS = {"type": "array", "items": {"type": "integer"}, "minItems": 1500}
 # About five seconds of evaluation, and more than the context of a slot is not.
 LONG_PROMPT = "word " * 2500
+NOT_PULLED = 'model "nope" not found, try pulling it first'
 
 
 def ask(url: str, path: str = "/api/chat", **fields: Any) -> httpx.Response:
@@ -145,7 +148,27 @@ class TestAnswers:
     def test_the_server_says_that_it_runs(self, engine: str) -> None:
         assert httpx.get(engine).text == "Ollama is running"
         assert httpx.head(engine).status_code == 200
-        assert httpx.get(engine + "/api/version").json()["version"]
+        version = httpx.get(engine + "/api/version").json()
+        assert (version["version"], version["engine"]["modelled_on"]) == ("0.32.15", "Ollama 0.32.15")
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/",
+            "/api/version",
+            "/api/tags",
+            "/api/ps",
+            "/api/status",
+            "/api/experimental/model-recommendations",
+            "/v1/models",
+            f"/v1/models/{MODEL}",
+            "/metrics",
+        ],
+    )
+    def test_head_answers_wherever_get_does(self, engine: str, path: str) -> None:
+        got, headed = httpx.get(engine + path), httpx.head(engine + path)
+        assert (headed.status_code, headed.content) == (200, b"")
+        assert headed.headers["content-type"] == got.headers["content-type"]
 
     def test_the_packaged_model_is_listed_and_shown(self, engine: str) -> None:
         (model,) = httpx.get(engine + "/api/tags").json()["models"]
@@ -277,26 +300,81 @@ class TestAnswers:
         assert answer.json()["prompt_eval_count"] < 100
         refused = ask(engine, messages=[old, new], truncate=False)
         assert refused.status_code == 400
-        assert refused.json() == {"error": "the input length exceeds the context length"}
+        assert "exceeds the available context size (4096 tokens)" in refused.json()["error"]
 
     def test_openai_chat_completions_stream_and_count(self, engine: str) -> None:
-        fields = {"max_tokens": 3, "stream": True, "stream_options": {"include_usage": True}}
-        response = ask(engine, "/v1/chat/completions", **fields)
+        fields = {"max_tokens": 3, "temperature": 0}
+        streamed = {"stream": True, "stream_options": {"include_usage": True}}
+        response = ask(engine, "/v1/chat/completions", **fields, **streamed)
         assert response.headers["content-type"].startswith("text/event-stream")
         payloads = [line[6:] for line in response.text.split("\n") if line.startswith("data: ")]
         assert payloads[-1] == "[DONE]"
         chunks = [json.loads(payload) for payload in payloads[:-1]]
         assert {chunk["model"] for chunk in chunks} == {MODEL}
         assert len({chunk["id"] for chunk in chunks}) == 1
-        assert chunks[-1]["usage"] == {"prompt_tokens": 36, "completion_tokens": 3, "total_tokens": 39}
-        whole = ask(engine, "/v1/chat/completions", max_tokens=3).json()
+        usage = chunks[-1]["usage"]
+        cached = usage.pop("prompt_tokens_details")["cached_tokens"]
+        assert usage == {"prompt_tokens": 36, "completion_tokens": 3, "total_tokens": 39}
+        assert 0 <= cached < 36
+        whole = ask(engine, "/v1/chat/completions", **fields).json()
         assert whole["choices"][0]["finish_reason"] == "length"
         assert whole["usage"]["completion_tokens"] == 3
 
-    def test_openai_completions_go_on_with_the_prompt(self, engine: str) -> None:
-        answer = ask(engine, "/v1/completions", prompt="The sky is", max_tokens=3).json()
+    def test_a_prompt_that_is_asked_again_comes_from_the_cache_and_usage_says_so(self, idle: str) -> None:
+        def cached(path: str, *names: str, **fields: Any) -> int:
+            found = ask(idle, path, **fields).json()["usage"]
+            for name in names:
+                found = found[name]
+            number: int = found
+            return number
+
+        chat = ("/v1/chat/completions", "prompt_tokens_details", "cached_tokens")
+        cached(*chat, max_tokens=1)
+        assert cached(*chat, max_tokens=1) > 20
+        response = ("/v1/responses", "input_tokens_details", "cached_tokens")
+        assert cached(*response, input="Why is the sky blue?", max_output_tokens=1) > 20
+        completion = ("/v1/completions", "prompt_tokens_details", "cached_tokens")
+        assert cached(*completion, prompt="Why is the sky blue?", max_tokens=1) > 20
+
+    def test_openai_completions_apply_the_chat_template_as_ollama_does(self, engine: str) -> None:
+        fields = {"prompt": "Why is the sky blue?", "max_tokens": 3, "temperature": 0}
+        answer = ask(engine, "/v1/completions", **fields).json()
         assert answer["object"] == "text_completion"
-        assert answer["usage"]["prompt_tokens"] == 3
+        assert answer["id"].startswith("cmpl-")
+        assert answer["usage"]["prompt_tokens"] == 36
+        assert answer["choices"][0]["finish_reason"] == "length"
+        empty = ask(engine, "/v1/completions", prompt="").json()
+        assert (empty["choices"][0]["text"], empty["choices"][0]["finish_reason"]) == ("", "load")
+
+    def test_a_long_prompt_leaves_half_of_the_context_for_the_answer(
+        self, own_engine: tuple[Process, str]
+    ) -> None:
+        _, url = own_engine
+        prompt, options = "word " * 200_000, {"num_ctx": 512, "num_predict": 1}
+        fields: dict[str, Any] = {"prompt": prompt, "stream": False, "options": options}
+        answer = ask(url, "/api/generate", **fields).json()
+        # Ollama 0.32.15 evaluates as many of this megabyte.
+        assert answer["prompt_eval_count"] == 258
+        refused = ask(url, messages=[{"role": "user", "content": prompt}], **fields)
+        assert refused.status_code == 400
+        assert "exceeds the available context size (512 tokens)" in refused.json()["error"]
+
+    def test_a_long_conversation_keeps_the_newest_messages_that_fit(
+        self, own_engine: tuple[Process, str]
+    ) -> None:
+        _, url = own_engine
+        messages = [{"role": "system", "content": "Be short."}]
+        messages += [{"role": "user", "content": f"{n} " + "word " * 20} for n in range(1000)]
+        answer = ask(url, messages=messages, stream=False, options={"num_ctx": 512, "num_predict": 1}).json()
+        assert 400 < answer["prompt_eval_count"] < 512
+
+    @pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+    def test_the_prompt_is_shown_on_request(self, engine: str, path: str) -> None:
+        response = ask(engine, path, prompt="Why is the sky blue?", _debug_render_only=True)
+        assert response.headers["content-type"] == "application/json; charset=utf-8"
+        shown = response.json()
+        assert shown["done"] is False
+        assert "<|im_start|>user\nWhy is the sky blue?" in shown["_debug_info"]["rendered_template"]
 
     def test_openai_models_are_listed(self, engine: str) -> None:
         (model,) = httpx.get(engine + "/v1/models").json()["data"]
@@ -306,13 +384,13 @@ class TestAnswers:
             assert httpx.get(f"{engine}/v1/models/{name}").json() == model
 
     def test_anthropic_messages_stream_and_count(self, engine: str) -> None:
-        response = ask(engine, "/v1/messages", max_tokens=3, stream=True, system="Be short.")
+        response = ask(engine, "/v1/messages", max_tokens=3, stream=True, temperature=0, system="Be short.")
         data = [json.loads(line[6:]) for line in response.text.split("\n") if line.startswith("data: ")]
         assert data[0]["type"] == "message_start"
         assert data[-1]["type"] == "message_stop"
         assert data[-2]["delta"]["stop_reason"] == "max_tokens"
         assert data[0]["message"]["usage"]["input_tokens"] == data[-2]["usage"]["input_tokens"] > 10
-        whole = ask(engine, "/v1/messages", max_tokens=3).json()
+        whole = ask(engine, "/v1/messages", max_tokens=3, temperature=0).json()
         assert whole["content"][0]["type"] == "text"
         assert whole["usage"]["output_tokens"] == 3
 
@@ -324,22 +402,14 @@ class TestRefusals:
             ("/api/chat", {"model": "nope", "messages": []}, 404, "model 'nope' not found"),
             ("/api/chat", {}, 400, "model is required"),
             ("/api/chat", {"model": "a b"}, 400, "invalid model name"),
-            ("/api/generate", {"model": "a b"}, 404, "model 'a b' not found"),
+            ("/api/generate", {"model": "a b"}, 400, "invalid model name"),
             ("/api/generate", {}, 404, "model '' not found"),
             ("/api/show", {}, 400, "model is required"),
-            ("/api/show", {"model": "nope"}, 404, "model 'nope' not found"),
-            (
-                "/api/chat",
-                {"model": MODEL, "messages": [{"role": "user"}], "format": {"type": "bogus"}},
-                500,
-                "invalid JSON schema in format",
-            ),
-            (
-                "/api/generate",
-                {"model": MODEL, "prompt": "x", "raw": True, "format": {"type": "bogus"}},
-                500,
-                "invalid JSON schema in format",
-            ),
+            ("/api/show", {"model": "nope"}, 404, "model 'nope:latest' not found"),
+            ("/api/show", {"Name": "Library/Nope:Tag"}, 404, "model 'Nope:Tag' not found"),
+            ("/api/embed", {"MODEL": "nope", "Input": "x"}, 404, NOT_PULLED),
+            ("/api/embeddings", {"MODEL": "nope", "Prompt": "x"}, 404, NOT_PULLED),
+            ("/api/chat", {"model": "x:cloud"}, 403, "ollama cloud is disabled: remote model is unavailable"),
         ],
     )
     def test_ollamas_errors_have_its_words(
@@ -348,6 +418,58 @@ class TestRefusals:
         response = httpx.post(engine + path, json=body, timeout=30)
         assert (response.status_code, response.json()) == (status, {"error": error})
         assert response.headers["content-type"] == "application/json; charset=utf-8"
+
+    @pytest.mark.parametrize("stream", [True, False])
+    @pytest.mark.parametrize("path", STREAMS[:3])
+    def test_a_schema_that_llama_cpp_can_not_read_is_a_400(
+        self, engine: str, path: str, stream: bool
+    ) -> None:
+        bad = {"type": "bogus"}
+        body = body_for(path, "x", stream) | {"format": bad, "raw": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": {"schema": bad}}
+        response = httpx.post(engine + path, json=body, timeout=30)
+        assert response.status_code == 400
+        assert "bogus" in response.text
+
+    @pytest.mark.parametrize("path", STREAMS)
+    def test_names_of_fields_are_matched_without_regard_to_case(self, engine: str, path: str) -> None:
+        body = body_for(path, "x", stream=False) | {"options": {"num_predict": 1}}
+        del body["model"]
+        short = {"max_tokens", "max_output_tokens"} & set(body)
+        body |= dict.fromkeys(short, 1)
+        body.pop("response_format", None)
+        body.pop("format", None)
+        response = httpx.post(
+            engine + path, json={"Model": MODEL} | {k.upper(): v for k, v in body.items()}, timeout=60
+        )
+        assert response.status_code == 200, response.text
+
+    def test_a_number_that_no_float_holds_is_a_400(self, engine: str) -> None:
+        for path in ("/api/chat", "/api/generate", "/api/embed", "/v1/chat/completions"):
+            content = f'{{"model":"{MODEL}","prompt":"x","options":{{"seed":1e400}},"seed":1e400}}'
+            response = httpx.post(engine + path, content=content)
+            assert response.status_code == 400
+            assert "cannot unmarshal number 1e400" in response.text
+
+    @pytest.mark.parametrize("stream", [True, False])
+    @pytest.mark.parametrize("path", TAKES_IMAGES)
+    def test_an_image_is_a_400_in_the_shape_of_every_api(self, engine: str, path: str, stream: bool) -> None:
+        data = "aGVsbG8="
+        body = body_for(path, "x", stream)
+        source = {"type": "base64", "media_type": "image/png", "data": data}
+        parts: dict[str, Any] = {
+            "/api/chat": {"role": "user", "content": "x", "images": [data]},
+            "/v1/messages": {"role": "user", "content": [{"type": "image", "source": source}]},
+        }
+        part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+        body["messages"] = [parts.get(path, {"role": "user", "content": [part]})]
+        body["images"] = [data]
+        file = {"type": "input_image", "image_url": f"data:image/png;base64,{data}"}
+        body["input"] = [{"role": "user", "content": [file]}]
+        response = httpx.post(engine + path, json=body, timeout=30)
+        assert response.status_code == 400
+        error = response.json()["error"]
+        assert "does not support images or audio" in (error if path.startswith("/api") else error["message"])
 
     @pytest.mark.parametrize("path", STREAMS)
     def test_what_is_not_json_is_refused_in_the_shape_of_the_api(self, engine: str, path: str) -> None:
@@ -378,6 +500,56 @@ class TestRefusals:
             "405 method not allowed",
             "POST",
         )
+
+
+class TestManagement:
+    """What Ollama 0.32 has beyond models that are there: served, or refused with a reason."""
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body", "status", "words"),
+        [
+            ("GET", "/api/status", None, 200, '"disabled":true'),
+            ("GET", "/api/experimental/model-recommendations", None, 200, '{"recommendations":[]}'),
+            ("POST", "/api/pull", {"model": "llama3.2"}, 501, "has no pulling"),
+            ("POST", "/api/pull", {"name": "llama3.2", "stream": False}, 501, "ENGINE_MODELS_DIR"),
+            ("POST", "/api/pull", {"model": MODEL}, 200, '{"status":"success"}'),
+            ("POST", "/api/pull", {"model": "a b"}, 400, "invalid model name"),
+            ("POST", "/api/pull", None, 400, "missing request body"),
+            ("POST", "/api/push", {"model": "x"}, 501, "has no pushing"),
+            ("POST", "/api/push", {}, 400, "model is required"),
+            ("POST", "/api/create", {"model": "x", "from": MODEL}, 501, "has no creating"),
+            ("POST", "/api/create", {}, 400, "invalid model name"),
+            ("POST", "/api/copy", {"source": MODEL, "destination": "b"}, 501, "has no copying"),
+            ("POST", "/api/copy", {"source": "x", "destination": "b"}, 404, r"model \"x\" not found"),
+            ("POST", "/api/copy", {}, 400, r"source \"\" is invalid"),
+            ("DELETE", "/api/delete", {"model": MODEL}, 501, "has no deleting"),
+            ("DELETE", "/api/delete", {"model": "x"}, 404, "model 'x' not found"),
+            ("DELETE", "/api/delete", {"model": "a b"}, 400, r"name \"a b\" is invalid"),
+            ("HEAD", f"/api/blobs/sha256:{'0' * 64}", None, 404, ""),
+            ("HEAD", "/api/blobs/x", None, 400, ""),
+            ("POST", f"/api/blobs/sha256:{'0' * 64}", {"a": 1}, 501, "takes no blobs"),
+            ("POST", "/api/me", {}, 403, "has no account"),
+            ("POST", "/api/signout", {}, 401, "not currently signed in"),
+            ("DELETE", "/api/user/keys/abc", None, 401, "not currently signed in"),
+            ("POST", "/api/experimental/web_search", {"query": "x"}, 403, "web search is unavailable"),
+            ("POST", "/api/experimental/web_fetch", {"url": "x"}, 403, "web fetch is unavailable"),
+        ],
+    )
+    def test_each_route_is_served_or_says_why_not(
+        self, engine: str, method: str, path: str, body: Any, status: int, words: str
+    ) -> None:
+        response = httpx.request(method, engine + path, json=body)
+        assert response.status_code == status
+        assert words in response.text
+        if status >= 400 and method != "HEAD":
+            assert set(response.json()) == {"error"}
+
+    def test_speech_is_refused_in_openais_shape(self, engine: str) -> None:
+        form: dict[str, Any] = {"files": {"file": ("a.wav", b"RIFF")}, "data": {"model": MODEL}}
+        response = httpx.post(engine + "/v1/audio/transcriptions", **form)
+        assert response.status_code == 400
+        assert response.json()["error"]["type"] == "invalid_request_error"
+        assert "audio" in response.json()["error"]["message"]
 
 
 class TestDepartures:
@@ -653,7 +825,10 @@ class TestEmbeddings:
         assert alone[0] == pytest.approx(answer["embeddings"][0], abs=0.01)
 
     def test_the_vector_is_ollamas(self, idle: str) -> None:
-        """The first numbers of Ollama 0.24.0 with the same file, which rounds a little differently."""
+        """The first numbers of Ollama 0.24.0 with the same file, which rounds a little differently.
+
+        Later ones embed only with models made for it.
+        """
         (vector,) = embed(idle, input="x", dimensions=3).json()["embeddings"]
         assert vector == pytest.approx([-0.52818596, -0.8470516, 0.059356723], abs=0.01)
 

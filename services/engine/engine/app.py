@@ -7,11 +7,11 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from . import inference, inventory, wire
+from . import inference, inventory, management, wire
 from .anthropic import Anthropic
 from .catalogue import Catalogue
 from .errors import EngineError
@@ -55,10 +55,24 @@ def create_app(settings: Settings) -> Starlette:
             post("/v1/embeddings", inference.openai_embed, openai),
             post("/v1/responses", inference.openai_response, openai),
             post("/v1/messages", inference.anthropic_messages, anthropic),
+            Route("/v1/audio/transcriptions", management.transcribe, methods=["POST"]),
+            Route("/api/status", management.status),
+            Route("/api/experimental/model-recommendations", management.recommendations),
+            Route("/api/pull", management.pull, methods=["POST"]),
+            Route("/api/push", management.push, methods=["POST"]),
+            Route("/api/create", management.create, methods=["POST"]),
+            Route("/api/copy", management.copy, methods=["POST"]),
+            Route("/api/delete", management.delete, methods=["DELETE"]),
+            Route("/api/blobs/{digest}", management.blob, methods=["HEAD", "POST"]),
+            Route("/api/me", management.account, methods=["POST"]),
+            Route("/api/signout", management.sign_out, methods=["POST"]),
+            Route("/api/user/keys/{key}", management.sign_out, methods=["DELETE"]),
+            Route("/api/experimental/web_search", management.search_the_web, methods=["POST"]),
+            Route("/api/experimental/web_fetch", management.fetch_from_the_web, methods=["POST"]),
             Route("/metrics", inventory.metrics),
         ],
         middleware=[Middleware(RequestLog)],
-        exception_handlers={HTTPException: plain_error, EngineError: refusal},
+        exception_handlers={HTTPException: plain_error, EngineError: refusal, ClientDisconnect: gone},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -75,3 +89,8 @@ async def refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, EngineError)
     dialect: Dialect = OpenAI() if request.url.path.startswith("/v1/") else inference.Native()
     return Response(wire.dumps(dialect.error(error)), error.status, media_type=JSON)
+
+
+async def gone(request: Request, error: Exception) -> Response:
+    """Nobody gets it; the log has nginx's word for it."""
+    return Response(status_code=499)

@@ -12,8 +12,8 @@ import structlog
 
 from . import gguf
 from .durations import rfc3339
-from .errors import BadRequestError, ModelNotFoundError
-from .names import Name, name_of_file, parse_name
+from .errors import BadRequestError, CloudDisabledError, ModelNotFoundError
+from .names import Name, is_of_cloud, name_of_file, parse_name
 
 DEFAULT_MODEL = "smollm2:135m"
 
@@ -90,7 +90,12 @@ class Model:
             "modified_at": rfc3339(self.modified_ns),
             "size": self.size,
             "digest": self.digest,
-            "details": self.details,
+            "details": {
+                **self.details,
+                "context_length": self.header.of_architecture("context_length"),
+                "embedding_length": self.header.of_architecture("embedding_length"),
+            },
+            "capabilities": self.capabilities,
         }
 
     def show(self) -> dict[str, Any]:
@@ -150,6 +155,8 @@ class Catalogue:
         return sorted(models.values(), key=lambda model: model.modified_ns, reverse=True)
 
     async def find(self, text: str) -> Model:
+        if is_of_cloud(text):
+            raise CloudDisabledError("remote model is unavailable")
         name = parse_name(text)
         if name is None:
             raise BadRequestError("invalid model name")

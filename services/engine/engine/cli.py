@@ -12,8 +12,10 @@ import uvicorn
 
 from .app import create_app
 from .catalogue import Catalogue
+from .descriptors import raise_limit
+from .http_protocol import Http
+from .logs import configure_logging
 from .settings import Settings, SettingsError, load_settings
-from .telemetry import configure_logging
 
 # Less than what whoever stops us allows, so that the end is always ours.
 GRACE_SECONDS = 5
@@ -35,18 +37,23 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = load_settings()
-        configure_logging(settings)
-        arguments.run(settings)
+        log = configure_logging(settings)
+        try:
+            arguments.run(settings)
+        finally:
+            log.flush()
     except SettingsError as error:
         sys.exit(f"engine: {error}")
 
 
 def serve(settings: Settings) -> None:
     _check_system()
+    raise_limit(settings)
     config = uvicorn.Config(
         create_app(settings),
         loop="uvloop",
-        http="httptools",
+        http=Http,
+        ws="none",
         access_log=False,
         log_config=None,
         server_header=False,

@@ -21,14 +21,14 @@ async def embedded(llama: Llama, texts: list[list[int]]) -> list[Vector]:
 
 async def _fitted(llama: Llama, request: EmbedRequest, text: str, num_ctx: int) -> list[int]:
     tokens = await tokenize(llama, text)
-    if len(tokens) >= num_ctx:
+    if tokens.count >= num_ctx:
         if not request.truncate:
             raise request.overflow()
         # The beginning of the text, so that the marks the model wants around it are put there again.
         plain = await tokenize(llama, text, add_special=False)
-        room = max(num_ctx - 2 - (len(tokens) - len(plain)), 1)
-        shorter = (await llama.post("/detokenize", {"tokens": plain[:room]}))["content"]
-        tokens = (await tokenize(llama, shorter))[: num_ctx - 1]
-    if not tokens:
+        room = max(num_ctx - 2 - (tokens.count - plain.count), 1)
+        shorter = (await llama.post("/detokenize", {"tokens": plain.ends(room, 0)}))["content"]
+        return (await tokenize(llama, shorter)).ends(num_ctx - 1, 0)
+    if not tokens.count:
         raise EngineError("Failed to create new sequence: no input provided")
-    return tokens
+    return tokens.all()

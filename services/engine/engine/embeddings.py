@@ -6,20 +6,19 @@ import struct
 from typing import Any
 
 from .catalogue import Model
+from .clock import Clock
 from .durations import keep_alive_seconds
-from .errors import BadRequestError, ModelNotFoundError
+from .errors import BadRequestError, InputTooLongError, ModelNotFoundError
 from .fields import Fields, checked
-from .ollama import Clock
-from .ollama_requests import ContextOverflowError
 from .options import checked_options, context_size
 
 Body = dict[str, Any]
 Vector = list[float]
 
-_SHARED: Fields = {"model": "string", "options": "map[string]interface {}"}
-_EMBED: Fields = {**_SHARED, "truncate": "bool", "dimensions": "int"}
+_SHARED: Fields = {"model": "string", "keep_alive": "any", "options": "map[string]interface {}"}
+_EMBED: Fields = {**_SHARED, "input": "any", "truncate": "bool", "dimensions": "int"}
 _LEGACY: Fields = {**_SHARED, "prompt": "string"}
-_OPENAI: Fields = {"model": "string", "dimensions": "int", "encoding_format": "string"}
+_OPENAI: Fields = {"model": "string", "input": "any", "dimensions": "int", "encoding_format": "string"}
 
 _SUPPORTED = "Supported values: ['float', 'base64']."
 
@@ -33,6 +32,7 @@ class EmbedRequest:
         self._take(body, body.get("input") if body.get("input") != "" else None)
 
     def _take(self, body: Body, given: object) -> None:
+        self.clock = Clock()
         self.model: str = body.get("model", "")
         self.truncate: bool = body.get("truncate", True)
         self.keep_alive = keep_alive_seconds(body["keep_alive"]) if "keep_alive" in body else None
@@ -46,14 +46,14 @@ class EmbedRequest:
         """Reads the options, in the order of Ollama: every model can embed."""
         self.num_ctx = context_size(checked_options(self._options))
 
-    def overflow(self) -> ContextOverflowError:
-        return ContextOverflowError()
+    def overflow(self) -> InputTooLongError:
+        return InputTooLongError()
 
-    def answer(self, vectors: list[Vector], tokens: int, clock: Clock) -> Body:
+    def answer(self, vectors: list[Vector], tokens: int) -> Body:
         vectors = [[_shortest(number) for number in self._finished(vector)] for vector in vectors]
         answer: Body = {"model": self.model, "embeddings": vectors}
         if vectors:
-            answer |= {"total_duration": clock.total, "load_duration": clock.load}
+            answer |= {"total_duration": self.clock.total, "load_duration": self.clock.load}
             answer["prompt_eval_count"] = tokens
         return answer
 
@@ -73,12 +73,12 @@ class LegacyEmbedRequest(EmbedRequest):
         prompt = body.get("prompt")
         self._take({n: body[n] for n in names if n in body} | {"truncate": False}, prompt or None)
 
-    def overflow(self) -> ContextOverflowError:
-        error = ContextOverflowError()
+    def overflow(self) -> InputTooLongError:
+        error = InputTooLongError()
         error.status = 500
         return error
 
-    def answer(self, vectors: list[Vector], tokens: int, clock: Clock) -> Body:
+    def answer(self, vectors: list[Vector], tokens: int) -> Body:
         return {"embedding": vectors[0] if vectors else []}
 
 
@@ -96,7 +96,7 @@ class OpenAIEmbedRequest(EmbedRequest):
         names = ("model", "dimensions")
         self._take({n: body[n] for n in names if n in body}, body["input"])
 
-    def answer(self, vectors: list[Vector], tokens: int, clock: Clock) -> Body:
+    def answer(self, vectors: list[Vector], tokens: int) -> Body:
         entries = [
             {"object": "embedding", "embedding": self._encoded(self._finished(vector)), "index": index}
             for index, vector in enumerate(vectors)

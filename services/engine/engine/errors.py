@@ -22,6 +22,27 @@ class EmptyBodyError(BadRequestError):
         super().__init__("missing request body")
 
 
+class TooLargeError(EngineError):
+    """More bytes than the engine takes."""
+
+    status = 413
+
+
+class CloudDisabledError(EngineError):
+    """What would need Ollama's own servers."""
+
+    status = 403
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"ollama cloud is disabled: {what}")
+
+
+class UnsupportedError(EngineError):
+    """What Ollama has and the engine does not."""
+
+    status = 501
+
+
 class ModelNotFoundError(EngineError):
     status = 404
 
@@ -36,6 +57,23 @@ class NotPulledError(EngineError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f'model "{name}" not found, try pulling it first')
+
+
+class ContextOverflowError(BadRequestError):
+    """In llama.cpp's words, which are what Ollama's clients see."""
+
+    def __init__(self, tokens: int, num_ctx: int) -> None:
+        super().__init__(
+            f"request ({tokens} tokens) exceeds the available context size ({num_ctx} tokens), "
+            "try increasing it"
+        )
+
+
+class InputTooLongError(BadRequestError):
+    """The same of a text to be embedded, in Ollama's own words."""
+
+    def __init__(self) -> None:
+        super().__init__("the input length exceeds the context length")
 
 
 class BusyError(EngineError):

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
+from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from . import wire
-from .errors import EngineError, StoppingError
+from . import bounds, wire
+from .decoding import decoded
+from .errors import BadRequestError, EngineError, StoppingError
 from .state import State
 
 JSON = "application/json; charset=utf-8"
@@ -43,6 +45,7 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.state: State = scope["state"]["engine"]
         self.record: Record = scope["state"]["record"]
+        self.headers = Headers(scope=scope)
         self.started = False
         self.ended = False
         self._receive = receive
@@ -50,11 +53,14 @@ class Exchange:
 
     async def body(self) -> bytes:
         parts: list[bytes] = []
+        size = 0
         while True:
             event = await self._receive()
             if event["type"] == "http.disconnect":
                 raise ClientGoneError
             parts.append(event.get("body", b""))
+            size += len(parts[-1])
+            bounds.check_bytes(size)
             if not event.get("more_body"):
                 return b"".join(parts)
 
@@ -92,7 +98,8 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": data})
 
 
-Work = Callable[[Exchange, bytes], Awaitable[None]]
+Work = Callable[[Exchange, object], Awaitable[None]]
+"""Gets the request's body, decoded."""
 
 
 class Endpoint:
@@ -118,6 +125,9 @@ class Endpoint:
             body = await exchange.body()
         except ClientGoneError:
             return "client_gone"
+        except EngineError as error:
+            await self._fail(exchange, error)
+            return "error"
         work = asyncio.ensure_future(self._answer(exchange, body))
         gone = asyncio.ensure_future(exchange.gone())
         try:
@@ -136,10 +146,12 @@ class Endpoint:
 
     async def _answer(self, exchange: Exchange, body: bytes) -> str:
         try:
-            await self._work(exchange, body)
+            await self._work(exchange, await decoded(exchange.headers, body))
             return "ok"
         except EngineError as error:
             failure = error
+        except RecursionError:
+            failure = BadRequestError("exceeded max depth")
         except Exception:
             log.exception("unexpected_error")
             failure = EngineError("internal error")

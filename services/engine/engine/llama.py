@@ -1,5 +1,6 @@
 """The only user of the HTTP client: requests to a runner's llama.cpp."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,9 +34,12 @@ class Llama:
         await self._client.aclose()
 
     async def post(self, path: str, body: Chunk) -> Chunk:
+        answer: Chunk = json.loads(await self.post_for_bytes(path, body))
+        return answer
+
+    async def post_for_bytes(self, path: str, body: Chunk) -> bytes:
         async with self._request("POST", path, body) as response:
-            answer: Chunk = json.loads(await response.aread())
-            return answer
+            return await response.aread()
 
     async def busy_slots(self) -> int:
         """How many slots llama.cpp itself is working on."""
@@ -65,7 +69,9 @@ class Llama:
     async def _request(
         self, method: str, path: str, body: Chunk | None = None
     ) -> AsyncIterator[httpx.Response]:
-        content = None if body is None else wire.dumps(body)
+        # Writing down megabytes takes its time, as making the body has.
+        await asyncio.sleep(0)
+        content = None if body is None else wire.plain(body)
         try:
             async with self._client.stream(method, path, content=content) as response:
                 if response.is_error:

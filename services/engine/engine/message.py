@@ -1,7 +1,11 @@
 """A whole answer, folded from llama.cpp's chunks."""
 
+import json
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
+
+from .errors import EngineError
 
 Chunk = dict[str, Any]
 """A chunk of llama.cpp's /v1/chat/completions stream, the one form that the dialects know."""
@@ -57,6 +61,10 @@ class Message:
         return int(self.timings.get("cache_n", 0) + self.timings.get("prompt_n", 0))
 
     @property
+    def cached_tokens(self) -> int:
+        return int(self.timings.get("cache_n", 0))
+
+    @property
     def output_tokens(self) -> int:
         """As llama.cpp counted; of an answer that was cut off, the chunks that came."""
         return int(self.timings.get("predicted_n", self.chunks))
@@ -71,3 +79,19 @@ def from_completion(chunk: Chunk) -> Chunk:
         "finish_reason": reason,
     }
     return {"choices": [choice], "timings": chunk.get("timings", {})}
+
+
+def arguments(call: dict[str, Any]) -> dict[str, Any]:
+    """What a call's function is given, as an object."""
+    function = call["function"]
+    try:
+        given: dict[str, Any] = json.loads(function["arguments"] or "{}")
+    except ValueError:
+        raise EngineError(f"the arguments of the call of {function['name']!r} are not whole") from None
+    return given
+
+
+async def only(finish_reason: str) -> AsyncGenerator[Chunk, None]:
+    """The chunks of an answer without text: `load`, `unload`."""
+    timings = {"predicted_n": 0}
+    yield {"choices": [{"delta": {}, "finish_reason": finish_reason}], "timings": timings}

@@ -30,8 +30,14 @@ class Name:
     def short(self) -> str:
         """The shortest spelling that keeps the tag, which is how Ollama lists models."""
         host = f"{self.host}/" if self.host != HOST else ""
-        namespace = f"{self.namespace}/" if host or self.namespace != NAMESPACE else ""
+        namespace = f"{self.namespace}/" if host or self.namespace.lower() != NAMESPACE else ""
         return f"{host}{namespace}{self.model}:{self.tag}"
+
+
+def is_of_cloud(text: str) -> bool:
+    """Whether it is a model on Ollama's own servers: `name:cloud`, `name:tag-cloud`."""
+    _, colon, tag = text.rpartition(":")
+    return bool(colon) and "/" not in tag and (tag.lower() == "cloud" or tag.lower().endswith("-cloud"))
 
 
 def parse_name(text: str) -> Name | None:

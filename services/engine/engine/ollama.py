@@ -1,33 +1,14 @@
 """Ollama's own API, without I/O: llama.cpp's chunks in, Ollama's lines out."""
 
-import json
 import time
 from typing import Any
 
 from . import wire
 from .durations import rfc3339
-from .message import Chunk, Message
+from .message import Chunk, Message, arguments
 from .ollama_requests import Request
 
 Line = dict[str, Any]
-
-
-class Clock:
-    """The times of a request that its last line reports."""
-
-    def __init__(self) -> None:
-        self.began = self.loaded = time.monotonic_ns()
-
-    def mark_loaded(self) -> None:
-        self.loaded = time.monotonic_ns()
-
-    @property
-    def load(self) -> int:
-        return self.loaded - self.began
-
-    @property
-    def total(self) -> int:
-        return time.monotonic_ns() - self.began
 
 
 class Lines:
@@ -35,12 +16,13 @@ class Lines:
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, request: Request, clock: Clock) -> None:
+    def __init__(self, request: Request) -> None:
         self.message = Message()
-        self.stream = request.stream
+        # What only loads or unloads a model is one object, whatever was asked for.
+        self.stream = request.stream and not request.loads
         self._model = request.model
         self._top_logprobs = request.top_logprobs
-        self._clock = clock
+        self._clock = request.clock
         self._ending: Line = {}
 
     def part(self, message: Message) -> Line:
@@ -63,14 +45,16 @@ class Lines:
         """What all lines say together, for `stream: false`."""
         return self._line(self.message, self._ending | self._logprobs(self.message))
 
-    def alone(self, reason: str) -> Line:
-        """The answer to a request that only loads or unloads the model."""
-        return self._line(Message(), {"done": True, "done_reason": reason})
+    def prompt(self, text: str) -> Line:
+        """Instead of an answer, what the model would be given."""
+        return self._line(Message(), {"done": False, "_debug_info": {"rendered_template": text}})
 
     def _line(self, message: Message, rest: Line) -> Line:
         return {"model": self._model, "created_at": rfc3339(time.time_ns()), **self.part(message), **rest}
 
     def _end(self, chunk: Chunk) -> Line:
+        if self.message.finish_reason in ("load", "unload"):
+            return {"done": True, "done_reason": self.message.finish_reason}
         timings = self.message.timings
         numbers = {
             "total_duration": self._clock.total,
@@ -86,7 +70,7 @@ class Lines:
         return {"done": True, "done_reason": reason} | context | {k: v for k, v in numbers.items() if v}
 
     def _logprobs(self, message: Message) -> Line:
-        entries = [_logprob(entry, self._top_logprobs) for entry in message.logprobs]
+        entries = [logprob(entry, self._top_logprobs) for entry in message.logprobs]
         return {"logprobs": entries} if entries else {}
 
 
@@ -108,11 +92,11 @@ class GenerateLines(Lines):
 
 def _tool_call(index: int, call: dict[str, Any]) -> Line:
     function = call["function"]
-    arguments = json.loads(function["arguments"] or "{}")
-    return {"id": call["id"], "function": {"index": index, "name": function["name"], "arguments": arguments}}
+    named = {"index": index, "name": function["name"], "arguments": arguments(call)}
+    return {"id": call["id"], "function": named}
 
 
-def _logprob(entry: dict[str, Any], top: int) -> Line:
+def logprob(entry: dict[str, Any], top: int) -> Line:
     names = ("token", "logprob", "bytes")
     line = {name: entry[name] for name in names}
     if top:

@@ -1,15 +1,18 @@
-"""Ollama's requests: what they may hold, and what llama.cpp is asked for them."""
+"""Ollama's requests: what they may hold, and what llama.cpp is asked for them.
 
-import base64
-import binascii
+The requests of the other APIs are made into these, as Ollama does.
+"""
+
 import json
 from typing import Any
 
+from . import bounds
 from .catalogue import Model
+from .clock import Clock
+from .conversation import check_images, checked_message, llama_message, llama_tool
 from .durations import keep_alive_seconds
-from .errors import BadRequestError, EngineError, ModelNotFoundError
-from .fields import Fields, checked
-from .names import parse_name
+from .errors import BadRequestError, ContextOverflowError, EngineError, ModelNotFoundError
+from .fields import Fields, checked, mismatch
 from .options import checked_options, context_size, sampling
 
 Body = dict[str, Any]
@@ -17,10 +20,15 @@ Body = dict[str, Any]
 _SHARED: Fields = {
     "model": "string",
     "stream": "bool",
+    "format": "any",
+    "keep_alive": "any",
     "options": "map[string]interface {}",
+    "think": "any",
+    "truncate": "bool",
+    "shift": "bool",
     "logprobs": "bool",
     "top_logprobs": "int",
-    "truncate": "bool",
+    "_debug_render_only": "bool",
 }
 _CHAT: Fields = {**_SHARED, "messages": "[]api.Message", "tools": "[]api.Tool"}
 _GENERATE: Fields = {
@@ -33,17 +41,6 @@ _GENERATE: Fields = {
     "raw": "bool",
     "images": "[]api.ImageData",
 }
-_MESSAGE: Fields = {
-    "role": "string",
-    "content": "string",
-    "thinking": "string",
-    "images": "[]api.ImageData",
-    "tool_calls": "[]api.ToolCall",
-    "tool_name": "string",
-    "tool_call_id": "string",
-}
-_CALL: Fields = {"id": "string", "function": "api.ToolCallFunction"}
-_FUNCTION: Fields = {"name": "string", "arguments": "api.ToolCallFunctionArguments"}
 
 _EFFORTS = ("high", "medium", "low", "max")
 _THINK_VALUES = '"high", "medium", "low", "max", true, or false'
@@ -53,11 +50,16 @@ class Request:
     """What /api/chat and /api/generate have in common."""
 
     verb: str
+    loads: bool
+    """Asks for no answer, but only to load the model or to unload it."""
+    has_media: bool
 
     def __init__(self, body: Body) -> None:
+        self.clock = Clock()
         self.model: str = body.get("model", "")
         self.stream: bool = body.get("stream", True)
         self.truncate: bool = body.get("truncate", True)
+        self.shows_prompt: bool = body.get("_debug_render_only", False)
         self.top_logprobs: int = body.get("top_logprobs", 0)
         self.keep_alive = keep_alive_seconds(body["keep_alive"]) if "keep_alive" in body else None
         self._body = body
@@ -77,6 +79,8 @@ class Request:
             raise BadRequestError(f'"{self.model}" does not support thinking')
         self.options = checked_options(self._body.get("options", {}))
         self.num_ctx = context_size(self.options)
+        if self.has_media and not self.loads:
+            raise BadRequestError(f"{model.name.full} does not support images or audio")
 
     def _template_arguments(self) -> Body:
         """Whatever takes part in applying the chat template."""
@@ -84,7 +88,8 @@ class Request:
         if (response_format := _response_format(self._body.get("format"))) is not None:
             arguments["response_format"] = response_format
         if self._think is not None:
-            arguments["chat_template_kwargs"] = {"enable_thinking": bool(self._think)}
+            effort = {"reasoning_effort": self._think} if isinstance(self._think, str) else {}
+            arguments["chat_template_kwargs"] = {"enable_thinking": bool(self._think), **effort}
         return arguments
 
 
@@ -93,7 +98,12 @@ class ChatRequest(Request):
 
     def __init__(self, raw: object) -> None:
         body = checked(raw, _CHAT, "Go value of type api.ChatRequest", "ChatRequest")
-        self.messages = [_message(message) for message in body.get("messages", [])]
+        bounds.check_messages(body.get("messages", []))
+        messages = [checked_message(message) for message in body.get("messages", [])]
+        self.messages = [llama_message(message) for message in messages]
+        self.has_media = any(message.get("images") for message in messages)
+        self.loads = not messages
+        self._tools = [llama_tool(tool) for tool in body.get("tools", [])]
         super().__init__(body)
         if not self.model:
             raise BadRequestError("model is required")
@@ -103,14 +113,12 @@ class ChatRequest(Request):
         # Without any likely tokens llama.cpp leaves out the chosen one too.
         top = max(self.top_logprobs, 1)
         logprobs = {"logprobs": True, "top_logprobs": top} if self._body.get("logprobs") else {}
-        tools = {"tools": self._body["tools"]} if self._body.get("tools") else {}
-        return {
-            "messages": self.messages,
-            **tools,
-            **self._template_arguments(),
-            **sampling(self.options),
-            **logprobs,
-        }
+        return {**self.template(), **sampling(self.options), **logprobs}
+
+    def template(self) -> Body:
+        """The body for llama.cpp's /apply-template."""
+        tools = {"tools": self._tools} if self._tools else {}
+        return {"messages": self.messages, **tools, **self._template_arguments()}
 
 
 class GenerateRequest(Request):
@@ -118,16 +126,19 @@ class GenerateRequest(Request):
 
     def __init__(self, raw: object) -> None:
         body = checked(raw, _GENERATE, "Go value of type api.GenerateRequest", "GenerateRequest")
-        _check_images(body.get("images", []))
+        check_images(body.get("images", []), "GenerateRequest.images")
         super().__init__(body)
-        # /api/chat has another answer to a name that can't be one.
-        if parse_name(self.model) is None:
+        # /api/chat has another answer to a name that is missing.
+        if not self.model:
             raise ModelNotFoundError(self.model)
         self.prompt: str = body.get("prompt", "")
         self.raw: bool = body.get("raw", False)
         self.context: list[int] = body.get("context", [])
-        if not all(isinstance(token, int) for token in self.context):
-            raise BadRequestError("context must be an array of integers")
+        self.has_media = bool(body.get("images"))
+        self.loads = not self.prompt
+        for token in self.context:
+            if not isinstance(token, int):
+                raise mismatch(token, "Go struct field GenerateRequest.context of type int")
 
     def check(self, model: Model) -> None:
         super().check(model)
@@ -153,27 +164,24 @@ class GenerateRequest(Request):
         n_probs = max(self.top_logprobs, 1) if self._body.get("logprobs") else 0
         return {"prompt": tokens, "n_probs": n_probs, **schema, **sampling(self.options)}
 
+    def room(self, count: int, num_ctx: int) -> tuple[int, int]:
+        """Of a prompt of `count` tokens, how many of the first and of the last are evaluated.
 
-def fitted(tokens: list[int], num_ctx: int, keep: int) -> list[int]:
-    """The prompt without what a full context would lose: its middle, after the first `keep`."""
-    room = num_ctx - 1
-    if len(tokens) <= room:
-        return tokens
-    keep = min(keep, room)
-    return tokens[:keep] + tokens[len(tokens) - (room - keep) :]
-
-
-def shortened(messages: list[Body]) -> list[Body]:
-    """Without the oldest message that is neither a system message nor the last."""
-    for index, message in enumerate(messages[:-1]):
-        if message["role"] != "system":
-            return messages[:index] + messages[index + 1 :]
-    raise ContextOverflowError
-
-
-class ContextOverflowError(BadRequestError):
-    def __init__(self) -> None:
-        super().__init__("the input length exceeds the context length")
+        One that fills the context loses its middle, so that half of what `num_keep` does not keep
+        is free for the answer.
+        """
+        if count < num_ctx:
+            return count, 0
+        if not self.truncate:
+            raise ContextOverflowError(count, num_ctx)
+        if not self._body.get("shift", True):
+            raise BadRequestError(
+                "the prompt is longer than the context length currently available to the model; shorten the "
+                "prompt, adjust the context length in settings, or use a model with a longer context length"
+            )
+        keep = self.options.get("num_keep", 4)
+        first = min(keep if keep >= 0 else count, num_ctx - 1)
+        return first, num_ctx - max((num_ctx - first) // 2, 1) - first
 
 
 class FormatError(EngineError):
@@ -196,38 +204,3 @@ def _check_think(value: object) -> None:
         raise BadRequestError(f'invalid think value: "{value}" (must be {_THINK_VALUES})')
     if not isinstance(value, bool | str):
         raise BadRequestError(f"think must be a boolean or string ({_THINK_VALUES})")
-
-
-def _check_images(images: list[object]) -> None:
-    """A model without eyes ignores them, but they must be base64."""
-    for image in images:
-        try:
-            base64.b64decode(image if isinstance(image, str) else "!", validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise BadRequestError("illegal base64 data at input byte 0") from error
-
-
-def _message(raw: object) -> Body:
-    """One of Ollama's messages as one of OpenAI's."""
-    prefix = "ChatRequest.messages"
-    message = checked(raw, _MESSAGE, f"Go struct field {prefix} of type api.Alias", prefix)
-    _check_images(message.get("images", []))
-    renamed = {"thinking": "reasoning_content", "tool_name": "name", "tool_call_id": "tool_call_id"}
-    calls = [_call(call, f"{prefix}.tool_calls") for call in message.get("tool_calls", [])]
-    return {
-        "role": message.get("role", ""),
-        "content": message.get("content", ""),
-        **{new: message[old] for old, new in renamed.items() if old in message},
-        **({"tool_calls": calls} if calls else {}),
-    }
-
-
-def _call(raw: object, prefix: str) -> Body:
-    call = checked(raw, _CALL, f"Go struct field {prefix} of type api.ToolCall", prefix)
-    function = checked(call.get("function"), _FUNCTION, "", f"{prefix}.function")
-    arguments = json.dumps(function.get("arguments", {}))
-    return {
-        "id": call.get("id", ""),
-        "type": "function",
-        "function": {"name": function.get("name", ""), "arguments": arguments},
-    }

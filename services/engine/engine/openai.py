@@ -1,27 +1,17 @@
-"""OpenAI's chat completions and completions as Ollama serves them, without I/O."""
+"""OpenAI's chat completions and completions as Ollama serves them, without I/O: llama.cpp's chunks in."""
 
+import time
 from typing import Any
+from uuid import uuid4
 
 from . import wire
 from .catalogue import Model
-from .errors import BadRequestError, EmptyBodyError, EngineError
-from .fields import Fields, checked
+from .errors import EmptyBodyError, EngineError
 from .message import Chunk, Message
+from .ollama import logprob
+from .openai_requests import ChatCompletionRequest, CompletionRequest
 
 Body = dict[str, Any]
-
-_SHARED: Fields = {"model": "string", "stream": "bool", "stream_options": "openai.StreamOptions"}
-_CHAT: Fields = {**_SHARED, "messages": "[]openai.Message", "tools": "[]api.Tool"}
-_COMPLETION: Fields = {**_SHARED, "prompt": "string"}
-_MESSAGE: Fields = {"role": "string"}
-
-# What is passed on. The rest could change what the engine relies on (which slot, how many answers,
-# streaming) and is ignored, as Ollama ignores it.
-_SAMPLING = {"temperature", "top_p", "seed", "stop", "frequency_penalty", "presence_penalty", "logit_bias"}
-_PASSED = _SAMPLING | {"max_tokens", "max_completion_tokens", "logprobs", "top_logprobs", "response_format"}
-_PASSED |= {"messages", "prompt", "tools", "tool_choice", "chat_template_kwargs"}
-# Ollama's, where they differ from llama.cpp's.
-_DEFAULTS: Body = {"temperature": 1.0, "top_p": 1.0, "min_p": 0.0}
 
 _ERROR_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
 
@@ -37,103 +27,115 @@ class OpenAI:
 
 
 class Completion:
-    """A request and its answer. Its subclasses know the shapes of the two APIs."""
+    """An answer. Its subclasses know the shapes of the two APIs."""
 
     media_type = "text/event-stream"
+    prefix: str
     kind: str
-    verb: str
+    chunk_kind: str
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, request: ChatCompletionRequest | CompletionRequest) -> None:
         self.message = Message()
-        self.model: str = body.get("model", "")
-        self.stream: bool = body.get("stream", False)
-        self._with_usage = bool(body.get("stream_options", {}).get("include_usage"))
-        self._body = body
-        self._head: Body = {}
-        if not self.model:
-            raise BadRequestError("model is required")
-
-    def check(self, model: Model) -> None:
-        if "completion" not in model.capabilities:
-            raise BadRequestError(f'"{self.model}" does not support {self.verb}')
-        if self._body.get("tools") and "tools" not in model.capabilities:
-            raise BadRequestError(f"{model.name.full} does not support tools")
-
-    def llama(self) -> Body:
-        return _DEFAULTS | {name: value for name, value in self._body.items() if name in _PASSED}
+        self.stream = request.stream
+        self._with_usage = request.with_usage
+        self._head = {"id": f"{self.prefix}-{uuid4().hex}", "created": int(time.time())}
+        self._head |= {"model": request.model, "system_fingerprint": "fp_ollama"}
 
     def feed(self, chunk: Chunk) -> bytes:
-        self.message.add(chunk)
-        names = ("id", "object", "created")
-        self._head = {name: chunk[name] for name in names} | {"model": self.model}
-        self._head["system_fingerprint"] = "fp_ollama"
-        data = _event({**self._head, "choices": [_renamed(choice) for choice in chunk["choices"]]})
-        if self.message.finish_reason:
+        new = self.message.add(chunk)
+        choices = self.choices(new)
+        data = b"".join(_event(self._chunk([choice])) for choice in choices)
+        if new.finish_reason:
             if self._with_usage:
-                data += _event({**self._head, "choices": [], "usage": self._usage()})
+                data += _event(self._chunk([]) | {"usage": usage(self.message)})
             data += b"data: [DONE]\n\n"
         return data
 
     def whole(self) -> Body:
-        choice = {"index": 0, **self.said(), "finish_reason": self.message.finish_reason}
-        if self.message.logprobs:
-            choice["logprobs"] = {"content": self.message.logprobs}
-        return {**self._head, "object": self.kind, "choices": [choice], "usage": self._usage()}
+        return {**self._head, "object": self.kind, "choices": [self.choice()], "usage": usage(self.message)}
 
-    def said(self) -> Body:
+    def choices(self, new: Message) -> list[Body]:
+        """What a chunk adds, each in an event of its own."""
         raise NotImplementedError
 
-    def _usage(self) -> Body:
-        prompt, output = self.message.prompt_tokens, self.message.output_tokens
-        return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
+    def choice(self) -> Body:
+        """All of it."""
+        raise NotImplementedError
+
+    def _chunk(self, choices: list[Body]) -> Body:
+        return {**self._head, "object": self.chunk_kind, "choices": choices}
 
 
 class ChatCompletion(Completion):
+    prefix = "chatcmpl"
     kind = "chat.completion"
-    verb = "chat"
+    chunk_kind = "chat.completion.chunk"
 
-    def __init__(self, raw: object) -> None:
-        target = "ChatCompletionRequest"
-        body = checked(raw, _CHAT, f"Go value of type openai.{target}", target)
-        if not body.get("messages"):
-            raise BadRequestError("[] is too short - 'messages'")
-        for message in body["messages"]:
-            prefix = f"{target}.messages"
-            if "role" not in checked(
-                message, _MESSAGE, f"Go struct field {prefix} of type openai.Message", prefix
-            ):
-                raise BadRequestError("a message needs a role")
-        super().__init__(body)
+    def __init__(self, request: ChatCompletionRequest) -> None:
+        super().__init__(request)
+        self._top_logprobs = request.top_logprobs
+        self._first: Body = {"role": "assistant"}
 
-    def said(self) -> Body:
+    def choices(self, new: Message) -> list[Body]:
+        # A call leaves when it is whole, as with Ollama.
+        calls = self.message.tool_calls if new.finish_reason else []
+        said = new.text or calls
+        deltas: list[Body] = []
+        if new.thinking:
+            deltas.append({**({} if said else {"content": ""}), "reasoning": new.thinking})
+        if said or new.logprobs or (new.finish_reason and self._first):
+            deltas.append({"content": new.text, **_calls(calls)})
+        if deltas:
+            deltas[0] = self._first | deltas[0]
+            self._first = {}
+        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        if choices and new.logprobs:
+            choices[0] |= self._logprobs(new)
+        end = [{"index": 0, "delta": {}, "finish_reason": self._reason()}] if new.finish_reason else []
+        return choices + end
+
+    def choice(self) -> Body:
         message: Body = {"role": "assistant", "content": self.message.text}
         if self.message.thinking:
             message["reasoning"] = self.message.thinking
-        if self.message.tool_calls:
-            message["tool_calls"] = self.message.tool_calls
-        return {"message": message}
+        message |= _calls(self.message.tool_calls)
+        choice = {"index": 0, "message": message, "finish_reason": self._reason()}
+        return choice | self._logprobs(self.message)
+
+    def _reason(self) -> str | None:
+        reason = self.message.finish_reason
+        return "tool_calls" if reason == "stop" and self.message.tool_calls else reason
+
+    def _logprobs(self, message: Message) -> Body:
+        entries = [logprob(entry, self._top_logprobs) for entry in message.logprobs]
+        return {"logprobs": {"content": entries}} if entries else {}
 
 
 class TextCompletion(Completion):
-    kind = "text_completion"
-    path = "/v1/completions"
-    verb = "generate"
+    prefix = "cmpl"
+    kind = chunk_kind = "text_completion"
 
-    def __init__(self, raw: object) -> None:
-        body = checked(raw, _COMPLETION, "Go value of type openai.CompletionRequest", "CompletionRequest")
-        super().__init__({"prompt": "", **body})
+    def choices(self, new: Message) -> list[Body]:
+        return [{"text": new.text, "index": 0, "finish_reason": new.finish_reason}]
 
-    def said(self) -> Body:
-        return {"text": self.message.text}
+    def choice(self) -> Body:
+        return {"text": self.message.text, "index": 0, "finish_reason": self.message.finish_reason}
+
+    def _chunk(self, choices: list[Body]) -> Body:
+        none = {"usage": usage(Message())} if self._with_usage else {}
+        return super()._chunk(choices) | none
 
 
-def _renamed(choice: Body) -> Body:
-    """Ollama calls what llama.cpp calls reasoning_content reasoning."""
-    if "reasoning_content" in choice.get("delta", {}):
-        delta = dict(choice["delta"])
-        delta["reasoning"] = delta.pop("reasoning_content")
-        return {**choice, "delta": delta}
-    return choice
+def usage(message: Message) -> Body:
+    """With what came from the cache, which Ollama tells from 0.33 on and clients look for."""
+    prompt, output = message.prompt_tokens, message.output_tokens
+    details = {"prompt_tokens_details": {"cached_tokens": message.cached_tokens}}
+    counts = {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
+    return counts | details
+
+
+def _calls(calls: list[Body]) -> Body:
+    return {"tool_calls": [{"index": i, **call} for i, call in enumerate(calls)]} if calls else {}
 
 
 def _event(value: object) -> bytes:

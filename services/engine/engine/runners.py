@@ -1,7 +1,6 @@
 """Which models are loaded, and who may use them: loading, eviction, keep-alive, slots."""
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -9,13 +8,11 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import structlog
 
 from .catalogue import Model
-from .errors import BusyError, LoadError, RunnerDiedError
+from .child import Child
+from .errors import BusyError, RunnerDiedError
 from .llama import Llama
 from .settings import Settings
 from .slots import Slots
-
-# A process that is still there after this has stopped reacting.
-STOP_SECONDS = 5.0
 
 # With a keep-alive of 0 a model would go before those who waited for it could take it.
 CLAIM_SECONDS = 1.0
@@ -34,13 +31,12 @@ class Runner:
         model: Model,
         num_ctx: int,
         settings: Settings,
-        process: asyncio.subprocess.Process,
-        llama: Llama,
+        child: Child,
     ) -> None:
         self.model = model
         self.num_ctx = num_ctx
-        self.process = process
-        self.llama = llama
+        self.child = child
+        self.llama = Llama(child.address)
         self.slots = Slots(settings.slots)
         self.memory = model.memory(num_ctx * settings.slots)
         self.keep_alive = settings.keep_alive
@@ -234,23 +230,9 @@ class Runners:
             "pooling": model.pooling,
             "threads": settings.threads,
         }
-        arguments = [f"--{name}={value}" for name, value in options.items()]
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "engine.runner", *arguments, stdin=pipe, stdout=pipe
-        )
-        assert process.stdout is not None
-        try:
-            line = (await process.stdout.readline()).decode().strip()
-        except asyncio.CancelledError:
-            process.kill()
-            await process.wait()
-            raise
-        if not line.startswith("http://"):
-            status = await process.wait()
-            raise LoadError(f"llama.cpp could not load the model: {line or f'exit status {status}'}")
+        child = await Child.start(options)
         log.info("model_loaded", model=model.name.short, num_ctx=num_ctx, seconds=time.monotonic() - began)
-        return Runner(model, num_ctx, settings, process, Llama(line))
+        return Runner(model, num_ctx, settings, child)
 
     def _loaded(self, loading: asyncio.Task[Runner]) -> None:
         self._loading = None
@@ -265,12 +247,18 @@ class Runners:
         self._rest(runner, max(runner.keep_alive, CLAIM_SECONDS))
 
     async def _watch(self, runner: Runner) -> None:
-        await runner.process.wait()
+        await runner.child.ended()
         self._died(runner)
 
     def _died(self, runner: Runner) -> None:
         if self._runners.get(runner.key) is runner:
-            log.error("runner_died", model=runner.model.name.short, status=runner.process.returncode)
+            child = runner.child
+            log.error(
+                "runner_died",
+                model=runner.model.name.short,
+                status=child.status,
+                last_words=child.last_words,
+            )
             self._stop(runner)
 
     def _stop(self, runner: Runner) -> None:
@@ -283,14 +271,7 @@ class Runners:
 
 
 async def _end(runner: Runner) -> None:
-    assert runner.process.stdin is not None
-    runner.process.stdin.close()
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await runner.process.wait()
-    except TimeoutError:
-        runner.process.kill()
-        await runner.process.wait()
+    await runner.child.stop()
     await runner.llama.aclose()
     log.info("model_unloaded", model=runner.model.name.short)
 

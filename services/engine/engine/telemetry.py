@@ -1,13 +1,10 @@
-"""Logs and metrics of the engine."""
+"""The engine's metrics."""
 
-import logging
-import sys
 from importlib import metadata
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info
 
-from .settings import Settings
+from .logs import DROPPED
 
 PACKAGES = {package: metadata.version(package) for package in ("sluice-engine", "xllamacpp")}
 
@@ -25,6 +22,7 @@ class Metrics:
         self.tokens = counter("engine_generated_tokens", "Tokens generated, also of cancelled answers")
         for outcome in ("ok", "client_gone", "error"):
             self.requests.labels(outcome)
+        self.registry.register(DROPPED)
         Info("engine_build", "Versions in use", registry=self.registry).info(
             {"version": PACKAGES["sluice-engine"], "xllamacpp": PACKAGES["xllamacpp"]}
         )
@@ -34,36 +32,3 @@ class Metrics:
 
     def _counter(self, name: str, text: str, labels: list[str] | None = None) -> Counter:
         return Counter(name, text, labels or [], registry=self.registry)
-
-
-def configure_logging(settings: Settings) -> None:
-    """One shape for all lines on stderr, our own and uvicorn's."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=settings.log_level.upper())
-    # They log each request at info; ours is the one line a request.
-    for chatty in ("httpx", "httpcore", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)

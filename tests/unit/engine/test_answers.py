@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from engine.anthropic import Messages
-from engine.errors import BadRequestError
+from engine.anthropic_requests import MessagesRequest
+from engine.errors import EngineError
 from engine.message import Message, from_completion
-from engine.ollama import ChatLines, Clock, GenerateLines
+from engine.ollama import ChatLines, GenerateLines
 from engine.ollama_requests import ChatRequest, GenerateRequest
 from engine.openai import ChatCompletion, TextCompletion
+from engine.openai_requests import ChatCompletionRequest, CompletionRequest
 
 TIMINGS = {"cache_n": 3, "prompt_n": 4, "prompt_ms": 1.5, "predicted_n": 2, "predicted_ms": 2.25}
 HEAD = {"id": "x", "object": "chat.completion.chunk", "created": 1}
@@ -43,7 +45,7 @@ TOOLS = [
 
 
 def chat_lines(**fields: Any) -> ChatLines:
-    return ChatLines(ChatRequest({"model": "m", **fields}), Clock())
+    return ChatLines(ChatRequest({"model": "m", "messages": [{}], **fields}))
 
 
 def ndjson(lines: ChatLines | GenerateLines, chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -108,7 +110,7 @@ def test_log_probabilities_have_ollamas_fields_only() -> None:
 
 
 def test_generate_has_its_text_in_response_and_its_context_in_the_last_line() -> None:
-    lines = GenerateLines(GenerateRequest({"model": "m", "prompt": "x"}), Clock())
+    lines = GenerateLines(GenerateRequest({"model": "m", "prompt": "x"}))
     first = from_completion({"content": "Hi", "stop": False, "stop_type": None})
     last = from_completion({"content": "", "stop": True, "stop_type": "eos", "timings": TIMINGS})
     written = ndjson(lines, [first, {**last, "context": [1, 2]}])
@@ -131,26 +133,36 @@ def test_of_an_answer_that_is_cut_off_the_chunks_are_counted() -> None:
     assert message.output_tokens == 2
 
 
+QUESTION = [{"role": "user", "content": "x"}]
+
+
+def completion(**fields: Any) -> ChatCompletion:
+    return ChatCompletion(ChatCompletionRequest({"model": "m", "messages": QUESTION, **fields}))
+
+
 def test_openai_chunks_carry_the_name_that_was_asked_for() -> None:
-    body = {"model": "M:x", "messages": [{"role": "user", "content": "x"}], "stream": True}
-    *parts, finish, done = events(ChatCompletion(body), TEXT)
-    assert {part["model"] for part in parts} == {"M:x"}
-    assert finish["choices"][0]["finish_reason"] == "length"
-    assert "timings" not in finish
+    first, second, finish, done = events(completion(model="M:x", stream=True), TEXT)
+    assert {part["model"] for part in (first, second, finish)} == {"M:x"}
+    assert {part["id"] for part in (first, second, finish)} == {first["id"]}
+    assert first["id"].startswith("chatcmpl-")
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": "Hel"}
+    assert second["choices"][0]["delta"] == {"content": "lo"}
+    assert finish["choices"] == [{"index": 0, "delta": {}, "finish_reason": "length"}]
     assert done == "[DONE]"
 
 
+USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+
+
 def test_openai_usage_comes_in_a_chunk_of_its_own_when_asked_for() -> None:
-    options = {"include_usage": True}
-    body = {"model": "m", "messages": [{"role": "user"}], "stream": True, "stream_options": options}
-    *_, usage, done = events(ChatCompletion(body), TEXT)
+    *_, usage, done = events(completion(stream=True, stream_options={"include_usage": True}), TEXT)
     assert usage["choices"] == []
-    assert usage["usage"] == {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+    assert usage["usage"] == USAGE | {"prompt_tokens_details": {"cached_tokens": 3}}
     assert done == "[DONE]"
 
 
 def test_an_openai_answer_as_a_whole() -> None:
-    answer = ChatCompletion({"model": "m", "messages": [{"role": "user"}]})
+    answer = completion()
     events(answer, [*THOUGHT[:-1], *TOOLS])
     whole = answer.whole()
     (choice,) = whole["choices"]
@@ -158,23 +170,62 @@ def test_an_openai_answer_as_a_whole() -> None:
     assert choice["message"]["content"] == "Hello"
     assert choice["message"]["reasoning"] == "hm"
     assert [c["function"]["arguments"] for c in choice["message"]["tool_calls"]] == ['{"a":1}', "{}"]
+    assert [c["index"] for c in choice["message"]["tool_calls"]] == [0, 1]
     assert choice["finish_reason"] == "tool_calls"
+    assert whole["usage"]["prompt_tokens_details"] == {"cached_tokens": 3}
+
+
+def test_openai_tool_calls_leave_whole_and_before_the_finish() -> None:
+    calls, finish, _ = events(completion(stream=True), TOOLS)
+    assert [c["function"]["name"] for c in calls["choices"][0]["delta"]["tool_calls"]] == ["f", "g"]
+    assert finish["choices"][0]["finish_reason"] == "tool_calls"
 
 
 def test_openai_reasoning_has_ollamas_name_in_a_stream() -> None:
-    body = {"model": "m", "messages": [{"role": "user"}], "stream": True}
-    assert events(ChatCompletion(body), THOUGHT)[0]["choices"][0]["delta"] == {"reasoning": "hm"}
+    first, second, *_ = events(completion(stream=True), THOUGHT)
+    delta = {"role": "assistant", "content": "", "reasoning": "hm"}
+    assert first["choices"][0]["delta"] == delta
+    assert second["choices"][0]["delta"] == {"content": "Hel"}
 
 
-def test_what_could_change_the_engines_own_ways_is_not_passed_on() -> None:
-    fields = {"n": 3, "id_slot": 1, "stream": True, "return_progress": False, "temperature": 0.5}
-    body = TextCompletion({"model": "m", "prompt": "x", **fields}).llama()
-    assert body == {"prompt": "x", "temperature": 0.5, "top_p": 1.0, "min_p": 0.0}
+def test_an_openai_answer_without_a_word_opens_with_the_role() -> None:
+    first, finish, _ = events(completion(stream=True), [chunk({}, "stop", timings=TIMINGS)])
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert finish["choices"][0]["finish_reason"] == "stop"
+
+
+def test_a_text_completion_has_an_id_of_its_kind_and_usage_in_each_chunk() -> None:
+    options = {"include_usage": True}
+    request = CompletionRequest({"model": "m", "prompt": "x", "stream": True, "stream_options": options})
+    completed = [
+        from_completion({"content": "Hi", "stop": False, "stop_type": None}),
+        from_completion({"content": "", "stop": True, "stop_type": "limit", "timings": TIMINGS}),
+    ]
+    first, finish, last, done = events(TextCompletion(request), completed)
+    assert first["id"].startswith("cmpl-")
+    assert first["choices"] == [{"text": "Hi", "index": 0, "finish_reason": None}]
+    assert first["usage"]["total_tokens"] == 0
+    assert finish["choices"] == [{"text": "", "index": 0, "finish_reason": "length"}]
+    assert (last["choices"], last["usage"]["total_tokens"], done) == ([], 9, "[DONE]")
+
+
+def test_a_call_that_was_cut_off_is_an_error_that_says_so() -> None:
+    cut = [TOOLS[0], TOOLS[1], chunk({}, "length", timings=TIMINGS)]
+    with pytest.raises(EngineError, match="arguments of the call of 'f' are not whole"):
+        ndjson(chat_lines(), cut)
+
+
+def test_what_only_loads_is_one_object_without_numbers() -> None:
+    lines = ChatLines(ChatRequest({"model": "m"}))
+    ndjson(lines, [chunk({}, "load", timings={"predicted_n": 0})])
+    assert not lines.stream
+    assert list(lines.whole()) == ["model", "created_at", "message", "done", "done_reason"]
 
 
 def anthropic(**fields: Any) -> Messages:
     messages = fields.pop("messages", [{"role": "user", "content": "x"}])
-    return Messages({"model": "m", "max_tokens": 5, "messages": messages, **fields})
+    request = MessagesRequest({"model": "m", "max_tokens": 5, "messages": messages, **fields})
+    return Messages(request)
 
 
 def test_anthropic_events_come_in_their_order() -> None:
@@ -204,41 +255,3 @@ def test_anthropic_tool_calls_are_blocks() -> None:
     whole = answer.whole()
     assert [(block["name"], block["input"]) for block in whole["content"]] == [("f", {"a": 1}), ("g", {})]
     assert whole["stop_reason"] == "tool_use"
-
-
-def test_anthropic_requests_become_chat_completions() -> None:
-    body = anthropic(
-        system=[{"type": "text", "text": "be short"}],
-        stop_sequences=["x"],
-        tools=[{"name": "f", "input_schema": {"type": "object"}}],
-        messages=[
-            {"role": "user", "content": "2+2?"},
-            {
-                "role": "assistant",
-                "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}],
-            },
-            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "4"}]},
-        ],
-    ).llama()
-    system, question, use, result = body["messages"]
-    assert system == {"role": "system", "content": "be short"}
-    assert question == {"role": "user", "content": "2+2?"}
-    assert use["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a": 1}'}
-    assert result == {"role": "tool", "tool_call_id": "t", "content": "4"}
-    assert body["stop"] == ["x"]
-    assert body["tools"][0]["function"]["parameters"] == {"type": "object"}
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"max_tokens": 0}, "max_tokens is required and must be positive"),
-        ({"messages": []}, "messages is required"),
-        ({"messages": [{"role": "system", "content": "x"}]}, "invalid role 'system'"),
-        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "'image' is not supported"),
-        ({"messages": [{"role": "user", "content": 5}]}, "content must be a string or a list of blocks"),
-    ],
-)
-def test_malformed_anthropic_requests_are_refused(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadRequestError, match=message):
-        anthropic(**fields)

@@ -8,9 +8,8 @@ from engine.catalogue import LAST_TOKEN, Catalogue, Model
 from engine.embeddings import EmbedRequest, LegacyEmbedRequest, OpenAIEmbedRequest, normalised
 from engine.errors import EngineError
 from engine.gguf import Header
-from engine.ollama import Clock
 from engine.ollama_requests import ChatRequest, GenerateRequest
-from engine.openai import ChatCompletion
+from engine.openai_requests import ChatCompletionRequest
 
 VECTORS = [[3.0, 4.0, 12.0]]
 Kind = type[EmbedRequest]
@@ -90,28 +89,28 @@ def test_only_the_newer_apis_truncate_and_the_older_one_calls_it_its_own_fault()
 
 
 def test_vectors_have_length_one_also_after_losing_dimensions() -> None:
-    whole = EmbedRequest({"model": "m"}).answer(VECTORS, 7, Clock())
+    whole = EmbedRequest({"model": "m"}).answer(VECTORS, 7)
     assert whole["embeddings"] == [[0.230769231, 0.307692308, 0.923076923]]
     assert list(whole) == ["model", "embeddings", "total_duration", "load_duration", "prompt_eval_count"]
     for dimensions, vector in ((2, [0.6, 0.8]), (-1, whole["embeddings"][0]), (99, whole["embeddings"][0])):
         request = EmbedRequest({"model": "m", "dimensions": dimensions})
-        assert request.answer(VECTORS, 7, Clock())["embeddings"] == [vector]
+        assert request.answer(VECTORS, 7)["embeddings"] == [vector]
     assert normalised([0.0, 0.0]) == [0.0, 0.0]
 
 
 def test_without_a_text_there_is_nothing_to_count() -> None:
-    assert EmbedRequest({"model": "m"}).answer([], 0, Clock()) == {"model": "m", "embeddings": []}
-    assert LegacyEmbedRequest({"model": "m"}).answer([], 0, Clock()) == {"embedding": []}
+    assert EmbedRequest({"model": "m"}).answer([], 0) == {"model": "m", "embeddings": []}
+    assert LegacyEmbedRequest({"model": "m"}).answer([], 0) == {"embedding": []}
 
 
 def test_the_older_api_gives_the_vector_as_it_is() -> None:
-    assert LegacyEmbedRequest({"model": "m"}).answer(VECTORS, 7, Clock()) == {"embedding": VECTORS[0]}
+    assert LegacyEmbedRequest({"model": "m"}).answer(VECTORS, 7) == {"embedding": VECTORS[0]}
 
 
 def test_openais_vectors_are_numbers_or_base64() -> None:
     def answer(**fields: Any) -> Any:
         request = OpenAIEmbedRequest({"model": "m", "input": "x", "dimensions": 2, **fields})
-        return request.answer(VECTORS, 7, Clock())
+        return request.answer(VECTORS, 7)
 
     assert answer() == {
         "object": "list",
@@ -137,7 +136,7 @@ def test_a_model_for_embeddings_is_told_by_its_pooling_and_refuses_to_chat() -> 
     for request, verb in (
         (ChatRequest({"model": "m"}), "chat"),
         (GenerateRequest({"model": "m"}), "generate"),
-        (ChatCompletion({"model": "m", "messages": [{"role": "user"}]}), "chat"),
+        (ChatCompletionRequest({"model": "m", "messages": [{"content": "x"}]}), "chat"),
     ):
         with pytest.raises(EngineError, match=f'"m" does not support {verb}') as caught:
             request.check(embedder)

@@ -37,7 +37,7 @@ class Client:
             await asyncio.sleep(0)
 
     async def run(self, work: Any) -> None:
-        scope = {"type": "http", "state": {"engine": self.state, "record": self.record}}
+        scope = {"type": "http", "headers": [], "state": {"engine": self.state, "record": self.record}}
         await Endpoint(work, Native())(scope, self.events.get, self.send)
 
     def counted(self, outcome: str) -> float:
@@ -50,7 +50,7 @@ async def test_work_ends_when_the_client_leaves() -> None:
     client = Client(REQUEST)
     cleaned = False
 
-    async def work(exchange: Exchange, body: bytes) -> None:
+    async def work(exchange: Exchange, body: object) -> None:
         nonlocal cleaned
         await exchange.begin("text/plain")
         await exchange.write(b"x")
@@ -69,7 +69,7 @@ async def test_work_ends_when_the_client_leaves() -> None:
 async def test_a_client_that_leaves_while_it_sends_starts_no_work() -> None:
     client = Client({**REQUEST, "more_body": True}, DISCONNECT)
 
-    async def work(exchange: Exchange, body: bytes) -> None:
+    async def work(exchange: Exchange, body: object) -> None:
         raise AssertionError("never")
 
     await client.run(work)
@@ -79,7 +79,7 @@ async def test_a_client_that_leaves_while_it_sends_starts_no_work() -> None:
 async def test_the_disconnect_after_the_last_byte_is_none() -> None:
     client = Client(REQUEST)
 
-    async def work(exchange: Exchange, body: bytes) -> None:
+    async def work(exchange: Exchange, body: object) -> None:
         await exchange.reply({"a": 1})
         await asyncio.sleep(0.01)
 
@@ -92,18 +92,18 @@ async def test_a_body_in_parts_is_put_together() -> None:
     client = Client({**REQUEST, "body": b'{"a"', "more_body": True}, {**REQUEST, "body": b":1}"})
     bodies = []
 
-    async def work(exchange: Exchange, body: bytes) -> None:
+    async def work(exchange: Exchange, body: object) -> None:
         bodies.append(body)
         await exchange.reply({})
 
     await client.run(work)
-    assert bodies == [b'{"a":1}']
+    assert bodies == [{"a": 1}]
 
 
 async def test_an_error_before_the_first_byte_has_a_status() -> None:
     client = Client(REQUEST)
 
-    async def work(exchange: Exchange, body: bytes) -> None:
+    async def work(exchange: Exchange, body: object) -> None:
         raise BadRequestError("no")
 
     await client.run(work)
@@ -115,7 +115,7 @@ async def test_an_error_before_the_first_byte_has_a_status() -> None:
 async def test_an_error_after_the_first_byte_is_the_last_line() -> None:
     client = Client(REQUEST)
 
-    async def work(exchange: Exchange, body: bytes) -> None:
+    async def work(exchange: Exchange, body: object) -> None:
         await exchange.begin("application/x-ndjson")
         await exchange.write(b"{}\n")
         raise EngineError("broken")
@@ -129,7 +129,7 @@ async def test_an_error_after_the_first_byte_is_the_last_line() -> None:
 async def test_a_defect_is_not_told_to_the_client() -> None:
     client = Client(REQUEST)
 
-    async def work(exchange: Exchange, body: bytes) -> None:
+    async def work(exchange: Exchange, body: object) -> None:
         raise KeyError("secret")
 
     await client.run(work)
@@ -141,7 +141,7 @@ async def test_a_cancelled_server_cancels_the_work() -> None:
     client = Client(REQUEST)
     started, cleaned = asyncio.Event(), asyncio.Event()
 
-    async def work(exchange: Exchange, body: bytes) -> None:
+    async def work(exchange: Exchange, body: object) -> None:
         started.set()
         try:
             await asyncio.Event().wait()

@@ -5,7 +5,7 @@ import pytest
 
 from engine.catalogue import Catalogue, Model
 from engine.errors import EngineError
-from engine.ollama_requests import ChatRequest, ContextOverflowError, GenerateRequest, fitted, shortened
+from engine.ollama_requests import ChatRequest, GenerateRequest
 
 
 @pytest.fixture
@@ -140,16 +140,81 @@ def test_generate_puts_the_system_prompt_first(model: Model) -> None:
     assert [message["role"] for message in request.template()["messages"]] == ["system", "user"]
 
 
-def test_a_long_conversation_loses_its_oldest_message_but_no_system_message() -> None:
-    messages: list[dict[str, Any]] = [{"role": role} for role in ("system", "user", "assistant", "user")]
-    assert shortened(messages) == [messages[0], messages[2], messages[3]]
-    with pytest.raises(ContextOverflowError):
-        shortened([messages[0], messages[3]])
+def generate(model: Model, **fields: Any) -> GenerateRequest:
+    request = GenerateRequest({"model": "m", "prompt": "x", **fields})
+    request.check(model)
+    return request
 
 
-def test_a_long_prompt_keeps_its_beginning_and_its_end() -> None:
-    tokens = list(range(100))
-    assert fitted(tokens, 101, 4) == tokens
-    assert fitted(tokens, 11, 4) == [0, 1, 2, 3, 94, 95, 96, 97, 98, 99]
-    assert fitted(tokens, 11, 50) == tokens[:10]
-    assert fitted(tokens, 11, 0) == tokens[90:]
+# Ollama 0.32.15 in each case, with a context of 512.
+@pytest.mark.parametrize(
+    ("count", "keep", "ends"),
+    [
+        (511, 4, (511, 0)),
+        (512, 4, (4, 254)),
+        (20_000, 4, (4, 254)),
+        (600, 100, (100, 206)),
+        (600, -1, (511, 0)),
+    ],
+)
+def test_a_prompt_that_fills_the_context_leaves_half_of_it_for_the_answer(
+    model: Model, count: int, keep: int, ends: tuple[int, int]
+) -> None:
+    assert generate(model, options={"num_keep": keep}).room(count, 512) == ends
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"truncate": False}, r"request \(600 tokens\) exceeds the available context size \(512 tokens\)"),
+        ({"shift": False}, "the prompt is longer than the context length currently available"),
+    ],
+)
+def test_a_prompt_that_may_not_be_shortened_is_refused(
+    model: Model, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(EngineError, match=message):
+        generate(model, **fields).room(600, 512)
+
+
+IMAGE = "aGVsbG8="
+
+
+@pytest.mark.parametrize("images", [[IMAGE], [""]])
+def test_an_image_is_refused_and_not_left_out(model: Model, images: list[str]) -> None:
+    for request in (
+        chat(messages=[{"role": "user", "content": "x", "images": images}]),
+        GenerateRequest({"model": "m", "prompt": "x", "images": images}),
+    ):
+        with pytest.raises(EngineError) as caught:
+            request.check(model)
+        assert caught.value.status == 400
+        assert caught.value.message.endswith("does not support images or audio")
+
+
+def test_names_of_fields_are_matched_without_regard_to_case(model: Model) -> None:
+    call = {"Function": {"NAME": "f", "Arguments": {"Kept": 1}}}
+    request = ChatRequest(
+        {
+            "MODEL": "m",
+            "Stream": False,
+            "Messages": [{"ROLE": "ASSISTANT", "Content": "x", "Tool_Calls": [call]}],
+            "Options": {"num_predict": 3, "NUM_PREDICT": 9},
+        }
+    )
+    request.check(model)
+    assert (request.model, request.stream) == ("m", False)
+    (message,) = request.messages
+    assert (message["role"], message["content"]) == ("assistant", "x")
+    assert message["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"Kept": 1}'}
+    # The options are no fields to Go, but a map.
+    assert request.llama()["n_predict"] == 3
+
+
+def test_of_two_spellings_the_last_that_says_something_counts() -> None:
+    assert ChatRequest({"model": "a", "Model": "b", "MODEL": None}).model == "b"
+
+
+def test_an_effort_reaches_the_template() -> None:
+    arguments = chat(messages=[{}], think="high").template()["chat_template_kwargs"]
+    assert arguments == {"enable_thinking": True, "reasoning_effort": "high"}

@@ -1,56 +1,88 @@
 import json
 from typing import Any
 
-import pytest
-
-from engine.errors import BadRequestError
+from engine.message import Chunk
 from engine.responses import Responses
+from engine.responses_requests import ResponsesRequest
 
 TIMINGS = {"cache_n": 1, "prompt_n": 4, "prompt_ms": 1.5, "predicted_n": 2, "predicted_ms": 2.25}
-CHUNKS: list[dict[str, Any]] = [
-    {"type": "response.created", "response": {"id": "resp_1", "object": "response", "status": "in_progress"}},
-    {"type": "response.output_item.added", "item": {"id": "msg_1", "type": "message", "content": []}},
-    {"type": "response.output_text.delta", "item_id": "msg_1", "delta": "Hi"},
-    {
-        "type": "response.completed",
-        "response": {"id": "resp_1", "status": "completed", "model": "a path", "output": [{"id": "msg_1"}]},
-        "timings": TIMINGS,
-    },
-]
 
 
-def request(**fields: Any) -> Responses:
-    return Responses({"model": "m", "input": "hi", **fields})
+def chunk(delta: dict[str, Any], finish: str | None = None) -> Chunk:
+    timings = {"timings": TIMINGS} if finish else {}
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **timings}
 
 
-def events(answer: Responses) -> list[dict[str, Any]]:
-    frames = b"".join(answer.feed(chunk) for chunk in CHUNKS).split(b"\n\n")[:-1]
-    assert all(frame.startswith(b"event: ") for frame in frames)
-    return [json.loads(frame.split(b"data: ")[1]) for frame in frames]
+TEXT = [chunk({"role": "assistant", "content": None}), chunk({"content": "H"}), chunk({"content": "i"})]
+CALL = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": '{"a":1}'}}
 
 
-def test_events_are_numbered_and_say_where_they_belong() -> None:
-    told = events(request(stream=True))
-    assert [event["sequence_number"] for event in told] == list(range(5))
-    assert [event["type"] for event in told][:2] == ["response.created", "response.in_progress"]
-    assert (told[3]["output_index"], told[3]["content_index"]) == (0, 0)
+def answer(**fields: Any) -> Responses:
+    return Responses(ResponsesRequest({"model": "m", "input": "hi", **fields}))
 
 
-def test_the_end_names_the_model_as_the_client_did_and_tells_no_timings() -> None:
-    answer = request()
-    last = events(answer)[-1]
-    assert last["response"]["model"] == "m"
-    assert "timings" not in last
-    assert answer.whole() == last["response"]
-    assert answer.message.finish_reason == "stop"
-    assert (answer.message.prompt_tokens, answer.message.output_tokens) == (5, 2)
+def told(answer: Responses, *chunks: Chunk) -> list[dict[str, Any]]:
+    frames = b"".join(answer.feed(chunk) for chunk in chunks).split(b"\n\n")[:-1]
+    events = [json.loads(frame.split(b"data: ")[1]) for frame in frames]
+    named = [frame.split(b"\n")[0] for frame in frames]
+    assert named == [f"event: {event['type']}".encode() for event in events]
+    return events
 
 
-def test_only_what_is_known_goes_to_llama() -> None:
-    assert request(id_slot=3, temperature=0.5).llama() == {"input": "hi", "temperature": 0.5}
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"].removeprefix("response.") for event in events]
 
 
-@pytest.mark.parametrize("body", [{}, {"input": "hi"}, {"model": 1, "input": "hi"}])
-def test_what_is_missing_is_a_bad_request(body: dict[str, Any]) -> None:
-    with pytest.raises(BadRequestError):
-        Responses(body)
+def test_events_come_in_openais_order_and_are_numbered() -> None:
+    events = told(answer(stream=True), *TEXT, chunk({}, "stop"))
+    assert kinds(events) == [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "completed",
+    ]
+    assert [event["sequence_number"] for event in events] == list(range(10))
+    assert {event["item_id"] for event in events if "item_id" in event} == {events[2]["item"]["id"]}
+    assert (events[4]["output_index"], events[4]["content_index"]) == (0, 0)
+
+
+def test_the_end_has_the_whole_answer_and_what_it_has_cost() -> None:
+    response = answer(model="M:x", instructions="be short", temperature=0.5)
+    last = told(response, *TEXT, chunk({}, "length"))[-1]["response"]
+    assert (last["model"], last["instructions"], last["temperature"]) == ("M:x", "be short", 0.5)
+    assert last["status"] == "completed"
+    assert last["output"][0]["content"][0]["text"] == "Hi"
+    assert last["usage"]["input_tokens"] == 5
+    assert last["usage"]["input_tokens_details"] == {"cached_tokens": 1}
+    assert response.whole()["output"] == last["output"]
+
+
+def test_thoughts_and_calls_are_items_of_their_own() -> None:
+    thought = chunk({"reasoning_content": "hm"})
+    events = told(answer(), thought, chunk({"tool_calls": [CALL]}), chunk({}, "tool_calls"))
+    assert kinds(events)[2:] == [
+        "output_item.added",
+        "reasoning_summary_text.delta",
+        "reasoning_summary_text.done",
+        "output_item.done",
+        "output_item.added",
+        "function_call_arguments.delta",
+        "function_call_arguments.done",
+        "output_item.done",
+        "completed",
+    ]
+    reasoning, call = events[-1]["response"]["output"]
+    assert (reasoning["type"], reasoning["encrypted_content"]) == ("reasoning", "hm")
+    assert (call["call_id"], call["name"], call["arguments"]) == ("c1", "f", '{"a":1}')
+
+
+def test_an_answer_without_a_word_is_a_message_all_the_same() -> None:
+    events = told(answer(), chunk({}, "load"))
+    (item,) = events[-1]["response"]["output"]
+    assert (item["type"], item["content"][0]["text"]) == ("message", "")
