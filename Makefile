@@ -70,8 +70,9 @@ test: lint ## Lint, types, unit and integration tests with the real engine, gate
 test-stack: .venv/test.stamp ## Tests of the containers, on a real Docker Engine (T= picks tests)
 	$(BIN)/pytest $(or $(T),tests/stack)
 
-chaos: .venv/test.stamp ## 20,000 streams through an upstream that goes wrong in every way (STREAMS=)
-	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.chaos $(if $(STREAMS),--streams $(STREAMS))
+chaos: .venv/test.stamp ## 20,000 streams through an upstream that goes wrong in every way, and more (STREAMS= MODE=)
+	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.chaos \
+		$(if $(STREAMS),--streams $(STREAMS)) $(if $(MODE),--mode '$(MODE)')
 
 fuzz: .venv/test.stamp ## 10,000 requests with something wrong in their bytes, with keys on (MUTATIONS= SEED=)
 	PYTHONPATH=deploy/native $(BIN)/python -m tests.load.fuzz \

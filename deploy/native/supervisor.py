@@ -20,6 +20,7 @@ COLOURS = {"engine": "33", "gateway": "36", "nginx": "32"}
 # A line that never ends is shown in pieces.
 LONGEST_LINE = 1024 * 1024
 LAST_LINES = 15
+LAST_LINE_LENGTH = 500
 # For the rest of what a program wrote, once it has ended; something else may hold its pipe open for ever.
 LAST_WORDS_SECONDS = 1.0
 
@@ -177,7 +178,7 @@ class Supervisor:
         if os.isatty(self._output.descriptor):
             label = f"\033[{COLOURS.get(name, '0')}m{label}\033[0m"
         async for line in _lines(output):
-            running.last_lines.append(line.decode(errors="replace"))
+            running.last_lines.append(line[:LAST_LINE_LENGTH].decode(errors="replace"))
             self._output.write(label.encode() + line + b"\n")
 
     async def _watch(self, running: Running, showing: asyncio.Task[None]) -> None:

@@ -1,7 +1,7 @@
 """The gateway and nginx as real processes, for the tests that need one of their own."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import stack as native
 
 from tests.processes import BIN, Process, free_port, listens, wait_until
 
+SERVE = (str(BIN / "gateway"), "serve")
 MAX_BODY = 100_000
 LIMITS = {"GATEWAY_MAX_BODY_BYTES": str(MAX_BODY), "GATEWAY_CONNECT_TIMEOUT": "1", "GATEWAY_GRACE": "3"}
 
@@ -18,18 +19,18 @@ LIMITS = {"GATEWAY_MAX_BODY_BYTES": str(MAX_BODY), "GATEWAY_CONNECT_TIMEOUT": "1
 @contextmanager
 def gateway(upstream: str, folder: Path, **environment: str) -> Iterator[tuple[Process, str]]:
     """The process and its URL, once it is alive."""
-    with gateway_into(None, upstream, folder, **environment) as running:
+    with gateway_as(SERVE, None, upstream, folder, environment) as running:
         yield running
 
 
 @contextmanager
-def gateway_into(
-    output: int | None, upstream: str, folder: Path, **environment: str
+def gateway_as(
+    command: Sequence[str], output: int | None, upstream: str, folder: Path, environment: Mapping[str, str]
 ) -> Iterator[tuple[Process, str]]:
-    """The same with what it writes going to a descriptor instead of its log."""
+    """The same, started by another command, or with `output` instead of its log."""
     port = free_port()
     settings = {"GATEWAY_PORT": str(port), "GATEWAY_OLLAMA_URL": upstream, **LIMITS, **environment}
-    process = Process([str(BIN / "gateway"), "serve"], settings, folder / f"gateway-{port}.log", output)
+    process = Process([*command], settings, folder / f"gateway-{port}.log", output)
     try:
         process.wait_ready(f"http://127.0.0.1:{port}/healthz")
         yield process, f"http://127.0.0.1:{port}"

@@ -14,7 +14,7 @@ import pytest
 
 from tests.fakes.ollama import DONE, Do, FakeOllama, line
 from tests.integration.programs import gateway
-from tests.load import chaos
+from tests.load import storm
 from tests.processes import Process, wait_until
 
 STREAMS = 50
@@ -33,11 +33,12 @@ def fake() -> Iterator[FakeOllama]:
 def test_streams_through_every_fault_end_once_each_and_leave_nothing_behind(
     fake: FakeOllama, tmp_path: Path
 ) -> None:
-    chaos.prepare(fake)
-    with gateway(fake.url, tmp_path, **chaos.SETTINGS) as (_, url):
-        report = asyncio.run(chaos.storm(url, 600, seed=int(time.time()), show_progress=False))
+    storm.prepare(fake)
+    with gateway(fake.url, tmp_path, **storm.SETTINGS) as (_, url):
+        report = asyncio.run(storm.storm(url, 600, seed=int(time.time()), show_progress=False))
         assert not report.wrong
-        wait_until(lambda: not chaos.settled(url, fake), 30, "everything is settled")
+        assert not report.busy
+        wait_until(lambda: not storm.settled(url, fake), 30, "everything is settled")
 
 
 async def leave_at_random(url: str, number: int) -> None:

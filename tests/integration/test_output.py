@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.fakes.ollama import DONE, FakeOllama, line
-from tests.integration.programs import gateway, gateway_into
+from tests.integration.programs import SERVE, gateway, gateway_as
 from tests.outputs import OUTPUTS
 from tests.processes import wait_until
 
@@ -40,7 +40,7 @@ def test_what_becomes_of_the_log_is_no_requests_trouble(
 ) -> None:
     with (
         OUTPUTS[trouble]() as output,
-        gateway_into(output, fake.url, tmp_path) as (process, url),
+        gateway_as(SERVE, output, fake.url, tmp_path, {}) as (process, url),
         httpx.Client(base_url=url, timeout=30) as client,
         ThreadPoolExecutor(20) as threads,
     ):
@@ -68,7 +68,7 @@ def test_lines_that_were_dropped_are_told_of_once_somebody_reads_again(
     os.mkfifo(fifo)
     reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     writing = os.open(fifo, os.O_WRONLY)
-    with gateway_into(writing, fake.url, tmp_path) as (_, url), httpx.Client(base_url=url) as client:
+    with gateway_as(SERVE, writing, fake.url, tmp_path, {}) as (_, url), httpx.Client(base_url=url) as client:
         os.close(reading)
         for _ in range(10):
             client.post("/chat", json=question())

@@ -1,145 +1,164 @@
-"""Very many streams through an upstream that goes wrong in every way: nothing may hang, lie or leak.
-
-`make chaos` runs it in full; the integration tests run a shorter one.
+"""`make chaos`: a storm of streams through an upstream that goes wrong in every way; then shorter ones where
+something around the gateway is wrong too; then a hundred streams beside clients that mean to hold them up.
 """
 
 import argparse
 import asyncio
-import json
-import random
 import re
+import resource
+import statistics
+import subprocess
 import sys
 import tempfile
-import time
-from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
 
-from tests.fakes.ollama import Do, FakeOllama, Step
-from tests.integration.apis import CASES, Case
-from tests.integration.programs import gateway
+from tests.fakes.ollama import FakeOllama
+from tests.integration.programs import SERVE, gateway_as
+from tests.load import remains, stalls, storm
+from tests.outputs import broken, full, unread
 from tests.processes import Process, wait_until
 
-AT_ONCE = 200
-# Short, so that a stream that hangs does not take its time.
-SETTINGS = {
-    "GATEWAY_EARLY_COMMIT": "0.1",
-    "GATEWAY_HEARTBEAT": "0.1",
-    "GATEWAY_FIRST_BYTE_TIMEOUT": "0.5",
-    "GATEWAY_IDLE_TIMEOUT": "0.5",
-    "GATEWAY_LOG_LEVEL": "warning",
+# A stream beside others may not stop for longer; the median of so many runs.
+LONGEST_STALL_SECONDS = 0.05
+RUNS = 3
+KEPT = 100
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """`refuses`: a 503 that says when to come again is as good as an answer."""
+
+    name: str
+    output: Callable[[], AbstractContextManager[int | None]] = nullcontext
+    command: Sequence[str] = SERVE
+    at_once: int = storm.AT_ONCE
+    refuses: bool = False
+
+
+def limited(options: str) -> tuple[str, ...]:
+    """The gateway with a limit of the shell's for its descriptors."""
+    return ("/bin/sh", "-c", f'ulimit {options} && exec "$@"', "sh", *SERVE)
+
+
+SURROUNDINGS = (
+    Surroundings("nobody reads its output", unread),
+    Surroundings("the reader of its output is gone", broken),
+    Surroundings("the disk with its output is full", full),
+    Surroundings("1024 descriptors, unless it asks for more", command=limited("-Sn 1024"), at_once=1000),
+    Surroundings("1024 descriptors and no more", command=limited("-n 1024"), at_once=1000, refuses=True),
+)
+ATTACKS = {
+    "streams alone": None,
+    "beside evil bodies": "bodies",
+    "beside slow readers that leave at once": "readers",
 }
-LEAVES = "leaves"
-
-
-def faults(case: Case) -> dict[str, tuple[Step, ...]]:
-    """Every way in which upstream may treat a request; by name."""
-    parts, last, whole = case.answer.parts, case.answer.last, case.answer.whole
-    return {
-        "good": (*parts, last),
-        "in one write": (parts[0] * 100 + last,),
-        "in single bytes": tuple(whole[at : at + 1] for at in range(len(whole))),
-        "hangs": (Do.HANG,),
-        "stalls": (parts[0], Do.HANG),
-        "ends": parts,
-        "drops": (parts[0], Do.DROP),
-        "drops at once": (Do.DROP,),
-        "drops within": (parts[0], parts[1][:10], Do.DROP),
-        "tells an error": (parts[0], case.answer.error),
-        "nonsense": (parts[0], b"<html>\n\n"),
-        LEAVES: (parts[0], Do.HANG),
-    }
-
-
-STATUSES = (400, 404, 429, 500, 503)
 
 
 @dataclass
-class Report:
-    outcomes: Counter[str] = field(default_factory=Counter)
+class Row:
+    """What became of one mode; seconds."""
+
+    mode: str
+    streams: int
     wrong: list[str] = field(default_factory=list)
+    left: str = "nothing"
+    stall: float | None = None
+    gap: float | None = None
+
+    @property
+    def good(self) -> bool:
+        return not self.wrong and self.left == "nothing"
+
+    def __str__(self) -> str:
+        cells = [
+            self.mode,
+            f"{self.streams:,}",
+            f"{len(self.wrong)}",
+            self.left,
+            _ms(self.stall),
+            _ms(self.gap),
+        ]
+        return f"| {' | '.join(cells)} |"
 
 
-def prepare(fake: FakeOllama) -> None:
-    for case in CASES:
-        for name, steps in faults(case).items():
-            fake.answer(f"{case.name}/{name}", *steps)
-    for status in STATUSES:
-        fake.answer(f"status/{status}", b'{"error":"no"}', status=status)
+def _ms(seconds: float | None) -> str:
+    return "" if seconds is None else f"{1000 * seconds:.0f}"
 
 
-async def storm(url: str, streams: int, seed: int, show_progress: bool) -> Report:
-    """Runs `streams` random requests, AT_ONCE at a time."""
-    chance = random.Random(seed)
-    report = Report()
-    started = time.monotonic()
-    left = iter(range(streams))
-
-    async def client() -> None:
-        for number in left:
-            case = chance.choice(CASES)
-            fault = chance.choice([*faults(case), *(f"status {status}" for status in STATUSES)])
-            model = fault.replace("status ", "status/") if fault[-1].isdigit() else f"{case.name}/{fault}"
-            problem = await one(url, case, model, leaves=fault == LEAVES)
-            report.outcomes[fault] += 1
-            if problem:
-                report.wrong.append(f"{case.name}, {fault}: {problem}")
-            if show_progress and number % 1000 == 0:
-                print(f"{number} streams, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-
-    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
-    return report
-
-
-async def one(url: str, case: Case, model: str, *, leaves: bool) -> str | None:
-    """Sends one request; returns what was wrong with how it ended."""
-    host, port = url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port), limit=16 * 1024 * 1024)
-    body = json.dumps(case.request(model)).encode()
-    head = f"POST {case.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+@contextmanager
+def failures(row: Row) -> Iterator[None]:
+    """A gateway that does not start, settle or stop is one mode's failure, and not the end of the run."""
     try:
-        if leaves:
-            await reader.readuntil(b"\r\n\r\n")
-            return None
-        async with asyncio.timeout(60):
-            answer = await reader.read(-1)
-    except TimeoutError:
-        return "it did not end"
-    finally:
-        writer.close()
-    head_end = answer.index(b"\r\n\r\n")
-    status = int(answer[9:12])
-    content = b"".join(re.split(rb"\r\n[0-9a-f]+\r\n", b"\r\n" + answer[head_end + 4 :]))
-    if status == 200:
-        ends = case.terminals(content)
-        return None if ends == 1 else f"{ends} terminal events in {content[:300]!r}"
-    return None if b'"error"' in content else f"status {status} without an error: {content[:300]!r}"
+        yield
+    except (AssertionError, OSError, httpx.HTTPError, subprocess.SubprocessError) as error:
+        failed: BaseException | None = error
+        while failed:  # what went wrong first is behind what went wrong at the end
+            row.wrong.append(f"{type(failed).__name__}: {failed}"[:300])
+            failed = failed.__context__
 
 
-def settled(url: str, fake: FakeOllama) -> list[str]:
-    """What is still there after the storm and should not be."""
-    text = httpx.get(f"{url}/metrics", timeout=30).text
-    values: Counter[str] = Counter()
-    for name, value in re.findall(r"^(gateway_requests_in_flight|gateway_tasks)\b.* (\S+)$", text, re.M):
-        values[name] += int(float(value))
-    assert len(values) == 2, text
-    found = [f"{fake.answering} answers of upstream"] if fake.answering else []
-    if values["gateway_requests_in_flight"]:
-        found.append(f"{values['gateway_requests_in_flight']} requests in flight")
-    if values["gateway_tasks"] > TASKS_AT_REST:
-        found.append(f"{values['gateway_tasks']} tasks")
-    return found
+def in_full(streams: int, seed: int) -> Row:
+    """The long one, which also must not take more and more memory."""
+    row = Row("as it should be", streams)
+    with _running(row, Surroundings(row.mode), "warning") as (fake, process, url):
+        first = asyncio.run(storm.storm(url, 1000, seed, show_progress=True))
+        # Not before a scrape, for which the worker keeps a thread and some megabytes.
+        row.left = _left(url, fake)
+        before = _memory_of_worker(process)
+        report = asyncio.run(storm.storm(url, streams - 1000, seed + 1, show_progress=True))
+        row.left = _left(url, fake)
+        after = _memory_of_worker(process)
+        row.stall = remains.longest_stall(url)
+        row.wrong += first.wrong + report.wrong + ["busy"] * (first.busy + report.busy)
+        print(f"{dict(first.outcomes + report.outcomes)}")
+        print(f"memory: {before / 1e6:.1f} MB after 1,000 streams, {after / 1e6:.1f} MB at the end")
+        if after > 1.1 * before:
+            row.wrong.append("more memory at the end than after 1,000 streams")
+    return row
 
 
-# The server, the lifespan, the polls of backend and keys, the counts of what runs and of stalls, the scrape
-# itself, and one more while a poll is under way.
-TASKS_AT_REST = 8
+def within(surroundings: Surroundings, streams: int, seed: int) -> Row:
+    row = Row(surroundings.name, streams)
+    # With a line for every request, of which there are more than any pipe has room for.
+    with _running(row, surroundings, "info") as (fake, _, url):
+        work = storm.storm(url, streams, seed, show_progress=False, at_once=surroundings.at_once)
+        report = asyncio.run(work)
+        row.wrong += report.wrong + ([] if surroundings.refuses else ["busy"] * report.busy)
+        row.wrong += storm.kept(url, KEPT)
+        row.left = _left(url, fake)
+        row.stall = remains.longest_stall(url)
+    return row
 
 
-def memory_of_worker(process: Process) -> int:
+@contextmanager
+def _running(row: Row, surroundings: Surroundings, level: str) -> Iterator[tuple[FakeOllama, Process, str]]:
+    settings = {**storm.SETTINGS, "GATEWAY_LOG_LEVEL": level}
+    with (
+        failures(row),
+        tempfile.TemporaryDirectory() as folder,
+        FakeOllama().running() as fake,
+        surroundings.output() as output,
+        gateway_as(surroundings.command, output, fake.url, Path(folder), settings) as (process, url),
+    ):
+        storm.prepare(fake)
+        yield fake, process, url
+
+
+def _left(url: str, fake: FakeOllama) -> str:
+    try:
+        wait_until(lambda: not storm.settled(url, fake), 30, "everything is settled")
+    except AssertionError:
+        return ", ".join(storm.settled(url, fake)) or "nothing, but late"
+    return "nothing"
+
+
+def _memory_of_worker(process: Process) -> int:
     """What the gateway's worker has in memory, in bytes."""
     master = process.popen.pid
     (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
@@ -147,30 +166,56 @@ def memory_of_worker(process: Process) -> int:
     return int(resident) * 1024
 
 
+def beside(mode: str, attack: str | None) -> Row:
+    """The median of several runs."""
+    row = Row(mode, RUNS * stalls.STREAMS)
+    gaps: list[float] = []
+    own: list[float] = []
+    for _ in range(RUNS):
+        with failures(row), tempfile.TemporaryDirectory() as folder:
+            found = stalls.measure(attack, Path(folder))
+            gaps.append(found.gap)
+            own += [] if found.loop is None else [found.loop]
+            row.wrong += ["a stream without its end"] * found.unfinished
+            row.wrong += [f"the attacker got {word}" for word in found.attack.elements() if word > "499"]
+    row.gap = statistics.median(gaps) if gaps else None
+    row.stall = statistics.median(own) if own else None
+    longest = row.gap if row.stall is None else row.stall
+    if attack and longest and longest > LONGEST_STALL_SECONDS:
+        row.wrong.append(f"the streams stood still for {_ms(longest)} ms")
+    return row
+
+
+def modes(streams: int, fewer: int, seed: int) -> dict[str, Callable[[], Row]]:
+    return {
+        "as it should be": lambda: in_full(streams, seed),
+        **{around.name: partial(within, around, fewer, seed) for around in SURROUNDINGS},
+        **{name: partial(beside, name, attack) for name, attack in ATTACKS.items()},
+    }
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--streams", type=int, default=20_000)
+    parser.add_argument("--fewer", type=int, default=2_000, help="in the shorter ones (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mode", help="only those whose name has this in it")
     arguments = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        FakeOllama().running() as fake,
-        gateway(fake.url, Path(folder), **SETTINGS) as (process, url),
-    ):
-        prepare(fake)
-        first = asyncio.run(storm(url, 1000, arguments.seed, show_progress=True))
-        # Not before a scrape, for which the worker keeps a thread and some megabytes.
-        wait_until(lambda: not settled(url, fake), 30, "everything is settled")
-        before = memory_of_worker(process)
-        report = asyncio.run(storm(url, arguments.streams - 1000, arguments.seed + 1, show_progress=True))
-        wait_until(lambda: not settled(url, fake), 30, "everything is settled")
-        after = memory_of_worker(process)
-        wrong = first.wrong + report.wrong
-        print(f"{arguments.streams} streams, {len(wrong)} wrong; {dict(report.outcomes)}")
-        print(f"memory: {before / 1e6:.1f} MB after 1,000 streams, {after / 1e6:.1f} MB at the end")
-        print(f"left over: {settled(url, fake) or 'nothing'}; upstream answers: {fake.answering}")
-        print("\n".join(wrong[:20]))
-    return 1 if wrong or after > 1.1 * before else 0
+    # The clients and the fake upstream are here, so a stream takes two.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    rows = []
+    for name, run in modes(arguments.streams, arguments.fewer, arguments.seed).items():
+        if (arguments.mode or "") in name:
+            print(name, file=sys.stderr, flush=True)
+            rows.append(run())
+            print("".join(f"{wrong}\n" for wrong in rows[-1].wrong[:20]), end="", flush=True)
+    print(
+        "| mode | streams | wrong | left over | longest stall of the loop, ms | longest gap of a stream, ms |"
+    )
+    print("|---|---:|---:|---|---:|---:|")
+    print("\n".join(map(str, rows)))
+    return 0 if all(row.good for row in rows) else 1
 
 
 if __name__ == "__main__":

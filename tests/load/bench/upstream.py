@@ -1,6 +1,7 @@
 """A paced model server in one epoll loop, as cheap as Python gets.
 
-`python -m tests.load.bench.upstream PORT` speaks Ollama's and OpenAI's APIs as far as the bench needs them.
+`python -m tests.load.bench.upstream PORT [PACE]` speaks Ollama's and OpenAI's APIs as far as the bench needs
+them, with a token every PACE seconds.
 """
 
 import json
@@ -11,13 +12,13 @@ import sys
 import time
 from collections import deque
 
-from .wire import DIALECTS, IDLE, MODELS, PACE_SECONDS, Dialect
+from .wire import DIALECTS, FLOOD, FLOOD_LINES, IDLE, MODELS, PACE_SECONDS, Dialect
 
-PACE = int(PACE_SECONDS * 1e9)
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 REQUEST = re.compile(rb"(GET|POST) (\S+) ")
-MODEL = re.compile(rb'"model": *"(?:paced:(\d+)|short|idle)"')
+MODEL = re.compile(rb'"model": *"(?:paced:(\d+)|short|idle|flood)"')
 STREAMED = re.compile(rb'"stream": *true')
+FLOODED = b"%x\r\n%b\r\n" % (len(FLOOD_LINES), FLOOD_LINES)
 CLOSE = re.compile(rb"connection: *close", re.IGNORECASE)
 
 
@@ -28,11 +29,12 @@ def models() -> list[dict[str, object]]:
 class Connection:
     """`token` is what a token looks like on the wire, with a place for its time."""
 
-    __slots__ = ("close", "due", "gone", "last", "left", "read", "socket", "token", "unsent")
+    __slots__ = ("close", "due", "gone", "last", "left", "needed", "read", "socket", "token", "unsent")
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
-        self.read = b""
+        self.read = bytearray()
+        self.needed = 0  # as far as is known
         self.unsent = b""
         self.gone = False
         self.close = False
@@ -55,7 +57,8 @@ class Connection:
 
 
 class Server:
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pace: float) -> None:
+        self._pace = int(pace * 1e9)
         self._listener = socket.create_server(("127.0.0.1", port), backlog=4096)
         self._listener.setblocking(False)
         self._epoll = select.epoll()
@@ -89,7 +92,7 @@ class Server:
         connection.send(connection.token % now)
         connection.left -= 1
         if connection.left > 0:
-            connection.due += PACE
+            connection.due += self._pace
             self._running.append(connection)
         else:
             connection.send(connection.last)
@@ -118,13 +121,15 @@ class Server:
         if not data:
             self._forget(connection)
             return
-        data = connection.read + data
-        head, end, body = data.partition(b"\r\n\r\n")
-        length = LENGTH.search(head)
-        if not end or (length and len(body) < int(length[1])):
-            connection.read = data
+        connection.read += data
+        if len(connection.read) < connection.needed:
             return
-        connection.read = b""
+        head, end, body = bytes(connection.read).partition(b"\r\n\r\n")
+        length = LENGTH.search(head)
+        connection.needed = len(head) + len(end) + int(length[1]) if length else 0
+        if not end or len(connection.read) < connection.needed:
+            return
+        connection.read, connection.needed = bytearray(), 0
         connection.close = bool(CLOSE.search(head))
         self._answer(connection, head, body)
 
@@ -170,8 +175,8 @@ class Server:
         now = time.monotonic_ns()
         connection.token = b"%x\r\n%b\r\n" % (len(dialect.token % now), dialect.token)
         connection.last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(dialect.last), dialect.last)
-        if model and IDLE.encode() in model[0]:
-            connection.send(connection.token % now)
+        if model and (IDLE.encode() in model[0] or FLOOD.encode() in model[0]):
+            connection.send(FLOODED if FLOOD.encode() in model[0] else connection.token % now)
             connection.left, connection.due = 1, 0
             self._idle += 1
             return
@@ -181,4 +186,4 @@ class Server:
 
 
 if __name__ == "__main__":
-    Server(int(sys.argv[1])).serve()
+    Server(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else PACE_SECONDS).serve()

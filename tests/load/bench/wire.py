@@ -15,6 +15,7 @@ KEY = f"sk-{secrets.token_hex(32)}"
 PACE_SECONDS = 0.05
 SHORT = "short"  # one token
 IDLE = "idle"  # one token, and silence after it
+FLOOD = "flood"  # all of FLOOD_LINES at once, and silence after them
 ENDLESS = "paced:100000"
 ANSWER_TOKENS = 20  # of an answer that doesn't stream
 
@@ -24,7 +25,7 @@ def paced(tokens: int) -> str:
     return f"paced:{tokens}"
 
 
-MODELS = (SHORT, IDLE, ENDLESS, *(paced(tokens) for tokens in range(1, 151)))
+MODELS = (SHORT, IDLE, FLOOD, ENDLESS, paced(1200), *(paced(tokens) for tokens in range(1, 151)))
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Dialect:
 _TIME = MARK + b"%0" + str(DIGITS).encode() + b"d"
 _LINE = b'{"model":"paced","created_at":"2026-01-01T12:00:00.123456789Z","message":{"role":"assistant","content":"%s"},"done":%s}'  # noqa: E501
 _COUNTS = b'true,"done_reason":"stop","total_duration":1000000,"load_duration":100000,"prompt_eval_count":30,"prompt_eval_duration":100000,"eval_count":20,"eval_duration":800000'  # noqa: E501
+# Short ones: what has to be looked at are lines, not bytes. For the client they become 2 MB.
+FLOOD_LINES = b'{"message":{"content":"x"},"done":false}\n' * 20_000
 _CHUNK = b'data: {"id":"chatcmpl-42","object":"chat.completion.chunk","created":1767268800,"model":"paced","system_fingerprint":"fp_ollama","choices":[{"index":0,"delta":{"role":"assistant","content":"%s"},"finish_reason":%s}]}\n\n'  # noqa: E501
 _COMPLETION = b'{"id":"chatcmpl-42","object":"chat.completion","created":1767268800,"model":"paced","system_fingerprint":"fp_ollama","choices":[{"index":0,"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}],"usage":{"prompt_tokens":30,"completion_tokens":20,"total_tokens":50}}'  # noqa: E501
 _TEXT = b"The sky is blue. " * (ANSWER_TOKENS // 5)

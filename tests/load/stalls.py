@@ -1,0 +1,108 @@
+"""Whether what one client sends holds up the streams of the others.
+
+A hundred streams run, a token of each every 10 ms, and who reads them all notes the longest gap between two
+tokens of any. Meanwhile a process of its own attacks. The gateway has a core to itself.
+"""
+
+import gc
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.integration.programs import gateway
+from tests.load import remains
+from tests.load.bench.client import Load
+from tests.load.bench.cores import Cores, choose, pinned
+from tests.load.bench.wire import CHAT, paced
+from tests.processes import Process, free_port, listens, wait_until
+
+STREAMS = 100
+TOKENS = 1200
+PACE_SECONDS = 0.01
+# However much they are held up.
+PATIENCE_SECONDS = 120
+SETTINGS = {"GATEWAY_MAX_BODY_BYTES": str(10 * 1024 * 1024), "GATEWAY_LOG_LEVEL": "warning"}
+
+
+@dataclass(frozen=True)
+class Stalls:
+    """The longest ones, in seconds: between two tokens of a stream, and of the gateway's loop if it tells.
+
+    `unfinished` streams had no proper end; `attack` is how often each status was the answer to the attackers.
+    """
+
+    gap: float
+    loop: float | None
+    unfinished: int
+    attack: Counter[str]
+    left: list[str]
+
+
+def measure(attack: str | None, folder: Path) -> Stalls:
+    """One run; without an attack it tells what the machine itself makes of it."""
+    cores = choose()
+    with ExitStack() as started:
+        upstream = started.enter_context(_paced_upstream(cores, folder))
+        with pinned(cores.proxy):
+            _, url = started.enter_context(gateway(upstream, folder, **SETTINGS))
+        started.enter_context(pinned(cores.load))
+        load = Load(int(url.rpartition(":")[2]), CHAT.request(paced(TOKENS)), CHAT.terminal)
+        load.add(number * PACE_SECONDS / STREAMS for number in range(STREAMS))
+        load.run_until_begun(30)
+        with _attacking(attack, url, folder) as attackers, _no_collector():
+            gaps = load.run(PATIENCE_SECONDS).gaps
+            seen = _outcome(attackers)
+        load.close()
+        wait_until(lambda: not remains.in_gateway(url), 60, "everything is settled")
+        return Stalls(
+            max(gaps) / 1e9, remains.longest_stall(url), load.unfinished, seen, remains.in_gateway(url)
+        )
+
+
+@contextmanager
+def _paced_upstream(cores: Cores, folder: Path) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "tests.load.bench.upstream", str(port), str(PACE_SECONDS)]
+    with pinned(cores.upstream):
+        process = Process(command, {}, folder / f"upstream-{port}.log")
+    try:
+        wait_until(lambda: listens(port), 30, "upstream listens")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.stop()
+
+
+@contextmanager
+def _attacking(attack: str | None, url: str, folder: Path) -> Iterator[Process | None]:
+    if attack is None:
+        yield None
+        return
+    command = [sys.executable, "-m", "tests.load.attackers", attack, url.rpartition(":")[2]]
+    process = Process(command, {}, folder / f"{attack}.log")
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def _outcome(attackers: Process | None) -> Counter[str]:
+    """What they wrote in the end."""
+    if attackers is None:
+        return Counter()
+    attackers.popen.wait(PATIENCE_SECONDS)
+    return Counter(json.loads(attackers.output.splitlines()[-1]))
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """A pause of the collector would count as a gap."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
