@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
 # What is under Containers needs Docker too, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-stack chaos fuzz workers telemetry bench bench-peers dashboards lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-faults test-stack chaos fuzz workers telemetry bench bench-peers dashboards lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -66,6 +66,9 @@ certs: ## Make a self-signed certificate for trying TLS=on (FORCE=1 replaces one
 ##@ Develop
 test: lint ## Lint, types, unit and integration tests with the real engine, gateway and nginx (T= picks tests)
 	$(BIN)/pytest $(if $(T),$(T),--numprocesses 2 --dist loadfile)
+
+test-faults: .venv/test.stamp ## What full disks, unread terminals, spent descriptors, signals and broken upstreams do (T=)
+	$(BIN)/pytest $(or $(T),tests/faults --numprocesses 2)
 
 test-stack: .venv/test.stamp ## Tests of the containers, on a real Docker Engine (T= picks tests)
 	$(BIN)/pytest $(or $(T),tests/stack)

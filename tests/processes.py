@@ -1,6 +1,7 @@
 """Real processes on real sockets, for the integration tests."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,10 +18,24 @@ BIN = Path(sys.executable).parent
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that no other test is given while this process runs, and no client gets from the system."""
+    for port in _PORTS:
+        lock = socket.socket(socket.AF_UNIX)
+        try:
+            lock.bind(f"\0sluice-tests-port-{port}")
+        except OSError:
+            lock.close()
+            continue
+        _TAKEN.append(lock)
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if listener.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("there is no free port")
+
+
+_PORTS = iter(random.sample(range(20_000, 32_000), 12_000))
+_TAKEN: list[socket.socket] = []
 
 
 def listens(port: int) -> bool:

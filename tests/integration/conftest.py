@@ -1,24 +1,10 @@
 """The real processes that the integration tests share."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from tests.processes import BIN, Process, free_port
-
-
-@contextmanager
-def running_engine(environment: Mapping[str, str], log: Path) -> Iterator[tuple[Process, str]]:
-    port = free_port()
-    process = Process([str(BIN / "engine"), "serve"], {"ENGINE_PORT": str(port), **environment}, log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        process.wait_ready(url)
-        yield process, url
-    finally:
-        process.stop()
+from tests.integration.engines import running_engine
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from gateway.access.key_file import KeyFile
 from gateway.access.models import EVERY_MODEL
 from tests.fakes.ollama import DONE, Do, FakeOllama, Step, line
 from tests.integration.programs import MAX_BODY, gateway, nginx
-from tests.integration.test_stack import MODEL, Running, seconds_until_free, started
+from tests.integration.stacks import MODEL, Running, seconds_until_free, started
 from tests.processes import free_port, wait_until
 
 STORY = "Tell me a very long story."

@@ -4,26 +4,29 @@ import base64
 import contextlib
 import json
 import math
-import os
-import signal
-import socket
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from engine.catalogue import packaged_model
-from tests.integration.conftest import running_engine
-from tests.processes import BIN, Process, free_port, wait_until
+from tests.integration.engines import (
+    LONG_PROMPT,
+    MODEL,
+    Client,
+    ask,
+    body_for,
+    busy,
+    engine_with_odd_models,
+    lines,
+    metric,
+)
+from tests.processes import Process, wait_until
 
-MODEL = "smollm2:135m"
 STREAMS = [
     "/api/chat",
     "/api/generate",
@@ -34,37 +37,7 @@ STREAMS = [
 ]
 # OpenAI's completions know none.
 TAKES_IMAGES = [path for path in STREAMS if path != "/v1/completions"]
-# The grammar forbids an end, so that an answer lasts until its client leaves.
-ENDLESS = {"type": "array", "items": {"type": "integer"}, "minItems": 1500}
-# About five seconds of evaluation, and more than the context of a slot is not.
-LONG_PROMPT = "word " * 2500
 NOT_PULLED = 'model "nope" not found, try pulling it first'
-
-
-def ask(url: str, path: str = "/api/chat", **fields: Any) -> httpx.Response:
-    body: dict[str, Any] = {"model": MODEL}
-    if path != "/api/generate":
-        body["messages"] = [{"role": "user", "content": "Why is the sky blue?"}]
-    return httpx.post(url + path, json=body | fields, timeout=60)
-
-
-def lines(response: httpx.Response) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in response.text.split("\n")[:-1]]
-
-
-def metric(url: str, name: str, **labels: str) -> float:
-    families = text_string_to_metric_families(httpx.get(url + "/metrics", timeout=30).text)
-    return sum(
-        sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
-    )
-
-
-def busy(url: str) -> float:
-    """The slots that llama.cpp is working on."""
-    return metric(url, "engine_slots_busy")
 
 
 @pytest.fixture
@@ -76,63 +49,9 @@ def idle(engine: str) -> str:
 
 @pytest.fixture(scope="module")
 def own_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, str]]:
-    """An engine with one slot, a short queue and a folder of models, whose process may be harmed."""
-    model = packaged_model()
-    assert model is not None
-    folder = tmp_path_factory.mktemp("models")
-    (folder / "Foo-Bar.Q8_0.gguf").symlink_to(model)
-    (folder / "broken.gguf").write_bytes(b"GGUF\x03\x00\x00\x00")
-    with model.open("rb") as file:
-        (folder / "half.gguf").write_bytes(file.read(40_000_000))
-    environment = {"ENGINE_SLOTS": "1", "ENGINE_MAX_QUEUE": "4", "ENGINE_MODELS_DIR": str(folder)}
-    with running_engine(environment, folder / "engine.log") as (process, url):
-        yield process, url
-
-
-def body_for(path: str, prompt: str, stream: bool) -> dict[str, Any]:
-    """A request for an answer without an end, in the API of the path."""
-    # Nothing of an earlier prompt is of use for this one.
-    prompt = f"{time.monotonic_ns()} {prompt}"
-    body: dict[str, Any] = {"model": MODEL, "stream": stream, "max_tokens": 3000}
-    if path.endswith(("generate", "/completions")) and "chat" not in path:
-        body["prompt"] = prompt
-    elif path == "/v1/responses":
-        body |= {"input": prompt, "max_output_tokens": 3000}
-    else:
-        body["messages"] = [{"role": "user", "content": prompt}]
-    if path.startswith("/api"):
-        body |= {"format": ENDLESS, "options": {"num_predict": 3000}}
-    elif path == "/v1/chat/completions":
-        body["response_format"] = {"type": "json_schema", "json_schema": {"schema": ENDLESS}}
-    return body
-
-
-class Client:
-    """A connection that can be closed at any moment of an answer."""
-
-    def __init__(self, url: str, path: str, body: dict[str, Any]) -> None:
-        host, port = url.removeprefix("http://").split(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=30)
-        data = json.dumps(body).encode()
-        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(data)}\r\n\r\n"
-        self.socket.sendall(head.encode() + data)
-
-    def wait_for(self, text: bytes) -> bytes:
-        data = b""
-        while text not in data:
-            part = self.socket.recv(65536)
-            assert part, f"the answer ended without {text!r}: {data!r}"
-            data += part
-        return data
-
-    def leave(self) -> None:
-        self.socket.close()
-
-    def __enter__(self) -> "Client":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.leave()
+    """An engine whose process may be harmed."""
+    with engine_with_odd_models(tmp_path_factory.mktemp("models")) as running:
+        yield running
 
 
 @contextlib.contextmanager
@@ -700,107 +619,6 @@ class TestLoading:
         assert response.status_code == 500
         assert "could not load the model" in response.json()["error"]
         assert ask(url, options={"num_predict": 1}).status_code == 200
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def runner(process: Process) -> int:
-    (pid,) = children(process.popen.pid)
-    return pid
-
-
-class TestProcesses:
-    def test_a_crash_of_llama_cpp_is_the_last_line_and_the_next_request_works(
-        self, own_engine: tuple[Process, str]
-    ) -> None:
-        process, url = own_engine
-        failed = metric(url, "engine_requests_total", outcome="error")
-        with Client(url, "/api/chat", body_for("/api/chat", "x", stream=True)) as client:
-            client.wait_for(b'"done":false')
-            os.kill(runner(process), signal.SIGKILL)
-            end = client.wait_for(b"\r\n0\r\n\r\n")
-            assert b'{"error":"model runner has unexpectedly stopped"}\n' in end
-        assert metric(url, "engine_requests_total", outcome="error") == failed + 1
-        assert ask(url, options={"num_predict": 1}).status_code == 200
-
-    def test_a_crash_before_the_first_byte_is_a_500(self, own_engine: tuple[Process, str]) -> None:
-        process, url = own_engine
-        with Client(url, "/api/chat", body_for("/api/chat", LONG_PROMPT, stream=True)) as client:
-            wait_until(lambda: busy(url) == 1, 10, "the prompt is being evaluated")
-            os.kill(runner(process), signal.SIGKILL)
-            answer = client.wait_for(b"stopped")
-        assert answer.startswith(b"HTTP/1.1 500 ")
-
-    def test_a_request_is_one_log_line_without_its_text(self, own_engine: tuple[Process, str]) -> None:
-        process, url = own_engine
-        body = {
-            "model": MODEL,
-            "messages": [{"role": "user", "content": "a secret"}],
-            "options": {"num_predict": 3},
-        }
-        httpx.post(url + "/api/chat", json=body, headers={"X-Request-Id": "abc-1"}, timeout=30)
-
-        def logged() -> list[dict[str, Any]]:
-            entries = [json.loads(line) for line in process.output.splitlines()]
-            return [e for e in entries if e["event"] == "request" and e["request_id"] == "abc-1"]
-
-        wait_until(logged, 5, "the request is logged")
-        (entry,) = logged()
-        assert (entry["route"], entry["model"], entry["outcome"]) == ("/api/chat", MODEL, "ok")
-        assert (entry["status"], entry["output_tokens"]) == (200, 3)
-        assert "secret" not in process.output
-
-    def test_a_stopped_engine_lets_answers_end_and_then_says_that_it_stops(self, tmp_path: Path) -> None:
-        with running_engine({}, tmp_path / "engine.log") as (process, url):
-            endless = body_for("/api/chat", "x", stream=True)
-            short = endless | {"options": {"num_predict": 40}}
-            with Client(url, "/api/chat", short) as first, Client(url, "/api/chat", endless) as second:
-                first.wait_for(b'"done":false')
-                second.wait_for(b'"done":false')
-                child = Path(f"/proc/{runner(process)}")
-                process.popen.send_signal(signal.SIGTERM)
-                first.wait_for(b'"done":true')
-                second.wait_for(b'{"error":"the engine is being stopped"}\n')
-            assert process.popen.wait(20) == 0
-            assert not child.exists()
-
-    def test_a_killed_engine_leaves_no_runner(self, tmp_path: Path) -> None:
-        with running_engine({}, tmp_path / "engine.log") as (process, url):
-            ask(url, "/api/generate")
-            child = Path(f"/proc/{runner(process)}/stat")
-            process.popen.kill()
-            process.popen.wait()
-            wait_until(lambda: not child.exists() or " Z " in child.read_text(), 5, "the runner has ended")
-
-    def test_a_bad_setting_stops_the_start_with_one_line(self) -> None:
-        result = subprocess.run(
-            [BIN / "engine", "serve"],
-            env={**os.environ, "ENGINE_SLOTS": "many"},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        assert result.returncode != 0
-        assert result.stderr.count("\n") == 1
-        assert result.stderr.startswith("engine: ENGINE_SLOTS=many: ")
-
-    def test_a_port_in_use_is_named(self) -> None:
-        port = free_port()
-        with socket.create_server(("127.0.0.1", port)):
-            result = subprocess.run(
-                [BIN / "engine", "serve"],
-                env={**os.environ, "ENGINE_PORT": str(port)},
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=False,
-            )
-        assert result.returncode != 0
-        address = f"ENGINE_HOST=127.0.0.1 ENGINE_PORT={port}"
-        assert result.stderr == f"engine: {address}: can't listen there: Address already in use\n"
 
 
 def embed(url: str, path: str = "/api/embed", **fields: Any) -> httpx.Response:

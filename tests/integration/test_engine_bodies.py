@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.test_engine import MODEL, Client, body_for
+from tests.integration.engines import MODEL, Client, body_for
 
 SAID = {"role": "user", "content": "x"}
 EVIL: dict[str, tuple[str, bytes]] = {

@@ -1,16 +1,11 @@
 """The whole chain as a newcomer starts it: a real model behind the gateway behind nginx."""
 
 import json
-import os
-import re
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,64 +16,10 @@ from gateway.verification.probe import ask
 from gateway.verification.timing import Timing, measure
 from tests.integration.apis import CASES, Case
 from tests.integration.programs import nginx
-from tests.processes import BIN, ROOT, Process, free_port, listens, wait_until
+from tests.integration.stacks import MODEL, RUN, Running, question, seconds_until_free, started
+from tests.processes import BIN, free_port, wait_until
 
-RUN = [sys.executable, str(ROOT / "deploy" / "native" / "run.py")]
-MODEL = "smollm2:135m"
 LONG_PROMPT = "All work and no play makes Jack a dull boy. " * 150
-
-
-@dataclass
-class Running:
-    process: Process
-    ports: dict[str, str]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.ports['PORT']}"
-
-    @property
-    def gateway_url(self) -> str:
-        return f"http://127.0.0.1:{self.ports['GATEWAY_PORT']}"
-
-    def busy_slots(self) -> float:
-        """How many slots are working, as llama.cpp itself says."""
-        return self.metric("engine_slots_busy")
-
-    def metric(self, name: str) -> float:
-        """A gauge of the engine."""
-        text = httpx.get(f"http://127.0.0.1:{self.ports['ENGINE_PORT']}/metrics", timeout=30).text
-        match = re.search(rf"^{name} (\S+)", text, re.MULTILINE)
-        assert match
-        return float(match[1])
-
-    def log_lines(self, program: str) -> list[dict[str, Any]]:
-        """The JSON lines that `program` has written."""
-        label = re.compile(rf"^{program} *\| (\{{.*)$", re.MULTILINE)
-        return [json.loads(text) for text in label.findall(self.process.output)]
-
-
-def ports() -> dict[str, str]:
-    return {variable: str(free_port()) for variable in ("PORT", "GATEWAY_PORT", "ENGINE_PORT")}
-
-
-def question(text: str = "Why is the sky blue?", **options: Any) -> dict[str, Any]:
-    return {"model": MODEL, "messages": [{"role": "user", "content": text}], "options": options}
-
-
-@contextmanager
-def started(folder: Path, **environment: str) -> Iterator[Running]:
-    chosen = ports()
-    logs = {"GATEWAY_LOG_FORMAT": "json", "ENGINE_LOG_FORMAT": "json"}
-    process = Process([*RUN, "run"], {**chosen, **logs, **environment}, folder / "stack.log")
-    running = Running(process, chosen)
-    try:
-        process.wait_ready(f"{running.url}/readyz")
-        # It answers before the supervisor has seen that it does, and only then is it the running stack.
-        wait_until(lambda: "The stack is up" in process.output, 30, "the supervisor says so")
-        yield running
-    finally:
-        process.stop()
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +81,6 @@ def asking(stack: Running, case: Case, text: str, *, streams: bool) -> Iterator[
         head = f"POST {case.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
         yield connection
-
-
-def seconds_until_free(stack: Running) -> float:
-    left = time.monotonic()
-    wait_until(lambda: stack.busy_slots() == 0, 30, "the slot is free")
-    return time.monotonic() - left
 
 
 # In the words of each API; the others ignore them. The schema keeps a model from coming to an end, and where
@@ -229,10 +164,6 @@ def test_one_request_id_joins_the_logs_of_all_three(stack: Running, client: http
     assert "planted secret" not in stack.process.output
 
 
-def nobody_listens(running: Running) -> bool:
-    return not any(listens(int(port)) for port in running.ports.values())
-
-
 def test_verify_passes_and_writes_its_record(stack: Running, tmp_path: Path) -> None:
     record_file = tmp_path / "record.json"
     done = subprocess.run(
@@ -263,70 +194,3 @@ def test_verify_fails_where_nobody_answers() -> None:
     )
     assert done.returncode == 1
     assert f"nobody answers at {url}" in done.stderr
-
-
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_stops_everything(tmp_path: Path, signal_number: int) -> None:
-    with started(tmp_path) as running:
-        running.process.popen.send_signal(signal_number)
-        assert running.process.popen.wait(30) == 0
-        assert nobody_listens(running)
-
-
-def test_stopping_lets_a_running_answer_end_properly(tmp_path: Path) -> None:
-    with started(tmp_path, GATEWAY_GRACE="3") as running:
-        endless = question("Count.", num_predict=4000)
-        with httpx.stream("POST", f"{running.url}/chat", json=endless, timeout=60) as response:
-            pieces = response.iter_raw()
-            next(pieces)
-            running.process.popen.send_signal(signal.SIGINT)
-            body = b"".join(pieces)
-        assert b'"done":true' in body or b"event: error" in body
-        assert running.process.popen.wait(30) == 0
-
-
-@pytest.mark.parametrize("program", ["engine", "gateway", "nginx"])
-def test_when_one_program_dies_the_others_are_stopped(tmp_path: Path, program: str) -> None:
-    with started(tmp_path) as running:
-        os.kill(child(running, program), signal.SIGKILL)
-        assert running.process.popen.wait(30) == 1
-        assert f"{program} (exit status -9) ended by itself" in running.process.output
-        assert nobody_listens(running)
-
-
-def test_a_supervisor_that_is_killed_leaves_no_orphan(tmp_path: Path) -> None:
-    with started(tmp_path) as running:
-        running.process.popen.kill()
-        wait_until(lambda: nobody_listens(running), 30, "every program has ended")
-
-
-def child(running: Running, program: str) -> int:
-    """The process id of a program that the supervisor has started."""
-    listed = subprocess.run(
-        ["/bin/ps", "-o", "pid=,args=", "--ppid", str(running.process.popen.pid)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    marks = {"engine": "bin/engine", "gateway": "gunicorn", "nginx": "nginx: master"}
-    (pid,) = [int(text.split()[0]) for text in listed.splitlines() if marks[program] in text]
-    return pid
-
-
-@pytest.mark.parametrize("variable", ["PORT", "GATEWAY_PORT", "ENGINE_PORT"])
-def test_a_port_in_use_is_named_with_its_variable(tmp_path: Path, variable: str) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        process = Process([*RUN, "run"], {**ports(), variable: port}, tmp_path / "log")
-        assert process.popen.wait(30) == 1
-        assert f"port {port} on 127.0.0.1 cannot be used" in process.output
-        assert f"{variable}=" in process.output
-        assert "Traceback" not in process.output
-
-
-def test_a_port_that_is_none_is_named_with_its_variable(tmp_path: Path) -> None:
-    process = Process([*RUN, "run"], {"PORT": "eighty"}, tmp_path / "log")
-    assert process.popen.wait(30) == 1
-    assert process.output.startswith("PORT must be a port")

@@ -13,7 +13,7 @@ from gateway import tracing
 from gateway.settings import load_settings
 from tests.fakes.collector import Collector, Span
 from tests.fakes.ollama import DONE, Do, FakeOllama, line
-from tests.integration.programs import gateway
+from tests.integration.programs import gateway, line_of
 from tests.processes import Process, wait_until
 
 SECRET = "planted-secret"
@@ -131,7 +131,7 @@ def test_a_request_without_a_context_begins_a_trace_which_its_log_line_names(
     httpx.post(f"{running[1]}/chat", json=body, headers={"X-Request-Id": "begins"})
     trace = fake.received[-1].headers["traceparent"].split("-")[1]
     assert collected(collector, trace, "POST /chat")["POST /chat"].parent_id == ""
-    (entry,) = [entry for entry in log_lines(running[0]) if entry.get("request_id") == "begins"]
+    entry = line_of(running[0], "begins")
     assert entry["trace_id"] == trace
 
 

@@ -8,7 +8,6 @@ from typing import NoReturn
 
 from .access import commands as access
 from .settings import BadSettings, Settings, load_settings
-from .verification import verify
 
 GUNICORN_CONFIG = Path(__file__).resolve().parents[1] / "gunicorn.conf.py"
 
@@ -47,7 +46,7 @@ def main() -> None:
         metavar="NAME=VERSION",
         help="a program to name in the record",
     )
-    check.set_defaults(run=verify.run)
+    check.set_defaults(run=_verify)
     arguments = parser.parse_args()
     sys.exit(arguments.run(arguments))
 
@@ -66,11 +65,17 @@ def _serve(_: argparse.Namespace) -> NoReturn:
     os.execv(sys.executable, command)  # noqa: S606 - that is the point
 
 
+# These two need an HTTP client with all that hangs on it, which the other commands do without.
 def _pull(_: argparse.Namespace) -> int:
-    # It needs the HTTP client with all that hangs on it, which the other commands do without.
     from .pulling import pull
 
     return pull.run(_settings())
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from .verification import verify
+
+    return verify.run(arguments)
 
 
 def _settings() -> Settings:

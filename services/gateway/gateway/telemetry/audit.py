@@ -21,7 +21,7 @@ from ..settings import Settings
 STANDARD_ERROR = 2
 RETRY_SECONDS = 1.0
 # How old a line may be before managing is refused, and how many are kept.
-MOST_SECONDS = 10.0
+MOST_SECONDS = 5.0
 MOST_LINES = 1000
 # For what waits when the process ends.
 EXIT_SECONDS = 1.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.test_engine import MODEL, ask, metric
+from tests.integration.engines import MODEL, ask, metric
 from tests.processes import BIN, Process, free_port, wait_until
 
 # A pipe holds 64 KiB, about 150 lines.
