@@ -134,6 +134,6 @@ def test_the_soft_limit_on_descriptors_is_raised_and_a_low_hard_one_told(
         ]
         soft, hard = line.split()[3:5]
         assert soft == hard
-        assert ('"few_descriptors"' in process.output) == warns
     finally:
         process.stop()
+    assert ('"few_descriptors"' in process.output) == warns

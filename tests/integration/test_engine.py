@@ -522,6 +522,7 @@ class TestDepartures:
             answer.start()
         for answer in answers:
             answer.join()
+        wait_until(lambda: process.output.count('"model_loading"') > loads, 5, "the load is in the log")
         assert process.output.count('"model_loading"') == loads + 1
         assert metric(url, "engine_requests_total", outcome="ok") == answered + 3
 
@@ -611,7 +612,7 @@ class TestLoading:
         for name in (MODEL, "foo-bar:q8_0"):
             assert ask(url, model=name, stream=False, options={"num_predict": 1}).status_code == 200
             assert [m["name"] for m in httpx.get(url + "/api/ps").json()["models"]] == [name]
-        assert '"model_unreadable"' in process.output
+        wait_until(lambda: '"model_unreadable"' in process.output, 5, "the log says so")
 
     def test_a_model_that_llama_cpp_can_not_load_is_a_500(self, own_engine: tuple[Process, str]) -> None:
         _, url = own_engine

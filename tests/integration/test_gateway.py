@@ -59,6 +59,10 @@ def log_of(process: Process, request_id: str) -> dict[str, Any]:
     return entry
 
 
+def outcomes(process: Process) -> list[str]:
+    return [entry["outcome"] for entry in log_lines(process) if entry.get("route") == "/chat"]
+
+
 def metric(client: httpx.Client, pattern: str) -> float:
     found = re.findall(rf"^{pattern} (\S+)$", client.get("/metrics").text, re.M)
     assert found, f"there is no {pattern}"
@@ -272,8 +276,8 @@ def test_a_reader_that_takes_nothing_is_dropped_with_its_connection(fake: FakeOl
                 f"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
             )
             assert wait_for_reset(connection)
-        outcomes = [entry["outcome"] for entry in log_lines(process) if entry.get("route") == "/chat"]
-        assert outcomes == ["client_gone"]
+        wait_until(lambda: outcomes(process), 5, "the request is in the log")
+        assert outcomes(process) == ["client_gone"]
 
 
 def wait_for_reset(connection: socket.socket) -> bool:
@@ -439,9 +443,7 @@ def test_stopping_ends_an_answer_that_takes_too_long_with_an_error_event(
             assert b"shutting_down" in b"".join(pieces)
         assert fake.received[-1].gone.wait(5)
         assert process.popen.wait(10) == 0
-        assert [entry["outcome"] for entry in log_lines(process) if entry.get("route") == "/chat"] == [
-            "drained"
-        ]
+        assert outcomes(process) == ["drained"]
 
 
 def test_a_bad_setting_stops_the_start_with_one_clear_line(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from .errors import Overloaded
 from .telemetry.metrics import REFUSED_CONNECTIONS
 
 # Of one socket, shared by all workers: one that takes everything leaves nothing for the others.
-MOST_A_TURN = 256
+MOST_A_TURN = 64
 
 PAUSE_SECONDS = 0.1
 

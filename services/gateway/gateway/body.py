@@ -61,11 +61,12 @@ class Body(httpx.AsyncByteStream):
         """Has `pour` return; what has not been taken can be poured again."""
         self._stopped = True
 
-    def abort(self) -> None:
-        """Nobody wants the rest: closes the connection, unless it has been left to others already."""
+    def leave(self) -> None:
+        """Nobody wants the rest: has `pour` return, and nothing more is read until `aclose`."""
         self._stopped = True
-        if not self.complete and self._release is not _released:
-            self._transport.abort()  # type: ignore[attr-defined]
+        if not self._paused and not self.complete:
+            self._paused = True
+            self._transport.pause_reading()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while self._held or await self._more():

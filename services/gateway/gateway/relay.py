@@ -28,7 +28,7 @@ from .upstream import UpstreamAnswer
 TAIL_SECONDS = 1.0
 
 # Of a fast upstream. What an ordinary answer's read brings is some hundred bytes.
-LARGE_READ = 64 * 1024
+LARGE_READ = 16 * 1024
 
 # How long a client that does not read may hold up the end of its stream.
 LAST_WORDS_SECONDS = 5.0
@@ -109,8 +109,8 @@ class Relay:
         in_flight.inc(requests)
         try:
             failure = await self._oversee(move)
-            if isinstance(failure, ClientGone):
-                await self._turnstiles.requests.wait()  # many may leave together
+            if failure:
+                await self._turnstiles.requests.wait()  # what ends one may end many
         except Exception:
             structlog.get_logger().exception("defect", request_id=self._record.request_id)
             failure = InternalError()
@@ -161,11 +161,11 @@ class Relay:
         self._client_left()
 
     def _client_left(self) -> None:
-        """Upstream is left at once: of many that leave together, each would read on until its task wakes."""
+        """From now on nothing is read: of many that leave together, each would read until its task wakes."""
         if not self._delivered:
             self.stop(ClientGone("the client left"))
             if self._upstream:
-                self._upstream.abort()
+                self._upstream.leave()
 
     async def _move(self) -> None:
         dialect: Stream | Whole = self._dialect

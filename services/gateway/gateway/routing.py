@@ -44,7 +44,7 @@ class Backend:
     """One Ollama. What is known of it is as of the last poll; `polled` is set after the first.
 
     Of its `models`, what is asked of those that are `remote` leaves for another host, and of those in `local`
-    it does not. Whatever this gateway may have changed since is no longer in `local`.
+    it does not. While this gateway changes something, and until it has looked afterwards, `local` is empty.
     """
 
     def __init__(
@@ -57,11 +57,12 @@ class Backend:
         self.up = False
         self.models: frozenset[str] = frozenset()
         self.remote: frozenset[str] = frozenset()
-        self.local: frozenset[str] = frozenset()
+        self._local: frozenset[str] = frozenset()
         self.loaded: tuple[LoadedModel, ...] = ()
         self.polled = asyncio.Event()
         self._answered: set[str] = set()  # since the last poll: models that must be in memory
         self._doubted = asyncio.Event()
+        self._changes = 0  # under way
         self._polling = asyncio.Lock()
         # When the last poll that has ended began, and how it failed; when the models were last changed.
         self._as_of = self._changed = -math.inf
@@ -79,6 +80,10 @@ class Backend:
         if not self.models:
             return "the model server has no models"
         return None
+
+    @property
+    def local(self) -> frozenset[str]:
+        return frozenset() if self._changes else self._local
 
     def has(self, model: str) -> bool:
         return full_name(model) in self.models
@@ -117,13 +122,15 @@ class Backend:
     async def change(
         self, method: str, path: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
     ) -> AsyncIterator[UpstreamAnswer]:
-        """As `Upstream.stream_once`; the models may be others afterwards."""
+        """As `Upstream.stream_once`; the models may be others from when the answer's end is read."""
+        self._changes += 1
         try:
             async with self._watched(self.upstream.stream_once(method, path, body, headers)) as answer:
                 yield answer
         finally:
+            self._changes -= 1
             self._changed = time.monotonic()
-            self.local = frozenset()
+            self._local = frozenset()
             self._doubted.set()
 
     @asynccontextmanager
@@ -154,7 +161,7 @@ class Backend:
             await self.look()
             if name in self.remote:
                 return "elsewhere"
-        return "here" if name in self.local else None
+        return "here" if name in self.models else None
 
     async def _poll(self) -> None:
         was_missing = self.missing
@@ -165,7 +172,7 @@ class Backend:
             self.models = listed(tags)
             self.remote = remote(tags)
             # What has been changed meanwhile may be in the list as it was before.
-            self.local = self.models - self.remote if began >= self._changed else frozenset()
+            self._local = self.models - self.remote if began >= self._changed else frozenset()
             self.loaded = loaded(running)
             self._answered.clear()
             self._failure = None

@@ -49,8 +49,8 @@ class UpstreamAnswer:
     def stop(self) -> None:
         self._body.stop()
 
-    def abort(self) -> None:
-        self._body.abort()
+    def leave(self) -> None:
+        self._body.leave()
 
 
 class Upstream:

@@ -32,7 +32,7 @@ class Model:
         self.may_open = asyncio.Event()
         self.may_open.set()
         self.refusal: GatewayError | None = None
-        self.released = self.aborted = False
+        self.released = self.left = False
 
     @asynccontextmanager
     async def answer(self) -> AsyncIterator[UpstreamAnswer]:
@@ -66,8 +66,8 @@ class Answer(UpstreamAnswer):
     def stop(self) -> None:
         self._stopped = True
 
-    def abort(self) -> None:
-        self._model.aborted = True
+    def leave(self) -> None:
+        self._model.left = True
 
 
 class Client:
@@ -206,7 +206,7 @@ async def test_a_client_that_leaves_while_it_is_not_reading_frees_the_model() ->
     assert stream.record.outcome == "client_gone"
 
 
-async def test_upstream_is_left_at_the_moment_at_which_the_client_is_lost() -> None:
+async def test_nothing_more_is_read_from_the_moment_at_which_the_client_is_lost() -> None:
     """Not when its task is woken: of many that leave together, each would be read for until then."""
     stream = Stream()
     stream.model.bytes.put_nowait(line())
@@ -214,7 +214,7 @@ async def test_upstream_is_left_at_the_moment_at_which_the_client_is_lost() -> N
     await stream.next_sent()
     assert stream.client.on_lost
     stream.client.on_lost()
-    assert stream.model.aborted
+    assert stream.model.left
     await stream.end()
     assert stream.record.outcome == "client_gone"
     assert stream.client.on_lost is None

@@ -174,6 +174,18 @@ async def test_after_a_change_what_was_known_of_a_model_counts_no_more(
     assert await backend.where("m") == "elsewhere"
 
 
+async def test_while_something_is_changed_a_model_is_looked_for_each_time(
+    fake: FakeOllama, backend: Backend
+) -> None:
+    """Whoever asked for the change reads the end of its answer before the gateway has tidied up."""
+    fake.answer("m", DONE)
+    assert await backend.where("m") == "here"
+    async with backend.change("POST", "/api/copy", b'{"source":"x","destination":"m"}', {}):
+        assert await backend.where("m") == "here"
+        fake.remote["m"] = "https://cloud.example"
+        assert await backend.where("m") == "elsewhere"
+
+
 async def test_a_list_from_before_a_change_does_not_count(
     fake: FakeOllama, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
