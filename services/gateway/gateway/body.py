@@ -1,7 +1,7 @@
 """A response's body, on its way from the read of a socket to whoever takes it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 import httpx
 
@@ -16,8 +16,8 @@ def _released() -> None:
     pass
 
 
-class Body(httpx.AsyncByteStream):
-    """A response's body, taken once: poured into a sink, or iterated as httpx does."""
+class Body:
+    """A response's body, poured into a sink."""
 
     def __init__(self, transport: asyncio.ReadTransport, release: Callable[[], None]) -> None:
         self._transport = transport
@@ -62,25 +62,25 @@ class Body(httpx.AsyncByteStream):
         self._stopped = True
 
     def leave(self) -> None:
-        """Nobody wants the rest: has `pour` return, and nothing more is read until `aclose`."""
+        """Nobody wants the rest: has `pour` return, and nothing more is read until `close`."""
         self._stopped = True
         if not self._paused and not self.complete:
             self._paused = True
             self._transport.pause_reading()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while self._held or await self._more():
-            if self._held:
-                yield self._rest()
-
-    async def aclose(self) -> None:
+    def close(self) -> None:
         release, self._release = self._release, _released
         release()  # and know the connection no longer, which knows this body
 
     async def _more(self) -> bool:
         """Waits for whatever comes next; False at the end. Raises what the body failed with."""
         if self._failure:
-            raise self._failure
+            # What is raised knows the frames that it passes: neither they nor this body may know it then.
+            failure, self._failure = self._failure, httpx.ReadError("the body has failed before")
+            try:
+                raise failure
+            finally:
+                del failure
         if self.complete:
             return False
         if self._paused:

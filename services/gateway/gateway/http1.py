@@ -31,7 +31,7 @@ async def in_chunks(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 @dataclass(frozen=True)
 class Answer:
-    """Status and headers, once they have come; `body` is to be left with `aclose`."""
+    """Status and headers, once they have come; `body` is to be left with `close`."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -71,26 +71,28 @@ class Connection(asyncio.Protocol):
         self._lost: Exception | None = None
 
     async def ask(self, head: bytes, body: bytes | AsyncIterable[bytes]) -> Answer:
+        if self._lost:
+            raise httpx.ReadError(f"the connection was lost: {self._lost}")
         self.heard = False
         self._asks_for_head = head.startswith(b"HEAD ")
         self._headers: list[tuple[bytes, bytes]] = []
-        self._head: asyncio.Future[Answer] = self._loop.create_future()
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        self._head = answer
         self._reusable = self._until_close = False
         self._no_body_yet = 0
         self.body = Body(self.transport, self.release)
         self.on_body = self.body.take  # httptools' callback, without a call between
         self._parser = httptools.HttpResponseParser(self)
-        if self._lost:
-            raise httpx.ReadError(f"the connection was lost: {self._lost}")
         try:
             if isinstance(body, bytes):
                 self.transport.write(head + body)
             else:
                 self.transport.write(head)
                 await self._send(body)
-            return await self._head
+            return await answer
         finally:
-            self._head.cancel()  # if it is not there, nobody will ask for it any more
+            answer.cancel()  # if it is not there, nobody will ask for it any more
+            del answer  # an error in it knows this frame
 
     async def _send(self, body: AsyncIterable[bytes]) -> None:
         """A body that comes piece by piece. An answer that comes meanwhile is a refusal and ends it."""
@@ -116,7 +118,7 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """The body has been left: the connection is used again if all of it has been read."""
-        if not self.body.complete or self._lost or not self._reusable:
+        if self._lost or not self.body.complete or not self._reusable:
             self.abort()
             return
         self._expiry = self._loop.call_later(IDLE_SECONDS, self.abort)
@@ -170,7 +172,8 @@ class Connection(asyncio.Protocol):
             self.body.end_of_read()
         else:
             self._fail(httpx.ReadError(f"the connection was lost: {self._lost}"))
-        del self._parser  # which knows this connection: without a cycle nothing waits for the collector
+        # They know this connection, and an error its frames: a circle would wait for the collector.
+        del self._parser, self.body, self._head
 
     def _give_up(self, why: str) -> None:
         self._fail(httpx.RemoteProtocolError(why))

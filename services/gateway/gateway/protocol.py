@@ -86,9 +86,6 @@ class GuardedHttp(HttpToolsProtocol):
         if self.cycle and self.cycle.scope is self.scope:
             exchange = Exchange(self.cycle)
             self.scope["extensions"] = cast(Any, {CONNECTION: exchange})
-            # In their order, and not by looking at all: one read may bring fifteen thousand of them.
-            while self._unanswered and self._unanswered[0].cycle.response_complete:
-                self._unanswered.popleft()
             self._unanswered.append(exchange)
 
     def on_message_complete(self) -> None:
@@ -97,6 +94,10 @@ class GuardedHttp(HttpToolsProtocol):
         super().on_message_complete()
         self._arriving = False
         self._unwatch()
+
+    def on_response_complete(self) -> None:
+        self._unanswered.popleft().end()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(NotHttp("this is not a well-formed HTTP request"))
@@ -164,8 +165,9 @@ class GuardedHttp(HttpToolsProtocol):
     def _give_up(self) -> None:
         """Tells the application that nobody is there any more."""
         for exchange in self._unanswered:
-            if not exchange.cycle.response_complete:
-                exchange.lose()
+            exchange.lose()
+            exchange.end()
+        self._unanswered.clear()
 
     def _may_answer(self) -> bool:
         """Whether what is written now is the answer to the request that is arriving."""
@@ -239,6 +241,10 @@ class Exchange:
         self.cycle.message_event.set()
         if self.on_lost:
             self.on_lost()
+
+    def end(self) -> None:
+        """Its cycle knows it no longer: a circle would wait for the collector, which holds up everything."""
+        self.cycle.scope.pop("extensions", None)
 
     def abort(self) -> None:
         # Without lingering, the kernel forgets what the client has not taken instead of keeping it.

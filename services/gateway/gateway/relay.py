@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Protocol
 
 import structlog
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 
 from .dialects.api import Api
 from .dialects.stream import Stream
@@ -308,16 +308,22 @@ class Relay:
     async def _send_aside(self, body: bytes, *, more: bool, seconds: float | None = None) -> None:
         """Sends what is not of the answer, as long as nothing stops the stream meanwhile."""
         message = {"type": "http.response.body", "body": body, "more_body": more}
-        sending = asyncio.ensure_future(self._send(message))
+        sending = asyncio.ensure_future(self._send_if_unfinished(message))
         either: set[asyncio.Future[Any]] = {sending} if self._stopped.done() else {sending, self._stopped}
         limit = seconds or self._settings.send_timeout
         done, _ = await asyncio.wait(either, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if sending in done:
+            sending.result()
             self._last_out = self._loop.time()
             return
         sending.cancel()
         if not done:
             raise ReaderStalled("the client took nothing for too long")
+
+    async def _send_if_unfinished(self, message: Message) -> None:
+        """When this begins, the answer's end may have been sent since it was decided."""
+        if not self._complete:
+            await self._send(message)
 
     async def _tell(self, failure: GatewayError) -> None:
         """Sends the terminal event, or the status if nothing has been sent yet. Raises ReaderStalled."""

@@ -1,4 +1,4 @@
-"""An HTTP/1.1 transport for httpx: kept connections, and bodies whose bytes are handed over as they are read.
+"""Requests over HTTP/1.1 with kept connections, and bodies whose bytes are handed over as they are read.
 
 httpx's own transport and aiohttp's cost several task switches and layers of generators a token. Here a read
 of the socket calls the parser (httptools), and then whoever takes the body.
@@ -9,11 +9,10 @@ import errno
 import ssl
 from collections import deque
 from collections.abc import AsyncIterable
-from typing import cast
 
 import httpx
 
-from .http1 import Answer, Connection, Origin, in_chunks
+from .http1 import Answer, Connection, Origin
 
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
@@ -26,7 +25,7 @@ def origin_of(url: httpx.URL) -> Origin:
     return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
 
 
-class Transport(httpx.AsyncBaseTransport):
+class Transport:
     """Connects without a limit of its own to how many there are.
 
     Raises httpx.ConnectError, OutOfDescriptors, ConnectTimeout, ReadError and RemoteProtocolError.
@@ -35,22 +34,6 @@ class Transport(httpx.AsyncBaseTransport):
     def __init__(self) -> None:
         self._idle: dict[Origin, deque[Connection]] = {}
         self._tls: ssl.SSLContext | None = None
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        lines = [b"%b %b HTTP/1.1\r\n" % (request.method.encode(), request.url.raw_path)]
-        lines += [b"%b: %b\r\n" % header for header in request.headers.raw]
-        if isinstance(request.stream, httpx.ByteStream):
-            body: bytes | AsyncIterable[bytes] = b"".join(request.stream)
-        else:
-            body = cast(AsyncIterable[bytes], request.stream)
-            body = in_chunks(body) if "transfer-encoding" in request.headers else body
-        limit = request.extensions.get("timeout", {}).get("connect")
-        head, origin = b"".join([*lines, b"\r\n"]), origin_of(request.url)
-        if isinstance(body, bytes):
-            answer = await self.ask(origin, head, body, limit)
-        else:
-            answer = await self.ask_once(origin, head, body, limit)
-        return httpx.Response(answer.status, headers=answer.headers, stream=answer.body)
 
     async def ask(self, origin: Origin, head: bytes, body: bytes, connect_timeout: float | None) -> Answer:
         """For what may be asked twice: once more where a kept connection breaks before the answer's first

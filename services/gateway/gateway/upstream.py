@@ -1,4 +1,7 @@
-"""The only user of the HTTP client; turns its errors into the gateway's."""
+"""The only user of the HTTP client; turns its errors into the gateway's.
+
+It sets no limit on reading: the relay watches that, and knows its heartbeats from upstream's bytes.
+"""
 
 import asyncio
 import base64
@@ -54,7 +57,7 @@ class UpstreamAnswer:
 
 
 class Upstream:
-    """One HTTP client for one worker, made inside its event loop."""
+    """One for a worker, made inside its event loop."""
 
     def __init__(self, base_url: str, connect_timeout: float) -> None:
         url = httpx.URL(base_url.rstrip("/"))
@@ -66,29 +69,22 @@ class Upstream:
         self._origin = origin_of(url)
         self._prefix = url.raw_path.decode().rstrip("/")
         self._headers = {"Host": url.netloc.decode(), **headers}
-        # No limit on reading: the relay watches that, and knows its heartbeats from upstream's bytes.
-        timeout = httpx.Timeout(None, connect=connect_timeout)
         self._connect_timeout = connect_timeout
-        self._client = httpx.AsyncClient(
-            base_url=self.base_url, transport=self._transport, timeout=timeout, headers=headers
-        )
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def get_json(self, path: str, seconds: float) -> object:
         """Raises GatewayError."""
+        body = bytearray()
         try:
-            with _connecting():
-                async with asyncio.timeout(seconds):
-                    response = await self._client.get(path)
+            async with asyncio.timeout(seconds), self.stream("GET", path, b"", {}) as answer:
+                await answer.pour(body.extend)
         except TimeoutError:
             raise UpstreamTimeout("the model server did not answer in time") from None
-        if response.status_code != 200:
-            raise _error_of(response.status_code, response.content)
         try:
-            return response.json()
-        except ValueError:
+            return json.loads(body)
+        except (ValueError, RecursionError):
             raise UpstreamFailed("upstream sent something that is not JSON") from None
 
     @asynccontextmanager
@@ -140,7 +136,7 @@ async def _checked(answer: Answer) -> AsyncIterator[UpstreamAnswer]:
             raise _error_of(answer.status, await _read_error(answer.body))
         yield UpstreamAnswer(answer.status, answer.media_type, answer.body)
     finally:
-        await answer.body.aclose()
+        answer.body.close()
 
 
 def _authorization(url: httpx.URL) -> dict[str, str]:
@@ -170,13 +166,16 @@ def _connecting() -> Iterator[None]:
 
 async def _read_error(answer: Body) -> bytes:
     """What there is of it: if it breaks off, the status still says what happened."""
-    body = b""
+    body = bytearray()
+
+    def take(data: bytes) -> None:
+        body.extend(data)
+        if len(body) >= MAX_ERROR_BODY:
+            answer.stop()
+
     with suppress(httpx.RequestError):
-        async for chunk in answer:
-            body += chunk
-            if len(body) >= MAX_ERROR_BODY:
-                break
-    return body
+        await answer.pour(take)
+    return bytes(body)
 
 
 def _error_of(status: int, body: bytes) -> GatewayError:

@@ -378,6 +378,14 @@ async def test_chunks_can_be_counted_while_the_stream_runs() -> None:
     await stream.end()
 
 
+async def test_a_heartbeat_that_was_due_when_the_answer_ended_is_not_sent_behind_it() -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(line() + DONE)
+    await stream.end()
+    await stream.relay._send_aside(ChatSSE.heartbeat, more=True)  # decided before, begun after
+    assert not stream.client.history[-1]["more_body"]
+
+
 async def test_a_heartbeat_that_blocks_does_not_hold_up_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.relay.LAST_WORDS_SECONDS", 0.05)
     stream = Stream(early_commit=0.02, heartbeat=0.02)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from gateway.body import MAX_AHEAD, Body
+from gateway.http1 import in_chunks
 from gateway.transport import Transport, origin_of
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -30,6 +31,32 @@ class Server:
             writer.close()
 
 
+class ForHttpx(httpx.AsyncBaseTransport):
+    """Lets httpx's client ask, and reads the whole answer."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        lines = [b"%b %b HTTP/1.1\r\n" % (request.method.encode(), request.url.raw_path)]
+        lines += [b"%b: %b\r\n" % header for header in request.headers.raw]
+        head, origin = b"".join([*lines, b"\r\n"]), origin_of(request.url)
+        if isinstance(request.stream, httpx.ByteStream):
+            answer = await self.transport.ask(origin, head, b"".join(request.stream), None)
+        else:
+            assert isinstance(request.stream, httpx.AsyncByteStream)
+            answer = await self.transport.ask_once(origin, head, in_chunks(request.stream), None)
+        content = bytearray()
+        try:
+            await answer.body.pour(content.extend)
+        finally:
+            answer.body.close()
+        return httpx.Response(answer.status, headers=answer.headers, content=bytes(content))
+
+    async def aclose(self) -> None:
+        await self.transport.aclose()
+
+
 @asynccontextmanager
 async def client_of(
     talk: Talk, transport: Transport | None = None
@@ -38,7 +65,7 @@ async def client_of(
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    async with httpx.AsyncClient(transport=transport or Transport(), base_url=url) as client:
+    async with httpx.AsyncClient(transport=ForHttpx(transport or Transport()), base_url=url) as client:
         yield client, server
     listener.close()
 
@@ -46,13 +73,13 @@ async def client_of(
 @asynccontextmanager
 async def body_of(client: httpx.AsyncClient) -> AsyncIterator[Body]:
     """Asked for as `Upstream` does it, past the client."""
-    transport = client._transport
-    assert isinstance(transport, Transport)
-    answer = await transport.ask(origin_of(client.base_url), b"GET / HTTP/1.1\r\n\r\n", b"", None)
+    over = client._transport
+    assert isinstance(over, ForHttpx)
+    answer = await over.transport.ask(origin_of(client.base_url), b"GET / HTTP/1.1\r\n\r\n", b"", None)
     try:
         yield answer.body
     finally:
-        await answer.body.aclose()
+        answer.body.close()
 
 
 async def head(reader: asyncio.StreamReader) -> bytes:
@@ -142,7 +169,7 @@ async def test_an_answer_that_breaks_off_or_is_not_http_is_an_error(
 
 
 async def test_nobody_listening_is_a_connect_error() -> None:
-    async with httpx.AsyncClient(transport=Transport()) as client:
+    async with httpx.AsyncClient(transport=ForHttpx(Transport())) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get("http://127.0.0.1:9/")
 
@@ -189,9 +216,8 @@ async def test_leaving_a_body_before_its_end_closes_the_connection() -> None:
         assert await reader.read() == b""
 
     async with client_of(talk) as (client, server):
-        async with client.stream("GET", "/") as response:
-            async for _ in response.aiter_raw():
-                break
+        async with body_of(client) as body:
+            await body.pour(lambda _: body.stop())
         async with asyncio.timeout(10):
             await server.closed.wait()
 
@@ -271,7 +297,7 @@ async def test_what_must_not_be_asked_twice_has_a_connection_of_its_own() -> Non
         for count in (1, 2):
             answer = await transport.ask_once(origin, b"POST / HTTP/1.1\r\n\r\n", b"", None)
             await answer.body.pour(lambda _: None)
-            await answer.body.aclose()
+            answer.body.close()
             assert server.connections == count
 
 

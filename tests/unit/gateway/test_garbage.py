@@ -1,0 +1,89 @@
+"""What a request leaves behind: nothing for the collector, which holds up every stream while it works."""
+
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import structlog
+import uvicorn
+
+from gateway.app import create_app
+from gateway.protocol import GuardedHttp
+from gateway.settings import Settings
+from tests.fakes.ollama import FakeOllama
+from tests.integration.apis import CASES
+from tests.load import storm
+
+LIMITS = {"early_commit": 0.02, "heartbeat": 0.02, "first_byte_timeout": 0.1, "idle_timeout": 0.1}
+
+
+@asynccontextmanager
+async def gateway(upstream: str) -> AsyncIterator[str]:
+    """One in this process, at a real socket."""
+    settings = Settings(ollama_url=upstream, log_level="error", **LIMITS)  # type: ignore[arg-type]
+    config = uvicorn.Config(create_app(settings), port=0, http=GuardedHttp, lifespan="on", log_config=None)
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.01)
+    (socket,) = server.servers[0].sockets
+    try:
+        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await running
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """The gateway's own way of logging is the process's."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """It finds what there is when it is asked, and keeps it."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    yield
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
+
+
+def found() -> Counter[str]:
+    """What of a request's is left; its client and the fake upstream are in this process too."""
+    gc.collect()
+    kinds = [type(it) for it in gc.garbage]
+    gc.garbage.clear()
+    return Counter(
+        kind.__qualname__ for kind in kinds if kind.__module__.startswith(("gateway.", "uvicorn."))
+    )
+
+
+@pytest.mark.usefixtures("collector", "logging_as_before")
+async def test_no_request_waits_for_the_collector_however_it_ends() -> None:
+    case = CASES[0]
+    faults = (*storm.faults(case), *(f"status {status}" for status in storm.STATUSES))
+    with FakeOllama().running() as fake:
+        storm.prepare(fake)
+        async with gateway(fake.url) as url:
+            report = storm.Report()
+            for fault in faults:
+                await storm.one(url, case, fault, report)
+                async with asyncio.timeout(10):
+                    while fake.answering:  # noqa: ASYNC110 - a fake tells nobody
+                        await asyncio.sleep(0.01)
+                assert not found(), fault
+            assert not report.wrong
+            async with httpx.AsyncClient(base_url=url) as client:
+                for path in ("/healthz", "/api/tags", "/nothing-here"):
+                    await client.get(path)
+            assert not found()
