@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.access.keyring import Keyring
-from gateway.descriptors import raise_limit, warning
+from gateway.server.descriptors import raise_limit, warning
 from gateway.settings import load_settings
 from gateway.telemetry import shared
 from gateway.telemetry.logs import configure_structlog, standard_logging
@@ -18,7 +18,7 @@ shared.set_up()
 bind = f"{settings.host}:{settings.port}"
 backlog = 4096  # as nginx; the system may have a lower limit (net.core.somaxconn)
 workers = settings.workers
-worker_class = "gateway.worker.GatewayWorker"
+worker_class = "gateway.server.worker.GatewayWorker"
 wsgi_app = "gateway.app:create_app()"
 
 # The grace chain: the application ends its streams a second before uvicorn gives up on them, and uvicorn

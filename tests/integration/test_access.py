@@ -14,12 +14,13 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.access.allow_list import EVERY_MODEL, AllowList
 from gateway.access.key_file import KeyFile
-from gateway.access.models import EVERY_MODEL, AllowList
 from gateway.access.roles import RouteClass
 from gateway.dialects.api import api_of
 from gateway.errors import Unauthorized
-from gateway.routes import chat, forward, ops
+from gateway.routes import chat, ops
+from gateway.routes import passthrough as forward
 from gateway.routes.table import CHAT_ROUTE, PASSED_ON
 from tests.fakes.ollama import DONE, FakeOllama
 from tests.integration.apis import sent

@@ -21,8 +21,8 @@ import pytest
 import pytest_asyncio
 from pydantic import BaseModel
 
+from gateway.access.allow_list import EVERY_MODEL
 from gateway.access.key_file import KeyFile
-from gateway.access.models import EVERY_MODEL
 from tests.fakes.ollama import DONE, Do, FakeOllama, Step, line
 from tests.integration.programs import MAX_BODY, gateway, nginx
 from tests.integration.stacks import MODEL, Running, seconds_until_free, started

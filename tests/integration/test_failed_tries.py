@@ -14,8 +14,8 @@ import pytest
 import stack as native
 import trustme
 
+from gateway.access.allow_list import EVERY_MODEL
 from gateway.access.key_file import KeyFile
-from gateway.access.models import EVERY_MODEL
 from gateway.dialects.api import api_of
 from gateway.errors import InvalidKey
 from tests.fakes.ollama import DONE, FakeOllama

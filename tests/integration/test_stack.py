@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.verification.probe import ask
-from gateway.verification.timing import Timing, measure
+from gateway.commands.verify.probe import ask
+from gateway.commands.verify.timing import Timing, measure
 from tests.integration.apis import CASES, Case
 from tests.integration.programs import nginx
 from tests.integration.stacks import MODEL, RUN, Running, question, seconds_until_free, started

@@ -9,8 +9,8 @@ from functools import partial
 import httpx
 import pytest
 
-from gateway import tracing
 from gateway.settings import load_settings
+from gateway.telemetry import tracing
 from tests.fakes.collector import Collector, Span
 from tests.fakes.ollama import DONE, Do, FakeOllama, line
 from tests.integration.programs import gateway, line_of

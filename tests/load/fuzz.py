@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.access.allow_list import EVERY_MODEL
 from gateway.access.key_file import KeyFile
-from gateway.access.models import EVERY_MODEL
 from gateway.routes.table import CHAT_ROUTE, PASSED_ON, Route
 from tests.fakes.ollama import DONE, FakeOllama, line
 from tests.integration.programs import gateway, nginx

@@ -5,7 +5,7 @@ import re
 from prometheus_client.metrics import MetricWrapperBase
 
 from gateway.access.keyring import Keyring
-from gateway.gauges import Gauges
+from gateway.backends.gauges import Gauges
 from gateway.settings import Settings
 from gateway.telemetry import metrics
 from gateway.telemetry.loop_watch import LoopWatch

@@ -13,19 +13,20 @@ from starlette.types import ASGIApp
 
 from . import __version__
 from .access.keyring import Keyring
-from .cors import Cors
+from .backends.backend import Backend
+from .backends.client import Upstream
 from .dialects.api import api_of
 from .errors import GatewayError, InternalError, NotServed, Unauthorized
-from .middleware import RequestObserver, ShortCut
-from .routes import chat, forward, ops
+from .http.cors import Cors
+from .http.middleware import RequestObserver, ShortCut
+from .routes import chat, ops
+from .routes import passthrough as forward
 from .routes.guard import EDGE_HEADER
-from .routing import Backend
 from .settings import Settings, load_settings
 from .state import State, record_of
 from .telemetry import shared
 from .telemetry.logs import configure_structlog
-from .tracing import tracing
-from .upstream import Upstream
+from .telemetry.tracing import tracing
 
 # How long a worker may wait to know its models; before that it would count their answers under "other".
 FIRST_POLL_SECONDS = 1

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from .access import commands as access
+from .commands import keys as access
 from .settings import BadSettings, Settings, load_settings
 
 GUNICORN_CONFIG = Path(__file__).resolve().parents[1] / "gunicorn.conf.py"
@@ -67,13 +67,13 @@ def _serve(_: argparse.Namespace) -> NoReturn:
 
 # These two need an HTTP client with all that hangs on it, which the other commands do without.
 def _pull(_: argparse.Namespace) -> int:
-    from .pulling import pull
+    from .commands.pull import pull
 
     return pull.run(_settings())
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from .verification import verify
+    from .commands.verify import verify
 
     return verify.run(arguments)
 

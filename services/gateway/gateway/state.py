@@ -9,17 +9,17 @@ from starlette.requests import Request
 
 from .access.egress import Egress
 from .access.keyring import Keyring
+from .backends.backend import Backend
+from .backends.gauges import Scrape
 from .errors import Drained
-from .gauges import Scrape
-from .relay import Relay
-from .routing import Backend
 from .settings import Settings
+from .streaming.relay import Relay
+from .streaming.turnstile import Turnstiles
 from .telemetry.audit import Audit
 from .telemetry.loop_watch import LoopWatch
 from .telemetry.metrics import AUDIT_LOST, AUDIT_WAITING, LOG_LINES_DROPPED, TASKS
 from .telemetry.output import stdout
 from .telemetry.record import RequestRecord
-from .turnstile import Turnstiles
 
 # Between the terminal events of a drain and uvicorn's own limit, so that the events still get out.
 DRAIN_MARGIN = 1.0

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from typing import TypeVar
 
-from gateway.access.fields import Fields, fields_of
+from gateway.ask.fields import Fields, fields_of
 
 Found = TypeVar("Found")
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import uvloop
 
-from gateway.acceptor import Acceptor
+from gateway.server.acceptor import Acceptor
 from gateway.telemetry.metrics import REFUSED_CONNECTIONS
 
 BACKLOG = 4096

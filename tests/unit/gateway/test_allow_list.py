@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.access.models import AllowList
+from gateway.access.allow_list import AllowList
 from gateway.errors import InvalidRequest, ModelNotFound
 from tests.unit.gateway.bodies import read_fields
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.access.egress import Egress
-from gateway.access.fields import Fields
+from gateway.ask.fields import Fields
 from gateway.errors import Forbidden, GatewayError, InvalidRequest
 from gateway.names import is_in_cloud, meant_by
 from gateway.settings import BadSettings, Settings, load_settings

@@ -9,18 +9,18 @@ from typing import Any
 import httptools
 import pytest
 
-from gateway.body import Body
+from gateway.backends.client import UpstreamAnswer
+from gateway.backends.http1 import Connection
+from gateway.backends.response_body import Body
 from gateway.dialects.api import CHAT, OLLAMA, OPENAI, Api
 from gateway.dialects.chat_sse import ChatSSE
 from gateway.dialects.ollama import Ndjson
 from gateway.dialects.openai import Completions
 from gateway.dialects.stream import Stream
-from gateway.http1 import Connection
-from gateway.relay import Relay
 from gateway.settings import Settings
+from gateway.streaming.relay import Relay
+from gateway.streaming.turnstile import Turnstiles
 from gateway.telemetry.record import RequestRecord
-from gateway.turnstile import Turnstiles
-from gateway.upstream import UpstreamAnswer
 from tests.fakes.answers import ANSWERS
 
 TOKENS = 100

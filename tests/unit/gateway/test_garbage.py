@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 
 from gateway.app import create_app
-from gateway.protocol import GuardedHttp
+from gateway.server.http_protocol import GuardedHttp
 from gateway.settings import Settings
 from tests.fakes.ollama import FakeOllama
 from tests.integration.apis import CASES

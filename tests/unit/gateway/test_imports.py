@@ -7,18 +7,20 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"names", "errors", "body", "origins", "descriptors", "turnstile"},
-    {"settings", "http1", "json_spans"},
-    {"telemetry", "transport"},
-    {"tracing"},
+    {"names", "errors", "origins"},
+    {"settings"},
+    {"telemetry"},
     {"dialects"},
-    {"access", "upstream"},
-    {"routing"},
-    {"relay", "gauges"},
+    {"ask"},
+    {"access"},
+    {"backends"},
+    {"streaming"},
     {"state"},
-    {"routes", "middleware", "cors"},
-    {"app", "protocol", "acceptor"},
-    {"worker", "verification", "pulling"},
+    {"routes"},
+    {"http"},
+    {"app"},
+    {"server"},
+    {"commands"},
     {"cli"},
 ]
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}

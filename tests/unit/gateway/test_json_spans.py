@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import json_spans
+from gateway.ask import json_spans
+from gateway.ask.json_spans import MAX_DEPTH, MAX_FIELDS, MAX_PARTS, Span, document, items, members
 from gateway.errors import InvalidRequest
-from gateway.json_spans import MAX_DEPTH, MAX_FIELDS, MAX_PARTS, Span, document, items, members
 from tests.unit.gateway.bodies import read_fields, taken
 
 ANY_JSON = st.recursive(

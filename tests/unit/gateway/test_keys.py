@@ -10,13 +10,13 @@ from types import FrameType
 
 import pytest
 
-from gateway.access import commands
 from gateway.access import keyring as keyring_module
-from gateway.access.commands import duration
+from gateway.access.allow_list import EVERY_MODEL, AllowList
 from gateway.access.key_file import KeyFile, NoSuchKey
 from gateway.access.keyring import Keyring, refusal
 from gateway.access.keys import BadKeyFile, check_name, new_key, parse_keys
-from gateway.access.models import EVERY_MODEL, AllowList
+from gateway.commands import keys as commands
+from gateway.commands.keys import duration
 from gateway.errors import Unauthorized
 from gateway.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from gateway.protocol import GuardedHttp
+from gateway.server.http_protocol import GuardedHttp
 from gateway.settings import Settings
 from tests.integration.shapes import BODY, CHUNKED, H2C, LENGTH, request
 

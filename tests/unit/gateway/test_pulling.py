@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from gateway.pulling.pull import Pace, Puller
-from gateway.upstream import Upstream
+from gateway.backends.client import Upstream
+from gateway.commands.pull.pull import Pace, Puller
 from tests.fakes.ollama import Answer, Do, Step
 from tests.processes import BIN, free_port, wait_until
 

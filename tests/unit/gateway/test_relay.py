@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from gateway.body import Sink
+from gateway.backends.client import UpstreamAnswer
+from gateway.backends.response_body import Sink
 from gateway.dialects.api import CHAT
 from gateway.dialects.chat_sse import ChatSSE
 from gateway.errors import Drained, GatewayError, ModelNotFound, UpstreamTruncated
-from gateway.relay import Relay
 from gateway.settings import Settings
+from gateway.streaming.relay import Relay
+from gateway.streaming.turnstile import Turnstiles
 from gateway.telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS
 from gateway.telemetry.record import RequestRecord
-from gateway.turnstile import Turnstiles
-from gateway.upstream import UpstreamAnswer
 from tests.fakes.ollama import DONE, line
 
 FOR_EVER = 1000.0
@@ -387,7 +387,7 @@ async def test_a_heartbeat_that_was_due_when_the_answer_ended_is_not_sent_behind
 
 
 async def test_a_heartbeat_that_blocks_does_not_hold_up_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.relay.LAST_WORDS_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.streaming.relay.LAST_WORDS_SECONDS", 0.05)
     stream = Stream(early_commit=0.02, heartbeat=0.02)
     await stream.next_sent()
     await stream.next_sent()

@@ -6,15 +6,15 @@ from contextlib import suppress
 
 import pytest
 
-from gateway import routing
 from gateway.access.keyring import Keyring
+from gateway.backends import backend as routing
+from gateway.backends.backend import Backend, loaded
+from gateway.backends.client import Upstream
+from gateway.backends.gauges import Gauges
 from gateway.errors import UpstreamFailed, UpstreamUnreachable
-from gateway.gauges import Gauges
 from gateway.names import full_name
-from gateway.routing import Backend, loaded
 from gateway.settings import Settings
 from gateway.telemetry.loop_watch import LoopWatch
-from gateway.upstream import Upstream
 from tests.fakes.ollama import DONE, FakeOllama
 from tests.processes import wait_until
 

@@ -1,4 +1,4 @@
-from gateway.verification.timing import measure
+from gateway.commands.verify.timing import measure
 
 MADE = [1000 + index / 50 for index in range(100)]
 

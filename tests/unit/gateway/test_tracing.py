@@ -8,7 +8,7 @@ from opentelemetry.trace import NoOpTracer
 from starlette.types import Scope
 
 from gateway.telemetry.record import RequestRecord
-from gateway.tracing import RequestTrace
+from gateway.telemetry.tracing import RequestTrace
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, suppress
 import httpx
 import pytest
 
-from gateway.body import MAX_AHEAD, Body
-from gateway.http1 import in_chunks
-from gateway.transport import Transport, origin_of
+from gateway.backends.http1 import in_chunks
+from gateway.backends.response_body import MAX_AHEAD, Body
+from gateway.backends.transport import Transport, origin_of
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -397,7 +397,7 @@ async def test_a_sink_that_has_to_wait_holds_the_server_back() -> None:
 async def test_a_connection_is_used_again_after_a_large_answer_that_came_in_one_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.body.MAX_AHEAD", 1)
+    monkeypatch.setattr("gateway.backends.response_body.MAX_AHEAD", 1)
     async with client_of(answering(OK)) as (client, server):
         for _ in range(2):
             taken: list[bytes] = []

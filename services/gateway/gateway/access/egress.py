@@ -1,11 +1,11 @@
 """What may leave for elsewhere, and from where models may come."""
 
+from ..ask.fields import Fields
+from ..ask.json_spans import Steps
 from ..errors import Forbidden, InvalidRequest
-from ..json_spans import Steps
 from ..names import MODEL_NAME, is_in_cloud, meant_by, registry_of
 from ..settings import Settings
-from .fields import Fields
-from .models import AllowList
+from .allow_list import AllowList
 
 # What /api/create took before it took files: the model server would read a file of its own machine.
 SERVER_FILES = ("modelfile", "path")

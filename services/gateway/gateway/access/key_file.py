@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from .allow_list import AllowList
 from .keys import HEADER, Key, new_key, parse_keys, parse_line, read_text
-from .models import AllowList
 from .roles import Role
 
 

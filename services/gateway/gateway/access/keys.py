@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..names import MODEL_PATTERN
-from .models import EVERY_MODEL, AllowList
+from .allow_list import EVERY_MODEL, AllowList
 from .roles import MAY, Role
 
 PREFIX = "sk-sluice-"

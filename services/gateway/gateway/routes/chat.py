@@ -4,11 +4,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ..access.fields import Fields, fields_of, model_name, politely
+from ..ask.fields import Fields, fields_of, model_name, politely
 from ..dialects.chat_sse import error_body
 from ..errors import InvalidRequest
-from .forward import ask, read_body
 from .guard import check_open
+from .passthrough import ask, read_body
 from .table import CHAT_ROUTE
 
 router = APIRouter(tags=["chat"])

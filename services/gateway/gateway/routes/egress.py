@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
+from ..access.allow_list import not_found
 from ..access.egress import remote
-from ..access.fields import Fields, politely
-from ..access.models import not_found
+from ..ask.fields import Fields, politely
 from ..names import is_in_cloud, meant_by
 from ..state import State
 from .table import RECOMMENDATIONS, Route

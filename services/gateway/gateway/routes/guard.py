@@ -2,7 +2,7 @@
 
 from fastapi import Request
 
-from ..access.models import EVERY_MODEL, AllowList
+from ..access.allow_list import EVERY_MODEL, AllowList
 from ..access.pages import may_ask, may_be_asked
 from ..access.roles import AUDITED, MAY, RouteClass
 from ..errors import AuditBlocked, Drained, Forbidden

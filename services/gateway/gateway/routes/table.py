@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from ..access.fields import NAMING
-from ..access.models import NOT_FOUND
+from ..access.allow_list import NOT_FOUND
 from ..access.roles import RouteClass
+from ..ask.fields import NAMING
 from ..dialects.anthropic import Messages
 from ..dialects.api import ANTHROPIC, CHAT, OLLAMA, OPENAI, Api
 from ..dialects.chat_sse import ChatSSE

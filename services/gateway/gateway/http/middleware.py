@@ -11,11 +11,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .dialects.api import api_of
-from .errors import GatewayError, InternalError
-from .state import State
-from .telemetry.record import RequestRecord
-from .tracing import RequestTrace
+from ..dialects.api import api_of
+from ..errors import GatewayError, InternalError
+from ..state import State
+from ..telemetry.record import RequestRecord
+from ..telemetry.tracing import RequestTrace
 
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 

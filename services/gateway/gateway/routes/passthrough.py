@@ -12,14 +12,14 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from ..access.fields import MAX_MODEL_NAME, Fields, fields_of, politely
-from ..access.form import Form
-from ..access.models import AllowList, not_found
+from ..access.allow_list import AllowList, not_found
 from ..access.roles import AUDITED
+from ..ask.fields import MAX_MODEL_NAME, Fields, fields_of, politely
+from ..ask.form import Form
 from ..errors import BodyTooLarge, ClientGone, NotServed
 from ..names import full_name
-from ..relay import Relay
 from ..state import record_of, state_of
+from ..streaming.relay import Relay
 from .egress import check_egress, check_model, hidden_models, hides_models
 from .guard import check_open
 from .heads import answer_heads

@@ -17,10 +17,10 @@ import structlog
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from .dialects.api import CHAT, api_of
-from .errors import GatewayError, HeadTooLarge, NotHttp, RequestTooSlow
-from .middleware import clean_path
-from .routes.forward import CONNECTION
+from ..dialects.api import CHAT, api_of
+from ..errors import GatewayError, HeadTooLarge, NotHttp, RequestTooSlow
+from ..http.middleware import clean_path
+from ..routes.passthrough import CONNECTION
 
 # Twice what nginx lets pass. One read of the socket may bring more than that at once.
 MAX_HEAD = 64 * 1024

@@ -7,7 +7,7 @@ from collections.abc import Container, Generator, Iterable, Iterator
 from typing import TypeVar
 
 from ..errors import InvalidRequest
-from ..json_spans import Span, Steps, document, items, members
+from .json_spans import Span, Steps, document, items, members
 
 # Where a request names a model, on one route or another.
 NAMING = frozenset({"model", "name", "source", "destination", "from"})

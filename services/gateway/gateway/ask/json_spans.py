@@ -14,7 +14,7 @@ import re
 from collections.abc import Generator
 from typing import NamedTuple, TypeVar
 
-from .errors import InvalidRequest
+from ..errors import InvalidRequest
 
 # Far above what anybody needs, and quick to be found out.
 MAX_DEPTH = 500

@@ -8,7 +8,7 @@ from typing import Any, cast
 import httptools
 import httpx
 
-from .body import Body
+from .response_body import Body
 
 # Idle connections are given up before servers usually close them, so that few are stale.
 IDLE_SECONDS = 30

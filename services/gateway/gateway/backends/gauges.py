@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from . import __version__
-from .access.keyring import Keyring
-from .routing import Backend
-from .settings import Settings
-from .telemetry import shared
-from .telemetry.exposition import Exposition
-from .telemetry.loop_watch import LoopWatch
+from .. import __version__
+from ..access.keyring import Keyring
+from ..settings import Settings
+from ..telemetry import shared
+from ..telemetry.exposition import Exposition
+from ..telemetry.loop_watch import LoopWatch
+from .backend import Backend
 
 BACKEND = ["backend"]
 LOADED = ["backend", "model"]

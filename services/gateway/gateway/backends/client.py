@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from .body import Body, Sink
-from .dialects.decoding import message_of, parsed
-from .errors import (
+from ..dialects.decoding import message_of, parsed
+from ..errors import (
     GatewayError,
     ModelNotFound,
     Overloaded,
@@ -27,6 +26,7 @@ from .errors import (
     without_places,
 )
 from .http1 import Answer, in_chunks
+from .response_body import Body, Sink
 from .transport import OutOfDescriptors, Transport, origin_of
 
 # Compression would hold tokens back.

@@ -26,9 +26,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 from starlette.types import Scope
 
-from . import __version__
-from .settings import Settings
-from .telemetry.record import QUIET_ROUTES, RequestRecord
+from .. import __version__
+from ..settings import Settings
+from .record import QUIET_ROUTES, RequestRecord
 
 # Without an SDK it makes spans that record nothing and stand for the client's own context.
 SILENT = NoOpTracer()

@@ -14,15 +14,15 @@ from typing import Any, Protocol
 import structlog
 from starlette.types import Message, Receive, Send
 
-from .dialects.api import Api
-from .dialects.stream import Stream
-from .dialects.whole import Whole
-from .errors import ClientGone, Drained, GatewayError, InternalError, ReaderStalled, UpstreamTimeout
-from .settings import Settings
-from .telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS, child
-from .telemetry.record import RequestRecord
+from ..backends.client import UpstreamAnswer
+from ..dialects.api import Api
+from ..dialects.stream import Stream
+from ..dialects.whole import Whole
+from ..errors import ClientGone, Drained, GatewayError, InternalError, ReaderStalled, UpstreamTimeout
+from ..settings import Settings
+from ..telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS, child
+from ..telemetry.record import RequestRecord
 from .turnstile import Turnstiles
-from .upstream import UpstreamAnswer
 
 # How long the end of upstream's body may take after its last line, for the connection to be used again.
 TAIL_SECONDS = 1.0

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from ..errors import GatewayError, UpstreamFailed, UpstreamRefused
+from ...errors import GatewayError, UpstreamFailed, UpstreamRefused
 
 # Statuses of the 400s that pass: timed out, too early, too many requests.
 PASSING = {408, 425, 429}

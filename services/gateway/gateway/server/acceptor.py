@@ -12,9 +12,9 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from .dialects.chat_sse import error_body
-from .errors import Overloaded
-from .telemetry.metrics import REFUSED_CONNECTIONS
+from ..dialects.chat_sse import error_body
+from ..errors import Overloaded
+from ..telemetry.metrics import REFUSED_CONNECTIONS
 
 # Of one socket, shared by all workers: one that takes everything leaves nothing for the others.
 MOST_A_TURN = 64

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import structlog
 
-from .errors import GatewayError, UpstreamFailed
-from .names import full_name, is_in_cloud, meant_by
-from .upstream import Upstream, UpstreamAnswer
+from ..errors import GatewayError, UpstreamFailed
+from ..names import full_name, is_in_cloud, meant_by
+from .client import Upstream, UpstreamAnswer
 
 # Quick while something is missing, so that a start is noticed at once; slow when all is well.
 POLL_SECONDS_MISSING = 0.5

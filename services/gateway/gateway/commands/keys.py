@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from ..access.allow_list import EVERY_MODEL
+from ..access.key_file import KeyFile, NoSuchKey
+from ..access.keys import NOTHING, BadKeyFile, allow_list, check_name
+from ..access.roles import MAY
 from ..settings import Settings
-from .key_file import KeyFile, NoSuchKey
-from .keys import NOTHING, BadKeyFile, allow_list, check_name
-from .models import EVERY_MODEL
-from .roles import MAY
 
 T = TypeVar("T")
 

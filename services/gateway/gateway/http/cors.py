@@ -5,8 +5,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .access.pages import may_read
-from .origins import Origins
+from ..access.pages import may_read
+from ..origins import Origins
 
 # What clients in a browser look at beyond the body.
 EXPOSED = ("x-request-id", "request-id", "retry-after")

@@ -11,9 +11,9 @@ from gunicorn.arbiter import Arbiter
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
+from ..settings import load_settings
 from .acceptor import MOST_A_TURN, Acceptor
-from .protocol import GuardedHttp
-from .settings import load_settings
+from .http_protocol import GuardedHttp
 
 NOTIFY_SECONDS = 1.0
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import structlog
 
-from ..dialects.splitter import LINE, Splitter
-from ..errors import GatewayError, UpstreamFailed, UpstreamTimeout, UpstreamTruncated
-from ..names import full_name
-from ..routing import listed
-from ..settings import Settings
-from ..telemetry.logs import configure_structlog
-from ..upstream import Upstream
+from ...backends.backend import listed
+from ...backends.client import Upstream
+from ...dialects.splitter import LINE, Splitter
+from ...errors import GatewayError, UpstreamFailed, UpstreamTimeout, UpstreamTruncated
+from ...names import full_name
+from ...settings import Settings
+from ...telemetry.logs import configure_structlog
 from .lines import parsed, stays
 from .progress import Progress
 

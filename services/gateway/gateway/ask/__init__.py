@@ -1,0 +1,1 @@
+"""What is asked: a request's body, read and decoded once."""

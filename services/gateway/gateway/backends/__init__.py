@@ -1,0 +1,1 @@
+"""Who answers: the model servers, and the connections to them."""

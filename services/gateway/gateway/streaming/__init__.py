@@ -1,0 +1,1 @@
+"""The streaming core: upstream's bytes in, the client's frames out."""
