@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.routes.table import Route
+from gateway.ask.route import Route
 from tests.fakes.answers import ANSWERS, Answer
 
 USER = {"role": "user", "content": "hi"}

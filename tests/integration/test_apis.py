@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.routes.table import PASSED_ON, Route
+from gateway.ask.route import Route
+from gateway.routes.table import PASSED_ON
 from tests.fakes.ollama import DONE, Do, FakeOllama, Raw, line
 from tests.integration.apis import CASES, Case, sent, whole_answer
 from tests.integration.programs import gateway

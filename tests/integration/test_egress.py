@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.ask.route import Route
 from gateway.dialects.api import api_of
 from gateway.errors import Forbidden
-from gateway.routes.table import CHAT_ROUTE, PASSED_ON, Route
+from gateway.routes.table import CHAT_ROUTE, PASSED_ON
 from tests.fakes.ollama import DONE, FakeOllama
 from tests.integration.apis import sent
 from tests.integration.programs import gateway

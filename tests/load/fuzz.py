@@ -20,7 +20,8 @@ from pathlib import Path
 
 from gateway.access.allow_list import EVERY_MODEL
 from gateway.access.key_file import KeyFile
-from gateway.routes.table import CHAT_ROUTE, PASSED_ON, Route
+from gateway.ask.route import Route
+from gateway.routes.table import CHAT_ROUTE, PASSED_ON
 from tests.fakes.ollama import DONE, FakeOllama, line
 from tests.integration.programs import gateway, nginx
 from tests.processes import Process, wait_until

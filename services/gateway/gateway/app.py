@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TypedDict
 
 from fastapi import FastAPI, Request
@@ -15,24 +15,20 @@ from . import __version__
 from .access.keyring import Keyring
 from .backends.backend import Backend
 from .backends.client import Upstream
-from .dialects.api import api_of
-from .errors import GatewayError, InternalError, NotServed, Unauthorized
+from .backends.pool import Pool
+from .errors import GatewayError, NotServed
 from .http.cors import Cors
+from .http.error_response import defect_response, error_response
 from .http.middleware import RequestObserver, ShortCut
-from .routes import chat, ops
-from .routes import passthrough as forward
-from .routes.guard import EDGE_HEADER
+from .routes import chat, ops, passthrough
 from .settings import Settings, load_settings
-from .state import State, record_of
+from .state import State
 from .telemetry import shared
 from .telemetry.logs import configure_structlog
 from .telemetry.tracing import tracing
 
 # How long a worker may wait to know its models; before that it would count their answers under "other".
 FIRST_POLL_SECONDS = 1
-
-# Where nginx slows failed tries down.
-SLOW_WAY = "@failed_try"
 
 
 class Lifespan(TypedDict):
@@ -47,16 +43,15 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Lifespan]:
         upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
-        backend = Backend("ollama", upstream, settings.default_model, settings.model_names)
         workers_folder = shared.folder()
         keyring = Keyring(settings, workers_folder / "had-keys" if workers_folder else None)
         async with tracing(settings) as tracer:
-            state = State(settings, backend, keyring, tracer)
-            forever = (backend.watch(), keyring.watch(), state.keep_counting(), state.loop_watch.run())
+            pool = Pool(Backend("ollama", upstream, settings.default_model, settings.model_names))
+            state = State(settings, pool, keyring, tracer)
+            forever = (pool.watch(), keyring.watch(), state.keep_counting(), state.loop_watch.run())
             background = [asyncio.create_task(task) for task in forever]
             try:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(backend.polled.wait(), FIRST_POLL_SECONDS)
+                await pool.known(FIRST_POLL_SECONDS)
                 yield {"gateway": state}
             finally:
                 for task in background:
@@ -79,38 +74,21 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         # FastAPI's own spans know nothing of models and outcomes, and cost a call a token.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    api.add_exception_handler(GatewayError, _on_gateway_error)
+    api.add_exception_handler(GatewayError, error_response)
     api.add_exception_handler(HTTPException, _on_http_exception)
-    api.add_exception_handler(Exception, _on_defect)
-    for part in (chat, forward, ops):
+    api.add_exception_handler(Exception, defect_response)
+    for part in (chat, passthrough, ops):
         api.include_router(part.router)
     # Around FastAPI, not within: its own middleware would cost an answering route more than it does for it.
-    answering = [*chat.router.routes, *forward.router.routes]
-    return Cors(RequestObserver(ShortCut(api, answering, _on_gateway_error)), settings.origins)
-
-
-async def _on_gateway_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, GatewayError)
-    record = record_of(request)
-    record.outcome = error.outcome
-    status, media_type, body = api_of(request.scope["path"]).refusal(error, record.request_id)
-    response = Response(body, status, {"content-type": media_type})
-    response.raw_headers.extend(error.headers())
-    if isinstance(error, Unauthorized) and request.headers.get(EDGE_HEADER) == SLOW_WAY:
-        response.headers["x-accel-redirect"] = SLOW_WAY
-    return response
-
-
-async def _on_defect(request: Request, _: Exception) -> Response:
-    """FastAPI raises it again, and the observer logs it."""
-    return await _on_gateway_error(request, InternalError())
+    answering = [*chat.router.routes, *passthrough.router.routes]
+    return Cors(RequestObserver(ShortCut(api, answering, error_response)), settings.origins)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     """The router's own: no such path, or not with this method."""
     assert isinstance(error, HTTPException)
     what = "method is not allowed" if error.status_code == 405 else "path does not exist"
-    response = await _on_gateway_error(request, NotServed(f"this {what} here; see /docs", error.status_code))
+    response = await error_response(request, NotServed(f"this {what} here; see /docs", error.status_code))
     if error.status_code == 405:
         response.headers["allow"] = ", ".join(_methods_at(request.scope["route"].path))
     return response
@@ -118,6 +96,6 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 def _methods_at(path: str) -> list[str]:
     """FastAPI has a route for each, and tells only of the first."""
-    routes = [route for part in (chat, forward, ops) for route in part.router.routes]
+    routes = [route for part in (chat, passthrough, ops) for route in part.router.routes]
     found = (route.methods or () for route in routes if isinstance(route, APIRoute) and route.path == path)
     return sorted(set().union(*found))

@@ -7,13 +7,17 @@ import structlog
 from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
-from .access.egress import Egress
+from .access.caller import Caller
+from .access.guard import Guard
 from .access.keyring import Keyring
-from .backends.backend import Backend
+from .access.roles import RouteClass
+from .admission.admission import Admission
 from .backends.gauges import Scrape
+from .backends.pool import Pool
 from .errors import Drained
+from .policy.policy import Policy
 from .settings import Settings
-from .streaming.relay import Relay
+from .streaming.generation import Generation
 from .streaming.turnstile import Turnstiles
 from .telemetry.audit import Audit
 from .telemetry.loop_watch import LoopWatch
@@ -31,35 +35,47 @@ COUNT_SECONDS = 5
 class State:
     """Made in the lifespan, one a worker."""
 
-    def __init__(self, settings: Settings, backend: Backend, keyring: Keyring, tracer: Tracer) -> None:
+    def __init__(self, settings: Settings, pool: Pool, keyring: Keyring, tracer: Tracer) -> None:
         self.settings = settings
         # Ollama reads all of a large model without a word when it has pulled it, or makes another one of it.
         silence = {"first_byte_timeout": settings.manage_timeout, "idle_timeout": settings.manage_timeout}
         self.managing = settings.model_copy(update=silence)
-        self.backend = backend
+        self.pool = pool
         self.keyring = keyring
-        self.egress = Egress(settings)
+        self.policy = Policy(settings, pool)
+        self.admission = Admission()
         self.loop_watch = LoopWatch()
-        self.scrape = Scrape(settings, [backend], keyring, self.loop_watch)
+        self.scrape = Scrape(settings, pool.backends, keyring, self.loop_watch)
         self.tracer = tracer
         self.audit = Audit(settings)
-        self.streams: set[Relay] = set()
+        self.generations: set[Generation] = set()
         self.turnstiles = Turnstiles()
         self.draining = False
+        self._guard = Guard(settings, keyring, self.audit)
         # What the metrics have of what only ever grows.
         self._dropped = self._audit_lost = 0
+
+    def caller(self, request: Request, kind: RouteClass) -> Caller:
+        """As `Guard.caller`, for what is no longer begun when the gateway stops. Also raises Drained."""
+        if self.draining:
+            raise Drained("the gateway is restarting; send the request again")
+        return self.identify(request, kind)
+
+    def identify(self, request: Request, kind: RouteClass) -> Caller:
+        """As `Guard.caller`: of what is answered to the last."""
+        return self._guard.caller(request, kind)
 
     def drain(self) -> None:
         """Refuses new work from now on, and ends the streams that still run when the grace is over."""
         self.draining = True
-        asyncio.get_running_loop().call_later(self.settings.grace - DRAIN_MARGIN, self._end_streams)
+        asyncio.get_running_loop().call_later(self.settings.grace - DRAIN_MARGIN, self._end_answers)
 
     def count(self) -> None:
         """Brings the metrics of what is still going on up to date."""
         TASKS.set(len(asyncio.all_tasks()))
         self._count_lines()
-        for stream in self.streams:
-            stream.count_chunks()
+        for generation in self.generations:
+            generation.count_chunks()
 
     async def keep_counting(self) -> None:
         """For ever: a scrape brings up to date only the worker that answers it."""
@@ -76,9 +92,9 @@ class State:
             self._dropped += dropped
             structlog.get_logger().warning("log_lines_dropped", lines=dropped)
 
-    def _end_streams(self) -> None:
-        for stream in tuple(self.streams):
-            stream.stop(Drained("the gateway is restarting; send the request again"))
+    def _end_answers(self) -> None:
+        for generation in tuple(self.generations):
+            generation.stop(Drained("the gateway is restarting; send the request again"))
 
 
 def state_of(request: Request) -> State:

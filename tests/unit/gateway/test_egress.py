@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from gateway.access.egress import Egress
 from gateway.ask.fields import Fields
 from gateway.errors import Forbidden, GatewayError, InvalidRequest
 from gateway.names import is_in_cloud, meant_by
+from gateway.policy.egress import Egress
 from gateway.settings import BadSettings, Settings, load_settings
 from tests.unit.gateway.bodies import read_fields, taken
 

@@ -18,6 +18,7 @@ from gateway.dialects.ollama import Ndjson
 from gateway.dialects.openai import Completions
 from gateway.dialects.stream import Stream
 from gateway.settings import Settings
+from gateway.streaming.generation import Generation
 from gateway.streaming.relay import Relay
 from gateway.streaming.turnstile import Turnstiles
 from gateway.telemetry.record import RequestRecord
@@ -66,9 +67,11 @@ class Counted:
         parser = type("Callbacks", (), {"on_body": staticmethod(body.take)})()
         self._upstream._parser = httptools.HttpResponseParser(parser)
         self._upstream._parser.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        record = RequestRecord("id", "client", operation="chat")
+        record = RequestRecord("id", "client")
+        record.accepted("chat", streams=True)
         answer = Answer(200, "", body)
-        self.relay = Relay(Settings(), record, api, dialect(1 << 20), answer, set(), Turnstiles())
+        self.generation = Generation(dialect(1 << 20), record, lambda _: answer, Turnstiles())
+        self.relay = Relay(Settings(), record, api, self.generation, set(), Turnstiles())
 
     def read(self, unit: bytes) -> None:
         self._upstream.data_received(b"%x\r\n%b\r\n" % (len(unit), unit))
@@ -86,7 +89,7 @@ class Counted:
         self.read(unit)
         async with asyncio.timeout(10):
             await sent.wait()
-        while not self.relay._flowing:  # noqa: ASYNC110 - it is a matter of a step or two
+        while not self.relay._delivery.direct:  # noqa: ASYNC110 - it is a matter of a step or two
             await asyncio.sleep(0)
         return running
 

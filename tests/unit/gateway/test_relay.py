@@ -14,6 +14,7 @@ from gateway.dialects.api import CHAT
 from gateway.dialects.chat_sse import ChatSSE
 from gateway.errors import Drained, GatewayError, ModelNotFound, UpstreamTruncated
 from gateway.settings import Settings
+from gateway.streaming.generation import Generation, Waiting
 from gateway.streaming.relay import Relay
 from gateway.streaming.turnstile import Turnstiles
 from gateway.telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS
@@ -35,7 +36,8 @@ class Model:
         self.released = self.left = False
 
     @asynccontextmanager
-    async def answer(self) -> AsyncIterator[UpstreamAnswer]:
+    async def answer(self, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
+        waiting.asked("ollama")
         self.opened.set()
         try:
             await self.may_open.wait()
@@ -114,17 +116,12 @@ class Stream:
         limits = {"early_commit": FOR_EVER, "first_byte_timeout": FOR_EVER, "heartbeat": FOR_EVER}
         self.model = Model()
         self.client = Client()
-        self.record = RequestRecord(request_id="req-1", client="127.0.0.1", operation="chat")
-        self.streams: set[Relay] = set()
-        self.relay = Relay(
-            Settings(**{**limits, **settings}),
-            self.record,
-            CHAT,
-            ChatSSE(1_000_000),
-            self.model.answer(),
-            self.streams,
-            Turnstiles(),
-        )
+        self.record = RequestRecord(request_id="req-1", client="127.0.0.1")
+        self.generations: set[Generation] = set()
+        self.record.accepted("chat", streams=True)
+        self.generation = Generation(ChatSSE(1_000_000), self.record, self.model.answer, Turnstiles())
+        limited = Settings(**{**limits, **settings})
+        self.relay = Relay(limited, self.record, CHAT, self.generation, self.generations, Turnstiles())
         self.task = asyncio.create_task(self.relay.run(self.client.receive, self.client.send, self.client))
 
     async def end(self) -> None:
@@ -192,7 +189,7 @@ async def test_a_client_that_leaves_frees_the_model(phase: str) -> None:
     assert stream.model.released
     assert stream.record.outcome == "client_gone"
     assert stream.record.status == 499
-    assert not stream.streams
+    assert not stream.generations
 
 
 async def test_a_client_that_leaves_while_it_is_not_reading_frees_the_model() -> None:
@@ -371,8 +368,8 @@ async def test_chunks_can_be_counted_while_the_stream_runs() -> None:
     stream.model.bytes.put_nowait(line("a") + line("b"))
     await stream.next_sent()
     await stream.next_sent()
-    (relay,) = stream.streams
-    relay.count_chunks()
+    (generation,) = stream.generations
+    generation.count_chunks()
     assert stream.record.chunks == 2
     stream.client.gone.set()
     await stream.end()
@@ -382,7 +379,9 @@ async def test_a_heartbeat_that_was_due_when_the_answer_ended_is_not_sent_behind
     stream = Stream()
     stream.model.bytes.put_nowait(line() + DONE)
     await stream.end()
-    await stream.relay._send_aside(ChatSSE.heartbeat, more=True)  # decided before, begun after
+    await stream.relay._delivery.send_aside(
+        ChatSSE.heartbeat, stream.generation.stopped, 1
+    )  # decided before, begun after
     assert not stream.client.history[-1]["more_body"]
 
 
@@ -394,7 +393,7 @@ async def test_a_heartbeat_that_blocks_does_not_hold_up_a_stop(monkeypatch: pyte
     stream.client.reads.clear()
     for _ in range(10):  # until a heartbeat blocks
         await asyncio.sleep(0.01)
-    stream.relay.stop(Drained("restarting"))
+    stream.generation.stop(Drained("restarting"))
     await stream.end()
     assert stream.record.outcome == "drained"
     assert stream.client.aborted.is_set()
@@ -435,7 +434,7 @@ async def test_a_drain_ends_a_stream_with_an_error_event() -> None:
     stream = Stream()
     stream.model.bytes.put_nowait(line())
     await stream.next_sent()
-    for running in tuple(stream.streams):
+    for running in tuple(stream.generations):
         running.stop(Drained("restarting"))
     await stream.end()
     assert b"shutting_down" in stream.client.history[-1]["body"]

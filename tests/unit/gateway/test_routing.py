@@ -8,9 +8,10 @@ import pytest
 
 from gateway.access.keyring import Keyring
 from gateway.backends import backend as routing
-from gateway.backends.backend import Backend, loaded
+from gateway.backends.backend import Backend
 from gateway.backends.client import Upstream
 from gateway.backends.gauges import Gauges
+from gateway.backends.listing import loaded
 from gateway.errors import UpstreamFailed, UpstreamUnreachable
 from gateway.names import full_name
 from gateway.settings import Settings

@@ -38,6 +38,10 @@ class Fields:
         # The long s and the Kelvin sign are letters to Ollama too: casefold leaves out no spelling of its.
         self._found = [(name.casefold(), value) for name, value in found]
 
+    def __bool__(self) -> bool:
+        """Whether there was a body at all."""
+        return bool(self._body)
+
     def get(self, name: str) -> object:
         """The one that counts, or None."""
         said = None

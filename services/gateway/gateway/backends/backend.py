@@ -1,43 +1,23 @@
-"""Which backend answers: for now one, with what is known of its health and its models."""
+"""One model server: asking it, and what is known of its health and its models."""
 
 import asyncio
 import math
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 
 from ..errors import GatewayError, UpstreamFailed
-from ..names import full_name, is_in_cloud, meant_by
+from ..names import full_name, meant_by
 from .client import Upstream, UpstreamAnswer
+from .listing import LoadedModel, listed, loaded, remote
 
 # Quick while something is missing, so that a start is noticed at once; slow when all is well.
 POLL_SECONDS_MISSING = 0.5
 POLL_SECONDS_READY = 10
 POLL_TIMEOUT = 5
-
-# A model that is never unloaded is, as Ollama says it, unloaded in three hundred years.
-NEVER_SECONDS = 100 * 365 * 86400
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model in memory; `size` and `vram` in bytes, `unload_at` in seconds since 1970."""
-
-    name: str
-    size: int
-    vram: int
-    unload_at: float
-
-    @property
-    def unload_after(self) -> float:
-        """In seconds from now, infinite if never."""
-        left = self.unload_at - time.time()
-        return math.inf if left > NEVER_SECONDS else max(0.0, left)
 
 
 class Backend:
@@ -188,46 +168,3 @@ class Backend:
             self.loaded = ()
         if self.missing != was_missing:
             structlog.get_logger().info("backend", backend=self.name, missing=self.missing)
-
-
-def listed(tags: object) -> frozenset[str]:
-    """The full names in the answer of /api/tags."""
-    return frozenset(full_name(model["name"]) for model in _models(tags))
-
-
-def remote(tags: object) -> frozenset[str]:
-    """Of those, the ones whose answers come from another host."""
-    return frozenset(
-        full_name(model["name"])
-        for model in _models(tags)
-        if model.get("remote_host") or model.get("remote_model") or is_in_cloud(model["name"])
-    )
-
-
-def loaded(running: object) -> tuple[LoadedModel, ...]:
-    """What the answer of /api/ps says of the models in memory."""
-    return tuple(
-        LoadedModel(
-            full_name(model["name"]),
-            int(model.get("size") or 0),
-            int(model.get("size_vram") or 0),
-            _timestamp(model.get("expires_at")),
-        )
-        for model in _models(running)
-    )
-
-
-def _timestamp(said: object) -> float:
-    try:
-        return datetime.fromisoformat(str(said)).timestamp()
-    except ValueError:
-        return math.inf
-
-
-def _models(answer: object) -> list[dict[str, Any]]:
-    models = answer.get("models") if isinstance(answer, dict) else None
-    return [
-        model
-        for model in (models if isinstance(models, list) else [])
-        if isinstance(model, dict) and isinstance(model.get("name"), str)
-    ]

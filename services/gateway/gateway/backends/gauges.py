@@ -5,7 +5,7 @@ here, while in the files in which the workers count nothing is ever removed.
 """
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -25,7 +25,7 @@ LOADED = ["backend", "model"]
 
 class Gauges(Collector):
     def __init__(
-        self, settings: Settings, backends: list[Backend], keyring: Keyring, loop_watch: LoopWatch
+        self, settings: Settings, backends: Sequence[Backend], keyring: Keyring, loop_watch: LoopWatch
     ) -> None:
         self._settings = settings
         self._backends = backends
@@ -78,7 +78,7 @@ class Scrape:
     """All metrics as Prometheus reads them."""
 
     def __init__(
-        self, settings: Settings, backends: list[Backend], keyring: Keyring, loop_watch: LoopWatch
+        self, settings: Settings, backends: Sequence[Backend], keyring: Keyring, loop_watch: LoopWatch
     ) -> None:
         self._looked_up = CollectorRegistry()
         self._looked_up.register(Gauges(settings, backends, keyring, loop_watch))

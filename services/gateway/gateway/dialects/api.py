@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import GatewayError
 from . import anthropic, chat_sse, ollama, openai
 from .decoding import parsed
+from .refusal import Refusal
 from .whole import JSON
 
 
@@ -23,15 +24,20 @@ class Api:
     is_error_body: Callable[[dict[str, Any]], bool] | None = None
     own_id: Callable[[str], str] | None = None
 
-    def refusal(self, error: GatewayError, request_id: str) -> tuple[int, str, bytes]:
-        """Status, media type and body for `error`."""
+    def refusal(self, error: GatewayError, request_id: str) -> Refusal:
+        """`error` instead of an answer; upstream's own where it has this API's shape."""
         status, body = error.status, json.dumps(self.error_body(error, request_id)).encode()
         if error.upstream and self.is_error_body:
             status, said = error.upstream
             fields = parsed(said)
             if fields and self.is_error_body(fields):
                 body = self._with_own_id(said, fields, request_id)
-        return status, JSON, body
+        headers = [
+            (b"content-type", JSON.encode()),
+            (b"content-length", b"%d" % len(body)),
+            *error.headers(),
+        ]
+        return Refusal(status, headers, body, self.id_headers(request_id))
 
     def id_headers(self, request_id: str) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-request-id", request_id.encode())]

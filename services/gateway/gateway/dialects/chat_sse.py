@@ -4,6 +4,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..errors import GatewayError
@@ -34,6 +35,9 @@ class ChatSSE(Ndjson):
     def end(self) -> bytes:
         frames = super().end()
         return frames and frames.rstrip(LINE) + LINE + LINE
+
+    def status(self, state: str, fields: Mapping[str, object]) -> bytes:
+        return b"event: status\ndata: %b\n\n" % json.dumps({"state": state, **fields}).encode()
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         return b"event: error\ndata: %b\n\n" % json.dumps(error_body(error, request_id)).encode()

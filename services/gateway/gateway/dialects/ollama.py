@@ -1,6 +1,7 @@
 """Ollama's own API: NDJSON, passed on as it comes. https://docs.ollama.com/api/streaming"""
 
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -59,6 +60,9 @@ class Ndjson(Stream):
             self.fail(UpstreamTruncated(CUT_OFF))
         self.ended = True
         return frames.removesuffix(LINE)
+
+    def status(self, state: str, fields: Mapping[str, object]) -> bytes:
+        return b""
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         return json.dumps({"error": error.message}).encode() + b"\n"

@@ -1,5 +1,6 @@
 """What every stream of an answer has in common: units are checked for being the last one, and passed on."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from ..errors import GatewayError, UpstreamFailed, UpstreamTruncated
@@ -17,7 +18,7 @@ class Stream:
     and how an error is told before the first byte and after it.
     """
 
-    status: ClassVar[int] = 200
+    http_status: ClassVar[int] = 200
     heartbeat: ClassVar[bytes] = b": keep-alive\n\n"
     media_type = "text/event-stream"
     separator: ClassVar[bytes]
@@ -71,6 +72,10 @@ class Stream:
     def error(self, error: GatewayError, request_id: str) -> bytes:
         """What ends an answer that failed after its first byte: the error, and the terminal marker if any."""
         raise NotImplementedError
+
+    def status(self, state: str, fields: Mapping[str, object]) -> bytes:
+        """What is waited for, before the answer begins: a comment. Empty where the format cannot say it."""
+        return b": %b\n\n" % state.encode()
 
     def new_splitter(self, max_unit_bytes: int) -> Splitter:
         return Splitter(self.separator, max_unit_bytes)

@@ -1,5 +1,6 @@
 """An answer in one piece: held until it is complete, so that a client never gets half of one."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -31,13 +32,13 @@ class Whole:
         self._pieces: list[bytes] = []
         self.size = 0
         self._media_type = ""
-        self.status = 200
+        self.http_status = 200
         self.ended = False
         self.failure: GatewayError | None = None
         self.usage: Usage | None = None
 
     def open(self, status: int, media_type: str) -> None:
-        self.status = status
+        self.http_status = status
         self._media_type = media_type
 
     @property
@@ -69,6 +70,9 @@ class Whole:
 
     def _is(self, media_type: str) -> bool:
         return self._media_type.lower().startswith(media_type)
+
+    def status(self, state: str, fields: Mapping[str, object]) -> bytes:
+        return b""
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         """Nothing can follow a whole answer."""

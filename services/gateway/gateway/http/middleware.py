@@ -48,6 +48,7 @@ class RequestObserver:
         scope["state"]["record"] = record
         state: State = scope["state"]["gateway"]
         trace = RequestTrace(state.tracer, scope, record)
+        scope["state"]["trace"] = trace
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -65,10 +66,8 @@ class RequestObserver:
             failure = InternalError()
             record.outcome = failure.outcome
             if not record.status:
-                headers = [(b"content-type", b"application/json")]
-                _, _, body = api_of(scope["path"]).refusal(failure, record.request_id)
-                await send_with_id({"type": "http.response.start", "status": 500, "headers": headers})
-                await send({"type": "http.response.body", "body": body})
+                for message in api_of(scope["path"]).refusal(failure, record.request_id).messages():
+                    await send_with_id(message)
         finally:
             route = scope.get("route")
             record.route = getattr(route, "path", record.route)

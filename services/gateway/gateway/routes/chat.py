@@ -4,11 +4,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ..ask.fields import Fields, fields_of, model_name, politely
+from ..ask.fields import Fields, model_name
+from ..ask.reading import read
 from ..dialects.chat_sse import error_body
 from ..errors import InvalidRequest
-from .guard import check_open
-from .passthrough import ask, read_body
+from ..state import state_of
+from .answer import answer
 from .table import CHAT_ROUTE
 
 router = APIRouter(tags=["chat"])
@@ -56,18 +57,18 @@ ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wro
 )
 async def chat(request: Request) -> Response:
     """The same request as Ollama's `/api/chat`; the answer comes as Server-Sent Events."""
-    allowed = check_open(request, CHAT_ROUTE.kind)
+    state = state_of(request)
+    caller = state.caller(request, CHAT_ROUTE.kind)
     # The body goes on as it came: upstream sees every field, and nothing is serialised twice.
-    body = await read_body(request)
-    if not body or body.isspace():
-        raise InvalidRequest("the request body is empty; send a JSON object with model and messages")
-    fields = await politely(fields_of(body))
-    check(fields)
-    return await ask(request, CHAT_ROUTE, allowed, body, fields)
+    ask = await read(request, CHAT_ROUTE, caller, state.settings.max_body_bytes)
+    check(ask.fields)
+    return answer(request, ask)
 
 
 def check(fields: Fields) -> None:
     """What is needed here; the rest is Ollama's to judge. Raises InvalidRequest."""
+    if not fields:
+        raise InvalidRequest("the request body is empty; send a JSON object with model and messages")
     named = fields.get("model")
     if named is None or not model_name("model", named).strip():
         raise InvalidRequest("model: a model's name is needed, as in smollm2:135m")

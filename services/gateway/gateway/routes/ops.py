@@ -8,9 +8,9 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from ..access.guard import came_by_the_edge
 from ..errors import Forbidden, Overloaded
 from ..state import state_of
-from .guard import came_by_the_edge, check_access
 from .heads import answer_heads
 
 router = APIRouter(tags=["operations"])
@@ -29,7 +29,7 @@ async def healthz() -> JSONResponse:
 async def readyz(request: Request) -> JSONResponse:
     """200 when the model server is up and has the default model; a reason to send no traffic otherwise."""
     state = state_of(request)
-    missing = "the gateway is stopping" if state.draining else state.backend.missing
+    missing = "the gateway is stopping" if state.draining else state.pool.missing
     if missing:
         return JSONResponse({"status": "not ready", "missing": missing}, status_code=503)
     access = {"access": "open" if state.keyring.is_open else "keys"}
@@ -45,7 +45,7 @@ async def metrics(request: Request) -> Response:
         raise Forbidden("metrics are not served here")
     state = state_of(request)
     if state.settings.open_metrics == "off":
-        check_access(request, "metrics")
+        state.identify(request, "metrics")
     state.count()
     # In a thread: putting the text together takes longer than a stream may wait.
     try:
@@ -56,14 +56,14 @@ async def metrics(request: Request) -> Response:
 
 @router.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request) -> JSONResponse:
-    check_access(request, "read")
+    state_of(request).identify(request, "read")
     return JSONResponse(cast(FastAPI, request.app).openapi())
 
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
     """All addresses are relative: a proxy outside may have the gateway under a path of its own."""
-    check_access(request, "read")
+    state_of(request).identify(request, "read")
     sent: bytes = request.scope["raw_path"]
     if slashes := len(sent) - len(sent.rstrip(b"/")):
         return RedirectResponse(f"{'../' * slashes}docs")

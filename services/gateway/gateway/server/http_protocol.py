@@ -5,11 +5,7 @@ nginx has such limits too. These are for those who reach the gateway without it,
 
 import asyncio
 import secrets
-import socket
-import struct
 from collections import deque
-from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
@@ -20,7 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from ..dialects.api import CHAT, api_of
 from ..errors import GatewayError, HeadTooLarge, NotHttp, RequestTooSlow
 from ..http.middleware import clean_path
-from ..routes.passthrough import CONNECTION
+from ..routes.answer import CONNECTION
+from .connection import Exchange, without_chunks
 
 # Twice what nginx lets pass. One read of the socket may bring more than that at once.
 MAX_HEAD = 64 * 1024
@@ -29,7 +26,7 @@ VERSIONS = ("1.1", "1.0")
 
 
 class GuardedHttp(HttpToolsProtocol):
-    """Also lets the application use its client's connection, as `relay.Connection` has it."""
+    """Also lets the application use its client's connection, as `streaming.delivery.Connection` has it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -144,20 +141,15 @@ class GuardedHttp(HttpToolsProtocol):
             request_id = secrets.token_hex(16)
             path = (self.scope or {}).get("path")
             api = api_of(clean_path(path)) if path else CHAT
-            status, media_type, body = api.refusal(error, request_id)
+            refusal = api.refusal(error, request_id)
             structlog.get_logger().info(
                 "refused",
                 request_id=request_id,
-                status=status,
+                status=refusal.status,
                 code=error.code,
                 client=self.client[0] if self.client else "",
             )
-            ids = b"".join(b"%b: %b\r\n" % header for header in api.id_headers(request_id))
-            head = (
-                f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {media_type}\r\n"
-                f"Content-Length: {len(body)}\r\nConnection: close\r\n"
-            )
-            self.transport.write(b"%b%b\r\n%b" % (head.encode(), ids, body))
+            self.transport.write(refusal.last_words())
         # At once: what is written from now on would fail.
         self._give_up()
         self.transport.close()
@@ -202,53 +194,3 @@ class Parser(httptools.HttpRequestParser):
                 # Anew: behind a request that is the last one, llhttp reads no other.
                 self._start()
                 super().feed_data(head)
-
-
-def without_chunks(cycle: RequestResponseCycle, app: ASGI3Application) -> ASGI3Application:
-    """For clients of HTTP/1.0, which know no chunks: an answer of a length that is not said ends with the
-    connection, which uvicorn closes after each of theirs."""
-
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
-        async def send_plain(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                cycle.chunked_encoding = False
-            else:
-                cycle.expected_content_length = len(message.get("body", b""))
-            await send(message)
-
-        await app(scope, receive, send_plain)
-
-    return answer
-
-
-class Exchange:
-    """One request's part of a connection. `send` costs a coroutine and some checks for each token."""
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self.cycle = cycle
-        self.on_lost: Callable[[], None] | None = None
-
-    def write(self, body: bytes) -> Awaitable[None] | None:
-        cycle = self.cycle
-        if cycle.disconnected:
-            return None
-        cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body) if cycle.chunked_encoding else body)
-        return cycle.flow.drain() if cycle.flow.write_paused else None
-
-    def lose(self) -> None:
-        """The client is gone: the application hears of it at once, and again when it receives."""
-        self.cycle.disconnected = True
-        self.cycle.message_event.set()
-        if self.on_lost:
-            self.on_lost()
-
-    def end(self) -> None:
-        """Its cycle knows it no longer: a circle would wait for the collector, which holds up everything."""
-        self.cycle.scope.pop("extensions", None)
-
-    def abort(self) -> None:
-        # Without lingering, the kernel forgets what the client has not taken instead of keeping it.
-        transport = self.cycle.transport
-        connection = transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from prometheus_client import Gauge
 from structlog.typing import FilteringBoundLogger
 
 from ..errors import Outcome
@@ -51,12 +52,31 @@ class RequestRecord:
     # Seconds, as upstream gives them at the end of an answer: total, load, prompt, generation.
     upstream_seconds: dict[str, float] = field(default_factory=dict)
     trace_id: str | None = None
-    # What tells the model server of which trace its part is.
-    trace_headers: dict[str, str] = field(default_factory=dict)
     asked_after: float | None = None
+    _in_flight: Gauge | None = None
 
-    def asked(self) -> None:
+    def accepted(self, operation: str | None, streams: bool) -> None:
+        """The caller may ask this. `operation` is None if it is not for a model's answer: a pull may take an
+        hour without a token, and is no answer that somebody waits for.
+        """
+        self.operation, self.streams = operation, streams
+        if operation:
+            self._in_flight = child(metrics.IN_FLIGHT, "stream" if streams else "whole")
+            self._in_flight.inc()
+
+    def answered(self, outcome: Outcome) -> None:
+        """The answer has ended."""
+        self.outcome = outcome
+        if self._in_flight:
+            self._in_flight.dec()
+
+    def used(self, prompt_tokens: int, output_tokens: int, seconds: dict[str, float]) -> None:
+        """As upstream reports it at the end of an answer."""
+        self.prompt_tokens, self.output_tokens, self.upstream_seconds = prompt_tokens, output_tokens, seconds
+
+    def asked(self, backend: str) -> None:
         """Upstream is about to be asked."""
+        self.backend = backend
         self.asked_after = time.perf_counter() - self.started
         if self.operation:
             child(metrics.OVERHEAD, "request").observe(self.asked_after)

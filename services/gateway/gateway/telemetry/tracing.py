@@ -95,9 +95,13 @@ async def tracing(settings: Settings) -> AsyncIterator[Tracer]:
 
 
 class RequestTrace:
-    """One request's part of a trace, from its arrival until `end`."""
+    """One request's part of a trace, from its arrival until `end`.
+
+    `headers` tell the model server of which trace its part is.
+    """
 
     def __init__(self, tracer: Tracer, scope: Scope, record: RequestRecord) -> None:
+        self.headers: dict[str, str] = {}
         self._record = record
         self._method: str = scope["method"]
         # Probes and scrapes would be most of what is collected.
@@ -109,7 +113,7 @@ class RequestTrace:
         context = self._span.get_span_context()
         if context.is_valid:
             record.trace_id = format_trace_id(context.trace_id)
-            PROPAGATOR.inject(record.trace_headers, set_span_in_context(self._span, Context()))
+            PROPAGATOR.inject(self.headers, set_span_in_context(self._span, Context()))
 
     def end(self) -> None:
         """Called when the record is settled."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from ...backends.backend import listed
 from ...backends.client import Upstream
+from ...backends.listing import listed
 from ...dialects.splitter import LINE, Splitter
 from ...errors import GatewayError, UpstreamFailed, UpstreamTimeout, UpstreamTruncated
 from ...names import full_name

@@ -1,11 +1,12 @@
 """What may leave for elsewhere, and from where models may come."""
 
+from ..access.allow_list import AllowList
+from ..access.guard import check_web_search
 from ..ask.fields import Fields
 from ..ask.json_spans import Steps
 from ..errors import Forbidden, InvalidRequest
 from ..names import MODEL_NAME, is_in_cloud, meant_by, registry_of
 from ..settings import Settings
-from .allow_list import AllowList
 
 # What /api/create took before it took files: the model server would read a file of its own machine.
 SERVER_FILES = ("modelfile", "path")
@@ -17,7 +18,7 @@ class Egress:
     def __init__(self, settings: Settings) -> None:
         self.cloud_allowed = settings.cloud_models == "on"
         self._insecure_allowed = settings.pull_insecure == "on"
-        self._search_allowed = settings.web_search == "on"
+        self._settings = settings
         self._pull_from = settings.pull_registry_names
         self._push_to = settings.push_registry_names
         self._pull = AllowList(settings.pull_patterns)
@@ -52,19 +53,14 @@ class Egress:
         if fields.has_any("remote_host") and not self.cloud_allowed:
             raise Forbidden("remote_host: models elsewhere are not used; GATEWAY_CLOUD_MODELS=on allows it")
 
-    def check_web(self) -> None:
-        """That Ollama may ask the web, which it does in the name of its account."""
-        if not self._search_allowed:
-            raise Forbidden("the web is not searched here; GATEWAY_WEB_SEARCH=on allows it")
-
     def check_tools(self, fields: Fields) -> Steps[None]:
         """Ollama searches the web itself, for a tool of this type: the model says for what."""
-        if self._search_allowed:
+        if self._settings.web_search == "on":
             return
         for tool in (yield from fields.objects("tools")):
             for kind in tool.every("type"):
                 if isinstance(kind, str) and kind.strip().lower().startswith("web_search"):
-                    self.check_web()
+                    check_web_search(self._settings)
 
     def _check_insecure(self, fields: Fields) -> None:
         if not self._insecure_allowed and fields.has_any("insecure"):

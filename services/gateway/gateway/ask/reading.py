@@ -1,0 +1,41 @@
+"""From a request to an Ask: its body is read and decoded here, and nowhere else."""
+
+import asyncio
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+
+from ..access.caller import Caller
+from .ask import Ask, upstream_headers, upstream_path
+from .fields import Fields, fields_of, politely
+from .form import Form
+from .request_body import Upload, read_body
+from .route import Route
+
+
+async def read(request: Request, route: Route, caller: Caller, limit: int) -> Ask:
+    """`limit` is for the body, in bytes. Raises InvalidRequest, BodyTooLarge, NotServed, ClientGone."""
+    if route.upload:
+        return _ask(request, route, caller, Upload(request), Fields())
+    # To a GET a body means nothing; what servers make of one differs.
+    has_body = route.method not in ("GET", "HEAD")
+    body = await read_body(request, limit) if has_body else b""
+    if not route.form:
+        return _ask(request, route, caller, body, await politely(fields_of(body)))
+    headers = MutableHeaders(scope=request.scope)
+    # In a thread, for what ten megabytes take.
+    form = await asyncio.to_thread(Form, body, headers.get("content-type", ""))
+    body, headers["content-type"] = await asyncio.to_thread(form.written)
+    return _ask(request, route, caller, body, form.fields)
+
+
+def _ask(request: Request, route: Route, caller: Caller, body: bytes | Upload, fields: Fields) -> Ask:
+    return Ask(
+        route,
+        caller,
+        upstream_path(request, route),
+        upstream_headers(request, body),
+        body,
+        fields,
+        request.path_params.get("model"),
+    )

@@ -1,0 +1,71 @@
+"""What Ollama's lists say of its models."""
+
+import math
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..names import full_name, is_in_cloud
+
+# A model that is never unloaded is, as Ollama says it, unloaded in three hundred years.
+NEVER_SECONDS = 100 * 365 * 86400
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory; `size` and `vram` in bytes, `unload_at` in seconds since 1970."""
+
+    name: str
+    size: int
+    vram: int
+    unload_at: float
+
+    @property
+    def unload_after(self) -> float:
+        """In seconds from now, infinite if never."""
+        left = self.unload_at - time.time()
+        return math.inf if left > NEVER_SECONDS else max(0.0, left)
+
+
+def listed(tags: object) -> frozenset[str]:
+    """The full names in the answer of /api/tags."""
+    return frozenset(full_name(model["name"]) for model in _models(tags))
+
+
+def remote(tags: object) -> frozenset[str]:
+    """Of those, the ones whose answers come from another host."""
+    return frozenset(
+        full_name(model["name"])
+        for model in _models(tags)
+        if model.get("remote_host") or model.get("remote_model") or is_in_cloud(model["name"])
+    )
+
+
+def loaded(running: object) -> tuple[LoadedModel, ...]:
+    """What the answer of /api/ps says of the models in memory."""
+    return tuple(
+        LoadedModel(
+            full_name(model["name"]),
+            int(model.get("size") or 0),
+            int(model.get("size_vram") or 0),
+            _timestamp(model.get("expires_at")),
+        )
+        for model in _models(running)
+    )
+
+
+def _timestamp(said: object) -> float:
+    try:
+        return datetime.fromisoformat(str(said)).timestamp()
+    except ValueError:
+        return math.inf
+
+
+def _models(answer: object) -> list[dict[str, Any]]:
+    models = answer.get("models") if isinstance(answer, dict) else None
+    return [
+        model
+        for model in (models if isinstance(models, list) else [])
+        if isinstance(model, dict) and isinstance(model.get("name"), str)
+    ]

@@ -1,0 +1,74 @@
+"""Lists of models, without those that a caller may not know of."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+
+from ..access.allow_list import not_found
+from ..ask.reading import read
+from ..ask.route import Route
+from ..names import full_name
+from ..state import record_of, state_of
+from .table import RECOMMENDATIONS
+
+LIST_SECONDS = 10
+
+# The field that has the list, and the one in which each model has its name.
+LISTS = {
+    "/api/tags": ("models", "name"),
+    "/api/ps": ("models", "name"),
+    "/v1/models": ("data", "id"),
+    RECOMMENDATIONS: ("recommendations", "model"),
+}
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def listing(route: Route, passthrough: Endpoint) -> Endpoint:
+    """As upstream has it, where nothing in it is to be hidden."""
+    field, name = LISTS[route.path]
+
+    async def filtered(request: Request) -> Response:
+        state = state_of(request)
+        caller = state.caller(request, route.kind)
+        # Recommendations are of models that nobody has yet, most of them in the cloud.
+        if not (caller.models or state.policy.hides_models() or route.path == RECOMMENDATIONS):
+            return await passthrough(request)
+        answer, items = await _items(request, route.path, field)
+        hidden = await state.policy.hidden([str(item[name]) for item in items])
+        visible = [
+            item for item in items if str(item[name]) not in hidden and caller.models.has(str(item[name]))
+        ]
+        return JSONResponse({**answer, field: visible})
+
+    return filtered
+
+
+def one_of_list(route: Route, passthrough: Endpoint) -> Endpoint:
+    """`/v1/models/{model}`: Ollama's router cannot match a name with a slash, so that is looked up."""
+
+    async def one(request: Request) -> Response:
+        name = request.path_params["model"]
+        if "/" not in name:
+            return await passthrough(request)
+        state = state_of(request)
+        caller = state.caller(request, route.kind)
+        await state.policy.check(await read(request, route, caller, state.settings.max_body_bytes))
+        _, items = await _items(request, "/v1/models", "data")
+        for item in items:
+            if full_name(item["id"]) == full_name(name):
+                return JSONResponse(item)
+        raise not_found(name, route.not_found)
+
+    return one
+
+
+async def _items(request: Request, path: str, field: str) -> tuple[dict[str, Any], list[Any]]:
+    """Upstream's answer and the list in it. Raises GatewayError."""
+    state = state_of(request)
+    record_of(request).backend = state.pool.backends[0].name
+    answer = await state.pool.get_json(path, LIST_SECONDS)
+    fields = answer if isinstance(answer, dict) else {}
+    return fields, fields.get(field) or []
