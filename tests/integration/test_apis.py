@@ -136,9 +136,23 @@ def test_silence_before_the_answer_is_filled_with_signs_of_life(
         signs = next(pieces) + next(pieces)
         fake.go_on()
         body = signs + b"".join(pieces)
-    assert signs.strip() == b"" or signs.startswith(b": keep-alive\n\n")
+    assert re.fullmatch(rb" *|(: [a-z-]+\n\n|event: status\ndata: [^\n]+\n\n)+", signs)
     assert case.terminals(body) == 1
     assert not case.tells_an_error(body)
+
+
+def test_a_client_of_chat_hears_that_its_model_is_being_loaded(tmp_path: Path) -> None:
+    with FakeOllama().running() as fake:
+        fake.answer("cold", Do.WAIT, *CASES[0].answer.parts, CASES[0].answer.last)
+        with (
+            gateway(fake.url, tmp_path, GATEWAY_EARLY_COMMIT="0.1", GATEWAY_HEARTBEAT="0.1") as (_, url),
+            httpx.stream("POST", f"{url}/chat", json=CASES[0].request("cold"), timeout=30) as response,
+        ):
+            pieces = response.iter_raw()
+            assert next(pieces) == b'event: status\ndata: {"state": "loading"}\n\n'
+            assert next(pieces) == b": keep-alive\n\n"
+            fake.go_on()
+            assert CASES[0].terminals(b"".join(pieces)) == 1
 
 
 @every_api

@@ -169,7 +169,7 @@ def test_the_gateway_decides_before_nginx_does(fake: FakeOllama, tmp_path: Path)
     ):
         question = {"model": "silent", "messages": [{"role": "user", "content": "hi"}]}
         told = httpx.post(f"{url}/chat", json=question, timeout=30).text
-        assert json.loads(told.partition("data: ")[2])["error"]["code"] == "upstream_timeout"
+        assert json.loads(told.rpartition("data: ")[2])["error"]["code"] == "upstream_timeout"
         with socket.create_connection(("127.0.0.1", port_of(url)), timeout=30) as client:
             # One that nginx does not keep until it is complete.
             client.sendall(b"POST /chat HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")

@@ -48,6 +48,19 @@ def test_a_whole_answer_ends_without_a_failure(dialect: type[Stream]) -> None:
     assert b"Hello" in frames
 
 
+@pytest.mark.parametrize(
+    ("dialect", "said"),
+    [
+        (ChatSSE, b'event: status\ndata: {"state": "queued", "position": 2}\n\n'),
+        (Completions, b": queued\n\n"),
+        (Messages, b": queued\n\n"),
+        (Ndjson, b""),
+    ],
+)
+def test_what_is_waited_for_is_said_where_the_format_can_say_it(dialect: type[Stream], said: bytes) -> None:
+    assert dialect(LIMIT).status("queued", {"position": 2}) == said
+
+
 @every_dialect
 def test_two_cuts_anywhere_change_nothing(dialect: type[Stream]) -> None:
     whole = answer_of(dialect).whole

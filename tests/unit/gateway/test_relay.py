@@ -30,16 +30,21 @@ class Model:
     def __init__(self) -> None:
         self.bytes: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self.opened = asyncio.Event()
-        self.may_open = asyncio.Event()
+        self.may_ask, self.may_open = asyncio.Event(), asyncio.Event()
+        self.may_ask.set()
         self.may_open.set()
+        self.loads = False
         self.refusal: GatewayError | None = None
         self.released = self.left = False
 
     @asynccontextmanager
     async def answer(self, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
-        waiting.asked("ollama")
         self.opened.set()
         try:
+            await self.may_ask.wait()
+            waiting.asked("ollama")
+            if self.loads:
+                waiting.waits_for("loading", since=1)
             await self.may_open.wait()
             if self.refusal:
                 raise self.refusal
@@ -340,6 +345,33 @@ async def test_heartbeats_do_not_hide_an_upstream_that_never_answers() -> None:
     assert b"upstream_timeout" in stream.client.history[-1]["body"]
     assert stream.record.outcome == "timeout"
     assert stream.model.released
+
+
+async def test_what_is_waited_for_before_upstream_is_asked_is_watched_and_not_upstreams_time() -> None:
+    stream = Stream(early_commit=0.02, heartbeat=0.02, first_byte_timeout=0.1)
+    stream.model.may_ask.clear()
+    assert (await stream.next_sent())["status"] == 200
+    for _ in range(10):
+        assert (await stream.next_sent())["body"] == b": keep-alive\n\n"
+    stream.client.gone.set()
+    await stream.end()
+    assert stream.record.outcome == "client_gone"
+    assert stream.record.asked_after is None
+
+
+async def test_a_client_hears_once_what_is_waited_for() -> None:
+    stream = Stream(early_commit=0.02, heartbeat=0.02)
+    stream.model.loads = True
+    stream.model.may_open.clear()
+    await stream.next_sent()
+    said = b'event: status\ndata: {"state": "loading", "since": 1}\n\n'
+    assert (await stream.next_sent())["body"] == said
+    assert (await stream.next_sent())["body"] == b": keep-alive\n\n"
+    stream.model.may_open.set()
+    stream.model.bytes.put_nowait(DONE)
+    stream.model.bytes.put_nowait(None)
+    await stream.end()
+    assert stream.client.body.count(b"event: status") == 1
 
 
 async def test_an_upstream_that_stalls_midway_is_cut() -> None:

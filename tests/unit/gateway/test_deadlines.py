@@ -1,0 +1,59 @@
+"""What is due next, without a clock: from what generation and delivery know."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gateway.settings import Settings
+from gateway.streaming.deadlines import Deadlines, Due
+
+LIMITS = Settings(
+    early_commit=2,
+    heartbeat=15,
+    first_byte_timeout=600,
+    idle_timeout=120,
+    send_timeout=60,
+    ollama_url="http://x",
+)
+START = 1000.0
+
+
+def due(
+    *,
+    last_in: float | None = START,
+    began: bool = False,
+    heartbeat: bytes = b":",
+    committed: bool = False,
+    sending_since: float | None = None,
+    delivered: bool = False,
+) -> Due:
+    """Of an answer that was accepted at START, and whose client was sent nothing since."""
+    dialect = SimpleNamespace(heartbeat=heartbeat)
+    generation = SimpleNamespace(dialect=dialect, began=began, last_in=last_in)
+    delivery = SimpleNamespace(
+        delivered=delivered,
+        sending_since=sending_since,
+        committed=committed,
+        started=START,
+        last_out=START,
+    )
+    return Deadlines(LIMITS).next(cast(Any, generation), cast(Any, delivery), START + 1)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({}, Due(START + 2, "sign of life")),
+        ({"committed": True}, Due(START + 15, "sign of life")),
+        ({"committed": True, "began": True, "last_in": START - 110}, Due(START + 10, "upstream's limit")),
+        ({"last_in": START - 599}, Due(START + 1, "upstream's limit")),
+        ({"heartbeat": b""}, Due(START + 600, "upstream's limit")),
+        ({"heartbeat": b"", "began": True}, Due(START + 120, "upstream's limit")),
+        ({"heartbeat": b"", "last_in": None}, Due(float("inf"), "upstream's limit")),
+        ({"sending_since": START, "last_in": START - 1000}, Due(START + 60, "reader's limit")),
+        ({"delivered": True, "last_in": START - 1000}, Due(START + 2, "nothing")),
+    ],
+)
+def test_the_earliest_is_due(known: dict[str, Any], expected: Due) -> None:
+    assert due(**known) == expected
