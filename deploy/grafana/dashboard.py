@@ -1,4 +1,4 @@
-"""Makes Grafana's JSON of the description in sluice.yaml: `python deploy/grafana/dashboard.py`.
+"""Makes Grafana's JSON of the description in sluice.yaml: `python -m deploy.grafana.dashboard`.
 
 The JSON is kept beside it, because Grafana reads it as it is; a test sees to it that the two agree.
 """
