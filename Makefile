@@ -10,7 +10,7 @@ BIN := .venv/bin
 run: .venv/run.stamp ## Start engine, gateway and nginx without Docker; Ctrl-C stops them (OLLAMA_URL= uses that Ollama)
 	@$(NATIVE) run
 
-demo: .venv/run.stamp ## Start the stack, ask one question, show the tokens as they come, verify, stop
+demo: .venv/run.stamp ## Start the stack, ask one question, show the tokens as they arrive, verify, stop
 	@$(NATIVE) demo
 
 # Ctrl-C in Python's own first moments would end in a traceback: deploy.native unblocks it once it handles it.
@@ -21,7 +21,7 @@ verify: ## Check a running stack and print the verification record (URL= MODEL= 
 	@if [ -n "$$($(ALL_PROFILES) ps --quiet gateway 2>/dev/null)" ]; then $(PYTHON) -m deploy.compose.verify $(RECORD); \
 	else $(MAKE) --no-print-directory verify-native; fi
 
-# What is created is for whatever runs: the containers, if there are any.
+# For the containers if there are any, else for the native run.
 key: ## Make a key for NAME= (ROLE=user, admin or metrics; ALLOW='llama3*,…' EXPIRES=90d) and print it
 	@if [ -n "$$($(ALL_PROFILES) ps --all --quiet 2>/dev/null)" ]; then \
 		docker compose run --rm --quiet-pull keys $(KEY); \
@@ -30,9 +30,9 @@ key: ## Make a key for NAME= (ROLE=user, admin or metrics; ALLOW='llama3*,…' E
 key-native: .venv/run.stamp
 	@$(BIN)/python -m deploy.native keys $(KEY)
 
-KEY = create $(or $(NAME),$(error say whose key it is: make key NAME=…)) $(if $(ROLE),--role $(ROLE)) \
+KEY = create $(or $(NAME),$(error whose key is it? make key NAME=…)) $(if $(ROLE),--role $(ROLE)) \
 	$(if $(ALLOW),--models '$(ALLOW)',$(if $(filter-out undefined,$(origin ALLOW)),\
-	$(error ALLOW is empty: a key for every model is made without it))) $(if $(EXPIRES),--expires $(EXPIRES))
+	$(error ALLOW is empty; leave it out for a key to every model))) $(if $(EXPIRES),--expires $(EXPIRES))
 
 verify-native: .venv/run.stamp
 	@$(BIN)/python -m deploy.native verify $(RECORD)
@@ -47,17 +47,17 @@ ALL_PROFILES := docker compose --profile '*'
 up: ## Start the stack in containers and wait until it answers (PROFILE=cpu, gpu, amd, embedded; cpu,monitoring)
 	@$(PROFILED) $(PYTHON) -m deploy.compose.up
 
-down: ## Stop it and remove its containers, whatever the profile; the models are kept
+down: ## Stop the stack and remove its containers, whatever the profile; models are kept
 	@$(ALL_PROFILES) down --remove-orphans
-	@echo "Models and metrics are kept in their volumes; with them: $(ALL_PROFILES) down --volumes"
+	@echo "Models and metrics are kept in their volumes. To delete them too: $(ALL_PROFILES) down --volumes"
 
-logs: ## Follow what the containers write (SERVICE=gateway for one of them); Ctrl-C leaves
+logs: ## Follow the containers' logs (SERVICE=gateway for one of them); Ctrl-C stops
 	@$(ALL_PROFILES) logs --follow --tail 100 $(SERVICE)
 
 ps: ## List the containers
 	@$(ALL_PROFILES) ps --all
 
-doctor: ## Say what will go wrong and how to mend it; once it runs, whether the model is on the GPU (PROFILE=)
+doctor: ## Report what will go wrong and how to fix it; once it runs, whether the model is on the GPU (PROFILE=)
 	@$(PROFILED) $(PYTHON) -m deploy.compose.doctor
 
 certs: ## Make a self-signed certificate for trying TLS=on (FORCE=1 replaces one)
@@ -105,7 +105,7 @@ format: .venv/test.stamp ## Rewrite the sources in the project's format
 lock: ## Refresh the locked requirements of every service
 	$(PYTHON) -m deploy.packages.lock
 
-clean: ## Remove everything that these commands have made, but keys, certificates and containers
+clean: ## Remove everything that these commands created, except keys, certificates and containers
 	rm -rf .venv .venv-peers .run .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
 
 LOCKS := deploy/native/requirements.txt services/gateway/requirements.txt services/engine/requirements.txt
