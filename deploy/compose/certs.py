@@ -1,4 +1,4 @@
-"""`make certs`: a certificate that nobody vouches for, and its key, to try TLS=on with.
+"""`make certs`: a self-signed certificate and its key, for trying TLS=on.
 
 Runs under the system's Python, before anything is installed, so it uses the standard library alone.
 """
@@ -9,9 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from containers import CommandFailed, run
-from environment import BadSetting, Settings, read_settings
-from telling import say
+from deploy.compose.docker_cli import CommandFailed, run
+from deploy.compose.settings import Settings, read_settings
+from deploy.settings.values import BadSetting
+from deploy.terminal.command import exit_with
+from deploy.terminal.messages import say
 
 DAYS = 90
 CONFIG = """
@@ -31,23 +33,23 @@ subjectAltName = {names}
 
 
 class Refused(Exception):
-    """Nothing was written; the message says why, and what to do."""
+    """Nothing was written; the message says why and what to do."""
 
 
 def make_pair(settings: Settings, *, force: bool) -> None:
     """Raises Refused, CommandFailed, OSError."""
     folder, certificate, key = settings.tls_dir, settings.certificate, settings.key
     if not force and (certificate.exists() or key.exists()):
-        raise Refused(f"{folder} has a pair already. To replace it: make certs FORCE=1")
+        raise Refused(f"{folder} already has a certificate or key. To replace them: make certs FORCE=1")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     others = {path.name for path in folder.iterdir()} - {".gitignore", certificate.name, key.name}
     if others:
         raise Refused(
-            f"{folder} has other files, such as {min(others)}. The folder will be closed to other users, "
-            "so it must be for the pair alone: name another one with TLS_DIR="
+            f"{folder} has other files, such as {min(others)}. It will be closed to other users, so it must "
+            "hold nothing but certificate and key: choose another directory with TLS_DIR="
         )
-    # nginx is user 101 in its container, so the key has to be readable by anybody who gets at it. Only the
-    # file is mounted, and Docker does that: a closed folder keeps the other users of this machine away.
+    # nginx is user 101 in its container, so the key must be readable by all. Docker mounts only the file, and
+    # as root: a closed directory keeps the other users of this machine out.
     folder.chmod(0o700)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as work:
         new_certificate, new_key = Path(work, certificate.name), Path(work, key.name)
@@ -78,19 +80,19 @@ def main() -> int:
         say(error)
         return 1
     except CommandFailed as failed:
-        say(f"openssl: {failed}. Is it installed? sudo apt install openssl")
+        say(f"openssl failed: {failed}. Is it installed? sudo apt install openssl")
         return 1
     except OSError as error:
         say(f"{error.filename}: {error.strerror}")
         return 1
-    made = (
-        f"Made {settings.certificate} and {settings.key.name}, for this machine and {DAYS} days.",
-        "Clients must be told to trust it; for real use put one from an authority in its place.",
-        "Now: TLS=on in .env, then make up. A running nginx takes it with: docker compose restart nginx",
+    created = (
+        f"Created {settings.certificate} and {settings.key.name}, valid for this machine and {DAYS} days.",
+        "Clients do not trust it by themselves; for real use, get one from a certificate authority.",
+        "Next: put TLS=on into .env, then make up. If nginx is running already: docker compose restart nginx",
     )
-    say("\n".join(made), sys.stdout)
+    say("\n".join(created), sys.stdout)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -1,9 +1,9 @@
-"""How large a model is likely to be, told by its name."""
+"""How large a model is likely to be, going by its name."""
 
 import re
 from dataclasses import dataclass
 
-# Billions of parameters of the tag that a bare name stands for, for the models asked for most.
+# Billions of parameters behind the default tag of the most popular models.
 LATEST = {
     "all-minilm": 0.02,
     "bge-m3": 0.6,
@@ -37,7 +37,7 @@ LATEST = {
 _PARAMETERS = re.compile(
     r"(?:^|[-_e])(?:(?P<experts>\d+)x)?(?P<number>\d+(?:\.\d+)?)(?P<unit>[bm])(?![a-z0-9])"
 )
-# Ollama's tags mean four bits a weight unless they say otherwise; with what comes along, 0.6 bytes.
+# Ollama's tags are quantized to four bits unless they say otherwise; with overhead, 0.6 bytes a parameter.
 _BYTES_A_PARAMETER = {"q8": 1.1, "fp16": 2.0, "bf16": 2.0, "f16": 2.0, "fp32": 4.0}
 _AT_FOUR_BITS = 0.6
 GB = 10**9
@@ -51,17 +51,17 @@ class Size:
 
     @property
     def loaded(self) -> float:
-        """With the context and the buffers of one conversation."""
+        """In memory, with the context and buffers of one conversation."""
         return self.file + GB
 
 
 def estimate(model: str) -> Size | None:
-    """None when the name tells nothing."""
+    """None if the name does not say."""
     name, _, tag = model.lower().rpartition("/")[2].partition(":")
     parameters = _billions(tag) or (LATEST.get(name) if tag in ("", "latest") else None) or _billions(name)
     if parameters is None:
         return None
-    a_parameter = next((size for mark, size in _BYTES_A_PARAMETER.items() if mark in tag), _AT_FOUR_BITS)
+    a_parameter = next((size for suffix, size in _BYTES_A_PARAMETER.items() if suffix in tag), _AT_FOUR_BITS)
     return Size(parameters * a_parameter * GB)
 
 

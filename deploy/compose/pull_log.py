@@ -1,51 +1,51 @@
-"""The log of the one-shot that pulls the models, told to people."""
+"""The log of the one-shot container that pulls the models, in words for people."""
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
 SERVICE = "models"
-_NOT_FOR_PEOPLE = {"event", "level", "logger", "model", "timestamp"}
+_HIDDEN = {"event", "level", "logger", "model", "timestamp"}
 
 
 @dataclass(frozen=True)
 class Line:
-    words: str
+    text: str
     advances: bool
-    """Whether a pull is under way, so that it pays to wait."""
+    """Whether a pull is making progress, so that it is worth waiting."""
 
 
 def read(line: str) -> Line:
-    """Takes any line: what is not known is passed on as it is."""
+    """Takes any line; one that it does not know is returned as it is."""
     try:
-        told = json.loads(line)
+        entry = json.loads(line)
     except ValueError:
-        told = None
-    if not isinstance(told, dict):
+        entry = None
+    if not isinstance(entry, dict):
         return Line(line.strip(), advances=False)
-    event, model = told.get("event"), told.get("model", "a model")
+    event, model = entry.get("event"), entry.get("model", "a model")
     if event == "pulling":
-        return Line(f"{model}: {_progress(told)}", advances=True)
+        return Line(f"{model}: {_progress(entry)}", advances=True)
     if event == "pulled":
-        return Line(f"{model} is there", advances=True)
+        return Line(f"{model} is ready", advances=True)
     if event == "pull_failed":
-        again = told.get("retry_in_seconds")
-        words = f"{model} could not be pulled: {told.get('reason')}"
+        again = entry.get("retry_in_seconds")
+        text = f"{model} could not be pulled: {entry.get('reason')}"
         return Line(
-            words + (f"; again in {again:.0f} s" if isinstance(again, int | float) else ""), advances=False
+            text + (f"; next try in {again:.0f} s" if isinstance(again, int | float) else ""), advances=False
         )
     if event == "pull_refused":
-        return Line(f"{model} cannot be had: {told.get('reason')}", advances=False)
+        return Line(f"{model} cannot be pulled: {entry.get('reason')}", advances=False)
     if event == "models_missing":
-        return Line(f"missing: {', '.join(told.get('models') or ())}; {told.get('todo')}", advances=False)
-    rest = [f"{name}={value}" for name, value in told.items() if name not in _NOT_FOR_PEOPLE]
+        return Line(f"missing: {', '.join(entry.get('models') or ())}; {entry.get('todo')}", advances=False)
+    rest = [f"{name}={value}" for name, value in entry.items() if name not in _HIDDEN]
     return Line(" ".join([str(event or "").replace("_", " "), *rest]).strip(), advances=False)
 
 
-def _progress(told: dict[str, Any]) -> str:
-    status = str(told.get("status") or "pulling")
-    # Ollama names the layer by the start of its digest, which tells people nothing.
+def _progress(entry: dict[str, Any]) -> str:
+    status = str(entry.get("status") or "pulling")
+    # Ollama names the layer by the start of its digest, which means nothing to people.
     what = "pulling" if status.startswith("pulling ") else status
-    if told.get("progress"):
-        return f"{what}, {told['progress']}"
-    return f"{what}, {told['percent']}%" if "percent" in told else what
+    if entry.get("progress"):
+        return f"{what}, {entry['progress']}"
+    return f"{what}, {entry['percent']}%" if "percent" in entry else what

@@ -1,6 +1,6 @@
-"""Makes Grafana's JSON of the description in sluice.yaml: `python deploy/grafana/dashboard.py`.
+"""Generates Grafana's JSON from the description in sluice.yaml: `python -m deploy.grafana.dashboard`.
 
-The JSON is kept beside it, because Grafana reads it as it is; a test sees to it that the two agree.
+The JSON is committed too, because Grafana reads it as it is; a test checks that the two agree.
 """
 
 import json
@@ -21,19 +21,19 @@ def build(source: dict[str, Any]) -> dict[str, Any]:
     panels: list[dict[str, Any]] = []
     y = 0
     for number, row in enumerate(source["rows"], 1):
-        place = {"x": 0, "y": y, "w": SCREEN_WIDTH, "h": 1}
+        position = {"x": 0, "y": y, "w": SCREEN_WIDTH, "h": 1}
         panels.append(
             {
                 "id": number,
                 "type": "row",
                 "title": row["title"],
                 "collapsed": False,
-                "gridPos": place,
+                "gridPos": position,
                 "panels": [],
             }
         )
-        placed, y = _place(row["panels"], y + 1)
-        panels += placed
+        row_panels, y = _lay_out(row["panels"], y + 1)
+        panels += row_panels
     return {
         "uid": source["uid"],
         "title": source["title"],
@@ -49,8 +49,8 @@ def build(source: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _place(panels: list[dict[str, Any]], y: int) -> tuple[list[dict[str, Any]], int]:
-    """Side by side until the screen is full, and where the next row begins."""
+def _lay_out(panels: list[dict[str, Any]], y: int) -> tuple[list[dict[str, Any]], int]:
+    """Panels side by side until the screen is full; returns them and where the next row begins."""
     placed, x, height = [], 0, 0
     for panel in panels:
         if x + panel["width"] > SCREEN_WIDTH:
@@ -63,7 +63,7 @@ def _place(panels: list[dict[str, Any]], y: int) -> tuple[list[dict[str, Any]], 
 
 def _panel(panel: dict[str, Any]) -> dict[str, Any]:
     kind = panel.get("kind", "timeseries")
-    made = {
+    result = {
         "id": panel["id"],
         "type": kind,
         "title": panel["title"],
@@ -83,10 +83,10 @@ def _panel(panel: dict[str, Any]) -> dict[str, Any]:
         "options": _OPTIONS[kind],
     }
     if kind == "table":
-        made["transformations"] = [
+        result["transformations"] = [
             {"id": "filterFieldsByName", "options": {"include": {"names": panel["columns"]}}}
         ]
-    return made
+    return result
 
 
 def _defaults(panel: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -142,7 +142,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "table": {"showHeader": True, "cellHeight": "sm"},
 }
 
-# As Compose publishes it.
+# Where Compose publishes Prometheus by default.
 _ALERTS = {
     "type": "link",
     "title": "Alerts, and what to do",

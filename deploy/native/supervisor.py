@@ -1,4 +1,4 @@
-"""Brings programs up in order, shows their output with their names, and stops all of them when one ends."""
+"""Starts programs in order, labels their output with their names, and stops all of them when one ends."""
 
 import asyncio
 import contextlib
@@ -13,34 +13,35 @@ from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
 import httpx
-from output import Output
+
+from deploy.native.output_writer import OutputWriter
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 COLOURS = {"engine": "33", "gateway": "36", "nginx": "32"}
-# A line that never ends is shown in pieces.
-LONGEST_LINE = 1024 * 1024
+# A longer line is shown in pieces.
+MAX_LINE_BYTES = 1024 * 1024
 LAST_LINES = 15
-LAST_LINE_LENGTH = 500
-# For the rest of what a program wrote, once it has ended; something else may hold its pipe open for ever.
-LAST_WORDS_SECONDS = 1.0
+LAST_LINE_BYTES = 500
+# How long the output of a program that has ended is waited for: what it started may hold the pipe open.
+OUTPUT_SECONDS = 1.0
 
 Result = TypeVar("Result")
 
 
 class ProgramFailed(Exception):
-    """A program could not be started, was not ready in time, or ended by itself; the message says it all."""
+    """A program could not start, was not ready in time or ended; the message has its last output."""
 
 
 class Stopped(Exception):
-    """The stack is to be stopped, as somebody has asked."""
+    """Somebody asked for the stack to stop."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """`ready_url` answers 200 once the program can do its work.
+    """`ready_url` answers 200 once the program is ready.
 
-    `stop_seconds` is how long it may take to end after `stop_signal`. A program that is `in_front` only waits
-    for the ones behind it to finish, so they are stopped meanwhile.
+    `stop_seconds` is how long it may take to end after `stop_signal`. A program that is `in_front` waits for
+    those behind it to finish, so they are stopped meanwhile.
     """
 
     name: str
@@ -54,23 +55,23 @@ class Program:
 
 @dataclass
 class Running:
-    """`heard` is what it answered when it was asked whether it is ready."""
+    """`last_answer` is the last one from `ready_url`."""
 
     program: Program
     process: asyncio.subprocess.Process
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
-    heard: str = "nothing"
+    last_answer: str = "nothing"
 
     def failed(self, how: str) -> str:
-        """That it has, with what it wrote last."""
-        wrote = "\n".join(f"  {line}" for line in self.last_lines) or "  (nothing)"
-        return f"{self.program.name} {how}, so the stack is stopped. It wrote last:\n\n{wrote}"
+        """The message about it, with its last output."""
+        output = "\n".join(f"  {line}" for line in self.last_lines) or "  (nothing)"
+        return f"{self.program.name} {how}, so the stack was stopped. Its last output:\n\n{output}"
 
 
 class Supervisor:
     """Runs programs, each in a process group of its own, until `stop`."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: OutputWriter) -> None:
         self._output = output
         self._tasks: set[asyncio.Task[None]] = set()
         self._died: str | None = None
@@ -78,7 +79,7 @@ class Supervisor:
         self.stopping = asyncio.Event()
 
     async def start(self, program: Program, seconds: float) -> float:
-        """Starts `program` and waits until it is ready; returns the seconds that took.
+        """Starts `program`, waits until it is ready and returns how many seconds that took.
 
         Raises ProgramFailed, Stopped.
         """
@@ -88,14 +89,14 @@ class Supervisor:
             async with asyncio.timeout(seconds):
                 await self.unless_stopped(_until_ready(running))
         except TimeoutError:
-            how = f"was not ready within {seconds:.0f} s (it answers: {running.heard})"
+            how = f"was not ready within {seconds:.0f} s (its last answer: {running.last_answer})"
             raise ProgramFailed(running.failed(how)) from None
         return time.monotonic() - started
 
     async def unless_stopped(self, work: Coroutine[None, None, Result]) -> Result:
-        """What `work` returns, unless the stack is to be stopped meanwhile.
+        """Returns what `work` returns, unless the stack is stopped first.
 
-        Raises Stopped, or ProgramFailed if that is because a program has ended.
+        Raises Stopped, or ProgramFailed if a program has ended.
         """
         working = asyncio.create_task(work)
         stopping = asyncio.create_task(self.stopping.wait())
@@ -125,18 +126,18 @@ class Supervisor:
         for running in self.running:
             if running.program.in_front:
                 await self._wait(running)
-            # Whatever the program had started and left behind.
+            # Processes that the program started and left behind.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(running.process.pid, signal.SIGKILL)
             await running.process.wait()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=LAST_WORDS_SECONDS)
+            _, late = await asyncio.wait(self._tasks, timeout=OUTPUT_SECONDS)
             for task in late:
                 task.cancel()
 
     async def _launch(self, program: Program) -> Running:
-        # A pipe of our own: asyncio's would make a program that has ended look alive for as long as
-        # anything that it has started holds the other end.
+        # Not asyncio's pipe: with that, a program that has ended would look alive for as long as a child of
+        # its holds the other end.
         output, write_end = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -145,7 +146,7 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_end,
                 stderr=asyncio.subprocess.STDOUT,
-                # Ctrl-C in the terminal is for the supervisor, which then stops the programs in order.
+                # Ctrl-C in the terminal goes to the supervisor alone, which stops the programs in order.
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
@@ -153,7 +154,7 @@ class Supervisor:
             os.close(output)
             raise ProgramFailed(
                 f"{program.name} cannot be started ({program.command[0]}: {error.strerror}); "
-                "`make clean` and another start install it anew"
+                "run `make clean`, then try again"
             ) from None
         finally:
             os.close(write_end)
@@ -178,12 +179,12 @@ class Supervisor:
         if os.isatty(self._output.descriptor):
             label = f"\033[{COLOURS.get(name, '0')}m{label}\033[0m"
         async for line in _lines(output):
-            running.last_lines.append(line[:LAST_LINE_LENGTH].decode(errors="replace"))
+            running.last_lines.append(line[:LAST_LINE_BYTES].decode(errors="replace"))
             self._output.write(label.encode() + line + b"\n")
 
     async def _watch(self, running: Running, showing: asyncio.Task[None]) -> None:
         code = await running.process.wait()
-        await asyncio.wait({showing}, timeout=LAST_WORDS_SECONDS)
+        await asyncio.wait({showing}, timeout=OUTPUT_SECONDS)
         if not self.stopping.is_set():
             self._died = running.failed(f"(exit status {code}) ended by itself")
             self.stopping.set()
@@ -196,12 +197,12 @@ async def _until_ready(running: Running) -> None:
                 response = await client.get(running.program.ready_url)
                 if response.status_code == 200:
                     return
-                running.heard = response.text
+                running.last_answer = response.text
             await asyncio.sleep(0.05)
 
 
 async def _lines(pipe: int) -> AsyncIterator[bytes]:
-    """What comes out of it, until nobody holds its other end any more."""
+    """Lines without their ends, until the other end of the pipe is closed."""
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(pipe, "rb")
@@ -212,18 +213,18 @@ async def _lines(pipe: int) -> AsyncIterator[bytes]:
             *whole, rest = (rest + piece).split(b"\n")
             for line in whole:
                 yield line
-            if len(rest) >= LONGEST_LINE:
+            if len(rest) >= MAX_LINE_BYTES:
                 yield rest
                 rest = b""
         if rest:
             yield rest
 
 
-# Looked up here: between fork and exec, with other threads about, is no time for it.
+# Looked up in advance: between fork and exec, other threads may hold locks that the lookup needs.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def _die_with_parent() -> None:
-    """Has the kernel end the program when the supervisor is killed, so that even then no orphan is left."""
+    """Makes the kernel end the program if the supervisor is killed, so that no orphan is left."""
     if _prctl:
         _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-import stack as native
 
+from deploy.native.nginx import configure_nginx, find_nginx, nginx_command
+from deploy.native.stack import Stack
 from tests.fakes.ollama import FakeOllama
 from tests.processes import free_port, listens, wait_until
 
@@ -35,8 +36,8 @@ def reader_gone() -> Iterator[int]:
 def test_a_log_that_cannot_be_written_fails_no_request(output: object) -> None:
     assert callable(output)
     with FakeOllama().running() as fake, output() as written_to:
-        edge = native.Stack("127.0.0.1", free_port(), int(fake.url.rpartition(":")[2]), 0, None)
-        command = native.nginx_command(native.find_nginx()[0], native.configure_nginx(edge))
+        edge = Stack("127.0.0.1", free_port(), int(fake.url.rpartition(":")[2]), 0, None)
+        command = nginx_command(find_nginx()[0], configure_nginx(edge))
         with subprocess.Popen(command, stdout=written_to, stderr=written_to) as process:
             try:
                 wait_until(lambda: listens(edge.port), 10, "nginx listens")

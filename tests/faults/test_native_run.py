@@ -24,8 +24,7 @@ from tests.fakes.ollama import DONE, FakeOllama, line
 from tests.outputs import OUTPUTS
 from tests.processes import BIN, ROOT, Process, free_port, listens, wait_until
 
-SCRIPT = Path("deploy/native/run.py")
-RUN = [sys.executable, str(ROOT / SCRIPT), "run"]
+RUN = [sys.executable, "-m", "deploy.native", "run"]
 UP = "The stack is up"
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -163,7 +162,7 @@ def test_a_program_that_ends_at_the_start_is_named_with_its_last_lines(
     process = Process(RUN, settings(fake, GATEWAY_HEARTBEAT="often"), tmp_path / "log")
     assert process.popen.wait(30) == 1
     assert "gateway (exit status 1) ended by itself" in process.output
-    assert "GATEWAY_HEARTBEAT" in process.output.partition("It wrote last:")[2]
+    assert "GATEWAY_HEARTBEAT" in process.output.partition("Its last output:")[2]
     assert "Traceback" not in process.output
 
 
@@ -211,7 +210,7 @@ def test_of_two_at_once_one_comes_up_and_the_other_says_why_not(fake: FakeOllama
         wait_until(lambda: [p.popen.poll() for p in both].count(1) == 1, 30, "the other has ended")
         (up,) = [process for process in both if process.popen.poll() is None]
         (other,) = [process for process in both if process is not up]
-        assert f"runs on port {environment['PORT']} already" in other.output
+        assert f"already running on port {environment['PORT']}" in other.output
         assert httpx.get(f"{url(environment)}/healthz").status_code == 200
     finally:
         for process in both:
@@ -227,7 +226,7 @@ def test_what_a_killed_one_has_left_is_no_hindrance(fake: FakeOllama, tmp_path: 
         facts(environment).write_text('{"url": "http')
     verify = [*RUN[:-1], "verify", "--url", url(environment)]
     done = subprocess.run(
-        verify, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        verify, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     assert "nobody answers" in done.stderr
     assert "Traceback" not in done.stderr
@@ -243,8 +242,10 @@ def test_what_a_killed_one_has_left_is_no_hindrance(fake: FakeOllama, tmp_path: 
 def checkout(tmp_path: Path) -> Path:
     """A checkout of its own, with the programs of this one."""
     folder = tmp_path / "checkout"
-    for part in ("deploy/native", "nginx"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("deploy", "nginx"):
+        shutil.copytree(
+            ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "keys", "tls")
+        )
     (folder / ".venv").symlink_to(BIN.parent)
     return folder
 
@@ -252,7 +253,8 @@ def checkout(tmp_path: Path) -> Path:
 def refusal(checkout: Path, fake: FakeOllama, *, command: str = "run", script: str = 'exec "$@"') -> str:
     """What it says when it does not start."""
     done = subprocess.run(
-        ["/bin/sh", "-c", script, "sh", sys.executable, str(checkout / SCRIPT), command],
+        ["/bin/sh", "-c", script, "sh", *RUN[:-1], command],
+        cwd=checkout,
         env={**os.environ, **settings(fake)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -277,13 +279,16 @@ def test_a_run_folder_that_cannot_be_used_is_named(
 ) -> None:
     (checkout / ".run").symlink_to(odd_run_folders(checkout)[odd])
     said = refusal(checkout, fake, command=command)
-    assert re.fullmatch(r"the folder \.run/\d+ cannot be written \(.+\), and .+\n", said)
+    assert re.fullmatch(r"the directory \.run/\d+ cannot be written \(.+\); .+\n", said)
 
 
 def test_a_run_folder_that_is_full_is_named(fake: FakeOllama, checkout: Path) -> None:
     # Every write to a file fails, as on a full disk.
     said = refusal(checkout, fake, script='ulimit -f 0 && exec "$@"')
-    assert re.fullmatch(r"the folder \.run/\d+ cannot be written \(.+\), and .+free some space.+\n", said)
+    assert re.fullmatch(
+        r"the directory \.run/\d+ cannot be written \(.+\); .+free some space.+\n",
+        said,
+    )
 
 
 @pytest.mark.parametrize(
@@ -304,7 +309,7 @@ def test_settings_that_begin_with_a_mark_of_their_encoding_are_taken(
     fake: FakeOllama, checkout: Path
 ) -> None:
     (checkout / ".env").write_bytes(b"\xef\xbb\xbfTLS=on\n")
-    assert "TLS is for the stack in containers" in refusal(checkout, fake)
+    assert "TLS works only in containers" in refusal(checkout, fake)
 
 
 # --- Stopped before it is up -------------------------------------------------------------------------------
@@ -316,7 +321,7 @@ def make_run() -> list[str]:
     listed = subprocess.run(
         ["make", "-n", "run"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    (command,) = [shlex.split(line) for line in listed if line.endswith("run.py run")]
+    (command,) = [shlex.split(line) for line in listed if line.endswith("deploy.native run")]
     return command
 
 

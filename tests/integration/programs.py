@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stack as native
 
+from deploy.native.nginx import configure_nginx, find_nginx, nginx_command
+from deploy.native.stack import Stack
 from tests.processes import BIN, Process, free_port, listens, wait_until
 
 SERVE = (str(BIN / "gateway"), "serve")
@@ -50,16 +51,16 @@ def nginx(
     """The process and its URL, once it listens. `settings` are the gateway's; each of `changes` replaces one
     text in `file` by another.
     """
-    edge = native.Stack("127.0.0.1", free_port(), gateway_port, 0, None)
+    edge = Stack("127.0.0.1", free_port(), gateway_port, 0, None)
     with pytest.MonkeyPatch.context() as environment:
         for name, value in (settings or {}).items():
             environment.setenv(name, value)
-        folder = native.configure_nginx(edge)
+        folder = configure_nginx(edge)
     for text, other in changes:
         assert text in (folder / file).read_text()
         (folder / file).write_text((folder / file).read_text().replace(text, other))
-    program, _ = native.find_nginx()
-    process = Process(native.nginx_command(program, folder), {}, folder / "nginx.log")
+    program, _ = find_nginx()
+    process = Process(nginx_command(program, folder), {}, folder / "nginx.log")
     try:
         wait_until(lambda: listens(edge.port), 10, f"nginx listens:\n{process.output}")
         yield process, edge.url

@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 
-from tests.processes import ROOT, Process, free_port, listens, wait_until
+from tests.processes import Process, free_port, listens, wait_until
 
-RUN = [sys.executable, str(ROOT / "deploy" / "native" / "run.py")]
+RUN = [sys.executable, "-m", "deploy.native"]
 MODEL = "smollm2:135m"
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-import stack as native
 import trustme
 
+from deploy.native.nginx import find_nginx, nginx_command, render_nginx
 from gateway.access.allow_list import EVERY_MODEL
 from gateway.access.key_file import KeyFile
 from gateway.dialects.api import api_of
@@ -76,7 +76,7 @@ def secure_nginx(gateway_port: int, folder: Path, trusted: ssl.SSLContext) -> It
         "NGINX_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
         "NGINX_PUBLIC_PORT": "443",
     }
-    native.render_nginx(folder / "nginx", values)
+    render_nginx(folder / "nginx", values)
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     tls = folder / "nginx" / "tls"
@@ -85,8 +85,8 @@ def secure_nginx(gateway_port: int, folder: Path, trusted: ssl.SSLContext) -> It
     for part in certificate.cert_chain_pems:
         part.write_to_path(tls / "fullchain.pem", append=True)
     authority.configure_trust(trusted)
-    program, _ = native.find_nginx()
-    process = Process(native.nginx_command(program, folder / "nginx"), {}, folder / "nginx.log")
+    program, _ = find_nginx()
+    process = Process(nginx_command(program, folder / "nginx"), {}, folder / "nginx.log")
     try:
         wait_until(lambda: listens(port), 10, f"nginx listens:\n{process.output}")
         yield f"https://127.0.0.1:{port}"

@@ -17,7 +17,7 @@ from gateway.commands.verify.timing import Timing, measure
 from tests.integration.apis import CASES, Case
 from tests.integration.programs import nginx
 from tests.integration.stacks import MODEL, RUN, Running, question, seconds_until_free, started
-from tests.processes import BIN, free_port, wait_until
+from tests.processes import BIN, ROOT, free_port, wait_until
 
 LONG_PROMPT = "All work and no play makes Jack a dull boy. " * 150
 
@@ -168,6 +168,7 @@ def test_verify_passes_and_writes_its_record(stack: Running, tmp_path: Path) -> 
     record_file = tmp_path / "record.json"
     done = subprocess.run(
         [*RUN, "verify", "--url", stack.url, "--out", str(record_file)],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

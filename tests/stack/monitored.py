@@ -55,7 +55,7 @@ def monitored() -> Iterator[tuple[Containers, str]]:
         yield stack, f"http://127.0.0.1:{port}"
 
 
-async def traffic(stack: Containers, seconds: float, crash: bool = True) -> None:
+async def traffic(stack: Containers, seconds: float) -> None:
     """Answers of every kind and outcome for so long, then a model server that is killed amid them."""
     until = time.monotonic() + seconds
     async with httpx.AsyncClient(base_url=stack.url, timeout=120, trust_env=False) as client:
@@ -69,8 +69,6 @@ async def traffic(stack: Containers, seconds: float, crash: bool = True) -> None
         # Shifted, so that not all of them do the same at once.
         kinds = [KINDS[shift:] + KINDS[:shift] for shift in range(CLIENTS)]
         await asyncio.gather(*(repeat(each) for each in kinds))
-        if not crash:
-            return
         last = [asyncio.create_task(stream(client, 2000)) for _ in range(2)]
         await asyncio.sleep(2)
         await asyncio.to_thread(stack.compose, "kill", "engine")

@@ -4,10 +4,10 @@ import json
 import re
 from typing import Any
 
-import dashboard
 import pytest
 import yaml
 
+from deploy.grafana import dashboard
 from tests.processes import ROOT
 
 GRAFANA = ROOT / "deploy/grafana"
@@ -26,7 +26,7 @@ CASES = [
 
 
 def test_grafanas_json_is_what_is_made_of_its_description() -> None:
-    assert dashboard.render() == dashboard.DASHBOARD.read_text(), "run: python deploy/grafana/dashboard.py"
+    assert dashboard.render() == dashboard.DASHBOARD.read_text(), "run: python -m deploy.grafana.dashboard"
 
 
 def test_no_two_panels_have_the_same_id() -> None:

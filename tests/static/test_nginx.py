@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import stack
 import trustme
 
+from deploy.native.nginx import configure_nginx, find_nginx, nginx_command, render_nginx
+from deploy.native.stack import Stack
+from deploy.settings.values import BadSetting
 from gateway.settings import Settings
 from tests.processes import ROOT, free_port
 from tests.static import composition
@@ -100,7 +102,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     parent = tmp_path_factory.mktemp("nginx")
     for variant in VARIANTS:
         folder = parent / variant
-        stack.render_nginx(folder, _values(variant))
+        render_nginx(folder, _values(variant))
         (folder / "tls").mkdir()
         certificate.private_key_and_cert_chain_pem.write_to_path(folder / "tls" / "fullchain.pem")
         certificate.private_key_pem.write_to_path(folder / "tls" / "privkey.pem")
@@ -111,14 +113,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_nginx_takes_the_configuration_without_a_warning(
     folders: dict[str, Path], variant: str, tmp_path: Path
 ) -> None:
-    nginx, _ = stack.find_nginx()
+    nginx, _ = find_nginx()
     folder = folders[variant]
     built = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=True).stderr
     if "http_stub_status_module" not in built:
         # As nginx/entrypoint does it in the container.
         folder = tmp_path / "nginx"
         shutil.copytree(folders[variant], folder, ignore=shutil.ignore_patterns("status-on"))
-    command = [*stack.nginx_command(nginx, folder), "-t", "-q"]
+    command = [*nginx_command(nginx, folder), "-t", "-q"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -156,7 +158,7 @@ def test_each_limit_is_the_gateways_setting_and_a_margin(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     gateway = Settings()
-    stack.render_nginx(tmp_path / "nginx", _values(variant, environment))
+    render_nginx(tmp_path / "nginx", _values(variant, environment))
     limits = _limits(tmp_path / "nginx")
     assert limits.keys() - OF_ITS_OWN.keys() == FOLLOWED.keys()
     for name, sums in FOLLOWED.items():
@@ -169,7 +171,7 @@ def test_each_limit_is_the_gateways_setting_and_a_margin(
 
 def test_the_native_run_takes_the_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_SEND_TIMEOUT", "150")
-    folder = stack.configure_nginx(stack.Stack("127.0.0.1", free_port(), 1, 1, None))
+    folder = configure_nginx(Stack("127.0.0.1", free_port(), 1, 1, None))
     assert _limits(folder)["send_timeout"] == {160}
 
 
@@ -183,10 +185,10 @@ def test_connections_to_the_gateway_are_given_up_before_it_closes_them(folders: 
 
 @pytest.mark.parametrize("value", ["none", "0", "-5", "5s", "1e"])
 def test_a_limit_that_is_no_number_stops_the_start_and_is_named(value: str, tmp_path: Path) -> None:
-    with pytest.raises(stack.BadSetting, match="GATEWAY_SEND_TIMEOUT must be a number above 0"):
-        stack.render_nginx(tmp_path / "nginx", {**NATIVE, "GATEWAY_SEND_TIMEOUT": value})
+    with pytest.raises(BadSetting, match="GATEWAY_SEND_TIMEOUT must be a number above 0"):
+        render_nginx(tmp_path / "nginx", {**NATIVE, "GATEWAY_SEND_TIMEOUT": value})
 
 
 def test_without_a_limit_nginx_waits_for_as_long_as_it_can(tmp_path: Path) -> None:
-    stack.render_nginx(tmp_path / "nginx", {**NATIVE, "GATEWAY_SEND_TIMEOUT": "inf"})
+    render_nginx(tmp_path / "nginx", {**NATIVE, "GATEWAY_SEND_TIMEOUT": "inf"})
     assert _limits(tmp_path / "nginx")["send_timeout"] == {1_000_010}

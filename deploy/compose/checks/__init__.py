@@ -1,1 +1,1 @@
-"""What `make doctor` looks at, area by area. Every check yields findings and changes nothing."""
+"""What `make doctor` checks, area by area. Each check yields results and changes nothing."""

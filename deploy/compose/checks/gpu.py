@@ -1,14 +1,14 @@
-"""Can the model server get at the graphics card that the profile promises?"""
+"""Can the model server use the graphics card that the profile asks for?"""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from containers import CommandFailed, run
-from docker_engine import Docker
-from environment import Settings
-from finding import Finding, fail, ok, warn
-from model_sizes import GB, estimate
+from deploy.compose.checks.result import Result, fail, ok, warn
+from deploy.compose.docker_cli import CommandFailed, run
+from deploy.compose.docker_engine import Docker
+from deploy.compose.model_sizes import GB, estimate
+from deploy.compose.settings import Settings
 
 CONFIGURE = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
 INSTALL_TOOLKIT = (
@@ -18,13 +18,13 @@ INSTALL_TOOLKIT = (
 NVIDIA, AMD = "0x10de", "0x1002"  # on the PCI bus
 
 
-def check_gpu(settings: Settings, docker: Docker | None, root: Path = Path("/")) -> Iterator[Finding]:
+def check_gpu(settings: Settings, docker: Docker | None, root: Path = Path("/")) -> Iterator[Result]:
     """`root` is where /dev and /sys are."""
     if settings.profile not in ("gpu", "amd"):
         return
     if docker and not docker.is_here:
         yield warn(
-            f"Docker runs elsewhere ({docker.system}), so its graphics card cannot be looked at from here"
+            f"Docker runs elsewhere ({docker.system}), so its graphics card cannot be checked from here"
         )
     elif settings.profile == "gpu":
         yield from _nvidia_driver(settings, root)
@@ -34,16 +34,16 @@ def check_gpu(settings: Settings, docker: Docker | None, root: Path = Path("/"))
         yield _nvidia_toolkit(docker)
 
 
-def _nvidia_driver(settings: Settings, root: Path) -> Iterator[Finding]:
+def _nvidia_driver(settings: Settings, root: Path) -> Iterator[Result]:
     if shutil.which("nvidia-smi") is None:
         if _has_card(root, NVIDIA):
             yield fail(
-                "an NVIDIA card is there, but not its driver (no nvidia-smi)",
+                "there is an NVIDIA card, but its driver is missing (no nvidia-smi)",
                 "Install it, then restart the machine: sudo ubuntu-drivers install (Ubuntu), "
                 "sudo apt install nvidia-driver (Debian)",
             )
         else:
-            yield fail("this machine has no NVIDIA card", "Take another profile: make up PROFILE=cpu")
+            yield fail("this machine has no NVIDIA card", "Use another profile: make up PROFILE=cpu")
         return
     query = ("--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
     try:
@@ -51,7 +51,7 @@ def _nvidia_driver(settings: Settings, root: Path) -> Iterator[Finding]:
     except CommandFailed as failed:
         yield fail(
             f"NVIDIA's driver does not work: {failed}",
-            "Restart the machine: sudo reboot. After an update the old driver is still the loaded one",
+            "Restart the machine: sudo reboot. After an update the old driver stays loaded until then",
         )
         return
     for name, memory, driver in cards:
@@ -61,39 +61,42 @@ def _nvidia_driver(settings: Settings, root: Path) -> Iterator[Finding]:
         size = estimate(model)
         if size and 0 < on_cards < size.loaded:
             yield warn(
-                f"{model} takes about {size.loaded / GB:.1f} GB (an estimate), more than the card has: "
-                "a part of it will run on the CPU",
-                "Take a smaller one with MODELS= in .env",
+                f"{model} needs about {size.loaded / GB:.1f} GB (an estimate), more than the card has: "
+                "part of it will run on the CPU",
+                "Choose a smaller one with MODELS= in .env",
             )
 
 
-def _nvidia_toolkit(docker: Docker) -> Finding:
+def _nvidia_toolkit(docker: Docker) -> Result:
     if "nvidia" in docker.runtimes or any(device.startswith("nvidia.com/") for device in docker.cdi_devices):
-        return ok("Docker can hand NVIDIA cards to containers")
+        return ok("Docker can give containers the NVIDIA card")
     if docker.is_here and shutil.which("nvidia-container-runtime-hook"):
-        # Docker looks for the hook when it starts, and nobody tells whether it has started since.
+        # Docker looks for the hook when it starts; whether it has started since is unknown.
         return warn(
-            "NVIDIA's container toolkit is there, but Docker is not set up for it", f"Do: {CONFIGURE}"
+            "NVIDIA's container toolkit is installed, but Docker is not set up for it", f"Run: {CONFIGURE}"
         )
     if docker.is_here and shutil.which("nvidia-ctk"):
-        return fail("Docker is not set up for NVIDIA's container toolkit", f"Do: {CONFIGURE}")
-    return fail("Docker cannot hand NVIDIA cards to containers: their toolkit is missing", INSTALL_TOOLKIT)
+        return fail("Docker is not set up for NVIDIA's container toolkit", f"Run: {CONFIGURE}")
+    return fail(
+        "Docker cannot give containers the NVIDIA card: NVIDIA's container toolkit is missing",
+        INSTALL_TOOLKIT,
+    )
 
 
-def _amd_devices(settings: Settings, root: Path) -> Iterator[Finding]:
+def _amd_devices(settings: Settings, root: Path) -> Iterator[Result]:
     if not (root / "dev/kfd").exists():
         if _has_card(root, AMD):
             yield fail(
-                "an AMD card is there, but not /dev/kfd: the amdgpu driver is not loaded",
+                "there is an AMD card, but no /dev/kfd: the amdgpu driver is not loaded",
                 "Load it: sudo modprobe amdgpu; if that fails, https://rocm.docs.amd.com/projects/install-on-linux/",
             )
         else:
-            yield fail("this machine has no AMD card", "Take another profile: make up PROFILE=cpu")
+            yield fail("this machine has no AMD card", "Use another profile: make up PROFILE=cpu")
         return
     nodes = sorted((root / "dev/dri").glob("renderD*"))
     if not nodes:
         yield fail(
-            "/dev/kfd is there, but no /dev/dri/renderD*", "Load the driver anew: sudo modprobe amdgpu"
+            "there is a /dev/kfd, but no /dev/dri/renderD*", "Load the driver again: sudo modprobe amdgpu"
         )
         return
     cards = sorted((root / "dev/dri").glob("card*"))
@@ -105,11 +108,11 @@ def _amd_devices(settings: Settings, root: Path) -> Iterator[Finding]:
     lines = [f"{name}={min(gids - given)}" for name, gids in needed.items() if gids - given]
     if lines:
         yield fail(
-            "the container would not be in the groups that own /dev/kfd and /dev/dri on this machine",
+            "the container would not be in the groups that own /dev/kfd and /dev/dri",
             f"Put into .env: {' and '.join(lines)}",
         )
     else:
-        yield ok("/dev/kfd and /dev/dri, with their groups")
+        yield ok("/dev/kfd and /dev/dri are there, and the container is in their groups")
 
 
 def _has_card(root: Path, vendor: str) -> bool:

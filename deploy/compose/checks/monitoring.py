@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from environment import Settings
-from finding import Finding, fail
+from deploy.compose.checks.result import Result, fail
+from deploy.compose.settings import Settings
 
 
-def check_monitoring(settings: Settings) -> Iterator[Finding]:
-    if settings.monitoring and not settings.grafana_password:
+def check_monitoring(settings: Settings) -> Iterator[Result]:
+    if settings.monitoring and not settings.has_grafana_password:
         yield fail(
-            "Grafana has no password, and there is no default: it will not start",
-            "Put GRAFANA_PASSWORD= into .env, for instance what `openssl rand -hex 16` says",
+            "Grafana will not start: it has no password, and there is no default",
+            "Put GRAFANA_PASSWORD= into .env, for instance with the output of `openssl rand -hex 16`",
         )

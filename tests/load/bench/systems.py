@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
-import stack as native
-
+from deploy.native.nginx import find_nginx, nginx_command, render_nginx
 from tests.processes import BIN, ROOT, Process, free_port, listens, wait_until
 
 from .cores import BenchError, Cores, pinned
@@ -100,20 +99,20 @@ def has_peers() -> bool:
 def _nginx(name: str, target: int, folder: Path) -> Iterator[System]:
     """The product's own configuration, with one worker because it has one core."""
     port = free_port()
-    program, version = native.find_nginx()
+    program, version = find_nginx()
     values = {
         "NGINX_LISTEN": f"127.0.0.1:{port}",
         "NGINX_GATEWAY": f"127.0.0.1:{target}",
         "NGINX_RESOLVER": "127.0.0.1",
         "NGINX_TLS": "off",
     }
-    native.render_nginx(folder, values)
+    render_nginx(folder, values)
     configuration = folder / "nginx.conf"
     text, changed = re.subn(r"worker_processes \w+;", "worker_processes 1;", configuration.read_text())
     assert changed == 1
     configuration.write_text(text)
     log = folder.with_suffix(".log")
-    with _running(native.nginx_command(program, folder), log, port) as process:
+    with _running(nginx_command(program, folder), log, port) as process:
         yield System(name, port, (process,), version=version)
 
 

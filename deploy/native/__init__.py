@@ -1,0 +1,1 @@
+"""The stack without Docker: engine (or your Ollama), gateway and nginx as supervised processes."""

@@ -1,0 +1,1 @@
+"""The Python packages: what is locked, and .venv, into which it is installed."""
