@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from engine.catalogue import Catalogue, Model
+from engine.api.openai.responses_requests import ResponsesRequest
 from engine.errors import EngineError
-from engine.responses_requests import ResponsesRequest
+from engine.models.catalogue import Catalogue
+from engine.models.model import Model
 
 PNG = {"type": "input_image", "image_url": "data:image/png;base64,aGVsbG8="}
 SAID = {"role": "user", "content": "hi"}
@@ -145,7 +146,7 @@ def test_malformed_input_is_refused_in_ollamas_words(items: Any, error: str) -> 
 
 
 def test_a_model_is_needed_and_an_input_is_not() -> None:
-    assert ResponsesRequest({"model": "m"}).loads
+    assert ResponsesRequest({"model": "m"}).only_loads
     with pytest.raises(EngineError, match="model is required"):
         ResponsesRequest({"input": "x"})
 
@@ -158,7 +159,7 @@ def test_an_effort_is_refused_for_a_model_that_does_not_think(model: Model) -> N
 def test_the_tools_of_a_namespace_carry_its_name() -> None:
     inner = {"type": "function", "name": "read", "parameters": {"type": "object"}}
     tools = [{"type": "namespace", "name": "files", "tools": [inner]}, inner]
-    functions = [tool["function"]["name"] for tool in request(SAID, tools=tools).template()["tools"]]
+    functions = [tool["function"]["name"] for tool in request(SAID, tools=tools).template_body()["tools"]]
     assert functions == ["files.read", "read"]
 
 
@@ -166,6 +167,6 @@ def test_llama_cpp_gets_the_sampling_that_was_asked_for(model: Model) -> None:
     schema = {"type": "string"}
     asked = request(SAID, max_output_tokens=3, text={"format": {"type": "json_schema", "schema": schema}})
     asked.check(model)
-    body = asked.llama()
+    body = asked.llama_body()
     assert (body["n_predict"], body["temperature"], body["top_p"]) == (3, 1.0, 0.9)
     assert body["response_format"]["json_schema"]["schema"] == schema
