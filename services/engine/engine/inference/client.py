@@ -1,39 +1,34 @@
 """HTTP requests to a runner's llama.cpp server."""
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from ..errors import LlamaError, RunnerDiedError
 from .message import Chunk, Chunks
 from .sse import SSEDecoder
 
 
-def _session() -> aiohttp.ClientSession:
-    # An idle kept-alive connection would occupy one of llama.cpp's few HTTP threads.
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
-
-
 class LlamaClient:
     """Raises LlamaError for what llama.cpp refuses, RunnerDiedError if the connection fails."""
 
     def __init__(self, address: str) -> None:
-        self._client = httpx.AsyncClient(
-            base_url=address,
-            transport=AiohttpTransport(client=_session()),
+        self._session = aiohttp.ClientSession(
+            address,
+            # An idle kept-alive connection would occupy one of llama.cpp's few HTTP threads.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
             # Silence is no sign of death: a long prompt takes long on a slow machine. A process that dies
             # closes the connection.
-            timeout=httpx.Timeout(None, connect=3),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=3),
             headers={"Content-Type": "application/json"},
         )
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._session.close()
 
     async def post(self, path: str, body: Chunk) -> Chunk:
         answer: Chunk = json.loads(await self.post_for_bytes(path, body))
@@ -41,12 +36,12 @@ class LlamaClient:
 
     async def post_for_bytes(self, path: str, body: Chunk) -> bytes:
         async with self._request("POST", path, body) as response:
-            return await response.aread()
+            return await response.read()
 
     async def busy_slots(self) -> int:
         """How many slots llama.cpp is processing."""
         async with self._request("GET", "/slots") as response:
-            return sum(slot["is_processing"] for slot in json.loads(await response.aread()))
+            return sum(slot["is_processing"] for slot in json.loads(await response.read()))
 
     async def stream(self, path: str, body: Chunk) -> Chunks:
         """Yields the chunks of a generation. Closing the generator early stops the generation.
@@ -57,7 +52,7 @@ class LlamaClient:
         body = {**body, "stream": True, "return_progress": True}
         async with self._request("POST", path, body) as response:
             events = SSEDecoder()
-            async for data in response.aiter_raw():
+            async for data in response.content.iter_any():
                 for event in events.feed(data):
                     if event == b"[DONE]":
                         return
@@ -70,16 +65,19 @@ class LlamaClient:
     @asynccontextmanager
     async def _request(
         self, method: str, path: str, body: Chunk | None = None
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         # Encoding megabytes takes a while, and so did preparing the body: others get their turn in between.
         await asyncio.sleep(0)
-        content = None if body is None else _encode(body)
+        if self._session.closed:
+            raise RunnerDiedError
+        # aiohttp sends a BytesIO in pieces, plain bytes at once.
+        data = None if body is None else io.BytesIO(_encode(body))
         try:
-            async with self._client.stream(method, path, content=content) as response:
-                if response.is_error:
-                    raise _llama_error(json.loads(await response.aread()), response.status_code)
+            async with self._session.request(method, path, data=data) as response:
+                if not response.ok:
+                    raise _llama_error(json.loads(await response.read()), response.status)
                 yield response
-        except (httpx.TransportError, aiohttp.ClientError) as error:
+        except aiohttp.ClientError as error:
             raise RunnerDiedError from error
 
 

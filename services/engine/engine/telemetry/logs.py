@@ -146,7 +146,4 @@ def configure_logging(settings: Settings) -> LogQueue:
     # Otherwise warnings and logging errors are written to stderr directly, which may block.
     logging.captureWarnings(True)
     logging.raiseExceptions = False
-    # They log every request at info; the request log is the one line per request.
-    for name in ("httpx", "httpcore", "asyncio"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     return log
