@@ -68,7 +68,8 @@ class Runner:
         try:
             yield
         except asyncio.CancelledError:
-            self._drain = asyncio.create_task(self._release_when_drained())
+            self._drain = asyncio.create_task(self._drained())
+            self._drain.add_done_callback(lambda _: self._slots.release(self._slots.count))
             raise
         except BaseException:
             self._slots.release(self._slots.count)
@@ -88,17 +89,14 @@ class Runner:
         else:
             await self._slots.acquire(count)
 
-    async def _release_when_drained(self) -> None:
-        """Releases all slots once llama.cpp has dropped the embedding of a client that disconnected.
+    async def _drained(self) -> None:
+        """Returns once llama.cpp has dropped the embedding of a client that disconnected.
 
         Each result restarts llama.cpp's one-second check, so nothing else may run meanwhile, and /slots is
         polled less often than that.
         """
-        try:
-            with suppress(RunnerDiedError):
-                while True:
-                    if not await self.llama.busy_slots():
-                        break
-                    await asyncio.sleep(DRAIN_SECONDS)
-        finally:
-            self._slots.release(self._slots.count)
+        with suppress(RunnerDiedError):
+            while True:
+                if not await self.llama.busy_slots():
+                    return
+                await asyncio.sleep(DRAIN_SECONDS)
