@@ -23,12 +23,12 @@ def request(**fields: Any) -> MessagesRequest:
     return MessagesRequest({"model": "m", "max_tokens": 5, "messages": messages, **fields})
 
 
-def told(*messages: dict[str, Any]) -> list[dict[str, Any]]:
+def messages_of(*messages: dict[str, Any]) -> list[dict[str, Any]]:
     return request(messages=list(messages)).messages
 
 
 def blocks(*content: Any, role: str = "user") -> list[dict[str, Any]]:
-    return told({"role": role, "content": list(content)})
+    return messages_of({"role": role, "content": list(content)})
 
 
 def test_a_request_becomes_one_of_ollamas(model: Model) -> None:
@@ -56,7 +56,7 @@ def test_a_request_becomes_one_of_ollamas(model: Model) -> None:
 
 @pytest.mark.parametrize("role", ["system", "USER", "Assistant", "zzz", ""])
 def test_any_role_is_taken_in_any_case(role: str) -> None:
-    (message,) = told({"role": role, "content": "x"})
+    (message,) = messages_of({"role": role, "content": "x"})
     assert (message["role"], message["content"]) == (role.lower(), "x")
 
 
@@ -163,4 +163,4 @@ def test_malformed_requests_are_refused(fields: dict[str, Any], message: str) ->
 )
 def test_malformed_content_is_refused_in_ollamas_words(content: Any, message: str) -> None:
     with pytest.raises(EngineError, match=message):
-        told({"role": "user", "content": content})
+        messages_of({"role": "user", "content": content})

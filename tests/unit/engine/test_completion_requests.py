@@ -22,7 +22,7 @@ def chat(*messages: Any, **fields: Any) -> ChatCompletionRequest:
     return ChatCompletionRequest({"model": "m", "messages": list(messages) or [{"content": "x"}], **fields})
 
 
-def said(**message: Any) -> list[dict[str, Any]]:
+def messages_of(**message: Any) -> list[dict[str, Any]]:
     return chat(message).messages
 
 
@@ -35,14 +35,16 @@ def refusal(**message: Any) -> str:
 
 def test_each_part_of_a_message_is_a_message_of_its_own() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert [(m["role"], m["content"]) for m in said(role="USER", content=parts)] == [
+    assert [(m["role"], m["content"]) for m in messages_of(role="USER", content=parts)] == [
         ("user", "a"),
         ("user", "b"),
     ]
 
 
 def test_a_role_may_be_missing_or_unknown() -> None:
-    assert [message["role"] for message in (*said(content="x"), *said(role="zzz", content="x"))] == [
+    assert [
+        message["role"] for message in (*messages_of(content="x"), *messages_of(role="zzz", content="x"))
+    ] == [
         "",
         "zzz",
     ]

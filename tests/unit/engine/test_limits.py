@@ -80,15 +80,15 @@ def test_a_body_without_end_is_refused() -> None:
 @pytest.mark.parametrize(
     "request_of",
     [
-        lambda said: ChatRequest({"model": "m", "messages": said}),
-        lambda said: ChatCompletionRequest({"model": "m", "messages": said}),
-        lambda said: MessagesRequest({"model": "m", "max_tokens": 1, "messages": said}),
-        lambda said: ResponsesRequest({"model": "m", "input": said}),
+        lambda messages: ChatRequest({"model": "m", "messages": messages}),
+        lambda messages: ChatCompletionRequest({"model": "m", "messages": messages}),
+        lambda messages: MessagesRequest({"model": "m", "max_tokens": 1, "messages": messages}),
+        lambda messages: ResponsesRequest({"model": "m", "input": messages}),
     ],
     ids=["Ollama", "OpenAI", "Anthropic", "responses"],
 )
 def test_more_messages_than_anybody_needs_are_refused_in_every_api(request_of: Callable[[Any], Any]) -> None:
-    said = {"role": "user", "content": "x"}
-    request_of([said] * limits.MAX_MESSAGES)
+    message = {"role": "user", "content": "x"}
+    request_of([message] * limits.MAX_MESSAGES)
     with pytest.raises(EngineError, match="5001 messages; at most 5000 are allowed"):
-        request_of([said] * (limits.MAX_MESSAGES + 1))
+        request_of([message] * (limits.MAX_MESSAGES + 1))

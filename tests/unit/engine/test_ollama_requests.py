@@ -113,9 +113,9 @@ def test_tool_calls_and_thoughts_of_a_conversation_take_openais_form() -> None:
             {"role": "tool", "content": "4", "tool_name": "f", "tool_call_id": "c1"},
         ]
     )
-    (said, result) = request.messages
-    assert said["reasoning_content"] == "hm"
-    function = said["tool_calls"][0]["function"]
+    (message, result) = request.messages
+    assert message["reasoning_content"] == "hm"
+    function = message["tool_calls"][0]["function"]
     assert (function["name"], json.loads(function["arguments"])) == ("f", {"a": 1})
     assert result == {"role": "tool", "content": "4", "name": "f", "tool_call_id": "c1"}
 

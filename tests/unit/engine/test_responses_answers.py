@@ -21,7 +21,7 @@ def answer(**fields: Any) -> ResponsesAnswer:
     return ResponsesAnswer(ResponsesRequest({"model": "m", "input": "hi", **fields}))
 
 
-def told(answer: ResponsesAnswer, *chunks: Chunk) -> list[dict[str, Any]]:
+def events_of(answer: ResponsesAnswer, *chunks: Chunk) -> list[dict[str, Any]]:
     frames = b"".join(answer.feed(chunk) for chunk in chunks).split(b"\n\n")[:-1]
     events = [json.loads(frame.split(b"data: ")[1]) for frame in frames]
     named = [frame.split(b"\n")[0] for frame in frames]
@@ -34,7 +34,7 @@ def kinds(events: list[dict[str, Any]]) -> list[str]:
 
 
 def test_events_come_in_openais_order_and_are_numbered() -> None:
-    events = told(answer(stream=True), *TEXT, chunk({}, "stop"))
+    events = events_of(answer(stream=True), *TEXT, chunk({}, "stop"))
     assert kinds(events) == [
         "created",
         "in_progress",
@@ -54,7 +54,7 @@ def test_events_come_in_openais_order_and_are_numbered() -> None:
 
 def test_the_end_has_the_whole_answer_and_what_it_has_cost() -> None:
     response = answer(model="M:x", instructions="be short", temperature=0.5)
-    last = told(response, *TEXT, chunk({}, "length"))[-1]["response"]
+    last = events_of(response, *TEXT, chunk({}, "length"))[-1]["response"]
     assert (last["model"], last["instructions"], last["temperature"]) == ("M:x", "be short", 0.5)
     assert last["status"] == "completed"
     assert last["output"][0]["content"][0]["text"] == "Hi"
@@ -65,7 +65,7 @@ def test_the_end_has_the_whole_answer_and_what_it_has_cost() -> None:
 
 def test_thoughts_and_calls_are_items_of_their_own() -> None:
     thought = chunk({"reasoning_content": "hm"})
-    events = told(answer(), thought, chunk({"tool_calls": [CALL]}), chunk({}, "tool_calls"))
+    events = events_of(answer(), thought, chunk({"tool_calls": [CALL]}), chunk({}, "tool_calls"))
     assert kinds(events)[2:] == [
         "output_item.added",
         "reasoning_summary_text.delta",
@@ -83,6 +83,6 @@ def test_thoughts_and_calls_are_items_of_their_own() -> None:
 
 
 def test_an_answer_without_a_word_is_a_message_all_the_same() -> None:
-    events = told(answer(), chunk({}, "load"))
+    events = events_of(answer(), chunk({}, "load"))
     (item,) = events[-1]["response"]["output"]
     assert (item["type"], item["content"][0]["text"]) == ("message", "")

@@ -56,12 +56,12 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def sampling(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options for llama.cpp, with defaults."""
-    given = {_RENAMED.get(name, name): value for name, value in options.items()}
-    sent = {name: given.get(name, default) for name, default in _DEFAULTS.items()}
+    renamed = {_RENAMED.get(name, name): value for name, value in options.items()}
+    sent = {name: renamed.get(name, default) for name, default in _DEFAULTS.items()}
     # To Ollama a number below one means no limit; to llama.cpp 0 is a limit.
     if sent["n_predict"] < 1:
         sent["n_predict"] = -1
-    return sent | {"stop": given.get("stop", [])}
+    return sent | {"stop": renamed.get("stop", [])}
 
 
 def context_size(options: Mapping[str, Any]) -> int | None:
