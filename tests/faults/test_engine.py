@@ -104,7 +104,7 @@ def test_what_can_not_be_written_is_counted_and_costs_nothing_else(broken: str) 
     os.close(writer)
 
 
-def test_a_crash_of_llama_cpp_is_told_with_its_last_words_and_harms_nobody_who_does_not_read() -> None:
+def test_a_crash_of_llama_cpp_is_logged_with_its_last_output_and_harms_nobody_who_does_not_read() -> None:
     reader, writer = os.pipe()
     with engine_writing_to(writer) as (process, url):
         httpx.post(f"{url}/api/generate", json={"model": MODEL}, timeout=30)
@@ -114,8 +114,8 @@ def test_a_crash_of_llama_cpp_is_told_with_its_last_words_and_harms_nobody_who_d
         ends(process)
     os.close(writer)
     with os.fdopen(reader, "rb") as output:
-        (told,) = [line for line in output if b'"runner_died"' in line]
-    assert b'"last_words"' in told
+        (line,) = [entry for entry in output if b'"runner_died"' in entry]
+    assert b'"last_output"' in line
 
 
 @pytest.mark.parametrize(("limits", "warns"), [("-Sn 256", False), ("-n 256", True)])
@@ -136,4 +136,4 @@ def test_the_soft_limit_on_descriptors_is_raised_and_a_low_hard_one_told(
         assert soft == hard
     finally:
         process.stop()
-    assert ('"few_descriptors"' in process.output) == warns
+    assert ('"descriptor_limit_low"' in process.output) == warns

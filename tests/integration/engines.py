@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine.catalogue import packaged_model
+from engine.models.catalogue import built_in_file
 from tests.processes import BIN, Process, free_port
 
 MODEL = "smollm2:135m"
@@ -36,7 +36,7 @@ def running_engine(environment: Mapping[str, str], log: Path) -> Iterator[tuple[
 @contextmanager
 def engine_with_odd_models(folder: Path) -> Iterator[tuple[Process, str]]:
     """With one slot, a short queue and, in `folder`, models that are good, broken and cut in half."""
-    model = packaged_model()
+    model = built_in_file()
     assert model is not None
     (folder / "Foo-Bar.Q8_0.gguf").symlink_to(model)
     (folder / "broken.gguf").write_bytes(b"GGUF\x03\x00\x00\x00")

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from engine.catalogue import packaged_model
+from engine.models.catalogue import built_in_file
 from tests.integration.engines import (
     LONG_PROMPT,
     MODEL,
@@ -89,7 +89,7 @@ class TestAnswers:
         assert (headed.status_code, headed.content) == (200, b"")
         assert headed.headers["content-type"] == got.headers["content-type"]
 
-    def test_the_packaged_model_is_listed_and_shown(self, engine: str) -> None:
+    def test_the_built_in_file_is_listed_and_shown(self, engine: str) -> None:
         (model,) = httpx.get(engine + "/api/tags").json()["models"]
         assert model["name"] == model["model"] == MODEL
         assert model["details"]["quantization_level"] == "Q4_1"
@@ -429,24 +429,24 @@ class TestManagement:
         [
             ("GET", "/api/status", None, 200, '"disabled":true'),
             ("GET", "/api/experimental/model-recommendations", None, 200, '{"recommendations":[]}'),
-            ("POST", "/api/pull", {"model": "llama3.2"}, 501, "has no pulling"),
+            ("POST", "/api/pull", {"model": "llama3.2"}, 501, "can't pull models"),
             ("POST", "/api/pull", {"name": "llama3.2", "stream": False}, 501, "ENGINE_MODELS_DIR"),
             ("POST", "/api/pull", {"model": MODEL}, 200, '{"status":"success"}'),
             ("POST", "/api/pull", {"model": "a b"}, 400, "invalid model name"),
             ("POST", "/api/pull", None, 400, "missing request body"),
-            ("POST", "/api/push", {"model": "x"}, 501, "has no pushing"),
+            ("POST", "/api/push", {"model": "x"}, 501, "can't push models"),
             ("POST", "/api/push", {}, 400, "model is required"),
-            ("POST", "/api/create", {"model": "x", "from": MODEL}, 501, "has no creating"),
+            ("POST", "/api/create", {"model": "x", "from": MODEL}, 501, "can't create models"),
             ("POST", "/api/create", {}, 400, "invalid model name"),
-            ("POST", "/api/copy", {"source": MODEL, "destination": "b"}, 501, "has no copying"),
+            ("POST", "/api/copy", {"source": MODEL, "destination": "b"}, 501, "can't copy models"),
             ("POST", "/api/copy", {"source": "x", "destination": "b"}, 404, r"model \"x\" not found"),
             ("POST", "/api/copy", {}, 400, r"source \"\" is invalid"),
-            ("DELETE", "/api/delete", {"model": MODEL}, 501, "has no deleting"),
+            ("DELETE", "/api/delete", {"model": MODEL}, 501, "can't delete models"),
             ("DELETE", "/api/delete", {"model": "x"}, 404, "model 'x' not found"),
             ("DELETE", "/api/delete", {"model": "a b"}, 400, r"name \"a b\" is invalid"),
             ("HEAD", f"/api/blobs/sha256:{'0' * 64}", None, 404, ""),
             ("HEAD", "/api/blobs/x", None, 400, ""),
-            ("POST", f"/api/blobs/sha256:{'0' * 64}", {"a": 1}, 501, "takes no blobs"),
+            ("POST", f"/api/blobs/sha256:{'0' * 64}", {"a": 1}, 501, "can't store blobs"),
             ("POST", "/api/me", {}, 403, "has no account"),
             ("POST", "/api/signout", {}, 401, "not currently signed in"),
             ("DELETE", "/api/user/keys/abc", None, 401, "not currently signed in"),
@@ -752,7 +752,7 @@ class TestEmbeddings:
         self, own_engine: tuple[Process, str]
     ) -> None:
         process, url = own_engine
-        packaged = packaged_model()
+        packaged = built_in_file()
         assert packaged is not None
         data = packaged.read_bytes()
         # Two more entries of metadata; 64 bytes, so that the weights stay aligned.

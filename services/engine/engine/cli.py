@@ -1,4 +1,4 @@
-"""`engine serve` and `engine models`."""
+"""The commands `engine serve` and `engine models`."""
 
 import argparse
 import ctypes
@@ -10,17 +10,18 @@ from importlib import metadata
 
 import uvicorn
 
-from .app import create_app
-from .catalogue import Catalogue
-from .descriptors import raise_limit
-from .http_protocol import Http
-from .logs import configure_logging
+from .models.catalogue import Catalogue
+from .server.app import create_app
+from .server.descriptors import raise_limit
+from .server.http_protocol import Http
 from .settings import Settings, SettingsError, load_settings
+from .telemetry.logs import configure_logging
 
-# Less than what whoever stops us allows, so that the end is always ours.
+# Running answers get this long on shutdown. Shorter than the grace period of service managers and Compose, so
+# that the engine is never killed first.
 GRACE_SECONDS = 5
 
-# More than clients keep idle connections (the gateway 30 s), so that none sends on one that is being closed.
+# Longer than clients keep idle connections (the gateway: 30 s), so that none uses one that is being closed.
 KEEP_ALIVE_SECONDS = 75
 
 
@@ -60,21 +61,21 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
-    # uvicorn ends in order on these, and then raises them again.
-    for terminating in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(terminating, lambda *_: sys.exit(0))
+    # uvicorn shuts down gracefully on these signals, then raises them again.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
     with listening(settings) as listener:
         uvicorn.Server(config).run(sockets=[listener])
 
 
 def _check_system() -> None:
-    # The one thing that llama.cpp's package does not bring. Without it no model could be loaded, ever.
+    # llama.cpp's package does not include it, and without it no model can be loaded.
     if sys.platform == "linux":
         try:
             ctypes.CDLL("libgomp.so.1")
         except OSError:
             raise SettingsError(
-                "llama.cpp needs libgomp.so.1, which is not on this machine; "
+                "llama.cpp needs libgomp.so.1, which is not installed; "
                 "on Debian and Ubuntu: apt install libgomp1"
             ) from None
 
@@ -84,7 +85,7 @@ def listening(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        # Some of Python's own texts for this repeat the address.
+        # Some of Python's own messages repeat the address.
         reason = os.strerror(error.errno) if error.errno else str(error)
         address = f"ENGINE_HOST={settings.host} ENGINE_PORT={settings.port}"
         raise SettingsError(f"{address}: can't listen there: {reason}") from error
@@ -92,8 +93,5 @@ def listening(settings: Settings) -> socket.socket:
 
 def models(settings: Settings) -> None:
     for model in Catalogue(settings.models_dir).scan():
-        details = model.details
         size = f"{model.size / 10**6:.0f} MB"
-        print(
-            f"{model.name.short:40}{details['parameter_size']:>10}{details['quantization_level']:>10}{size:>10}"
-        )
+        print(f"{model.name.short:40}{model.parameter_size:>10}{model.header.file_type:>10}{size:>10}")

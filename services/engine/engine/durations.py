@@ -1,7 +1,6 @@
-"""Times as Ollama writes and reads them: Go's durations, RFC 3339 with nanoseconds."""
+"""Go's durations, which is how Ollama reads `keep_alive`."""
 
 import re
-from datetime import UTC, datetime
 
 from .errors import BadRequestError
 
@@ -12,11 +11,11 @@ _TERM = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _DURATION = re.compile(rf"[+-]?(?:0|(?:{_TERM.pattern})+)", re.ASCII)
 
 FOREVER = (2**63 - 1) / 10**9
-"""The longest duration of Go, about 292 years: what Ollama takes a negative keep_alive for."""
+"""Go's longest duration, about 292 years: Ollama's reading of a negative keep_alive."""
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a Go duration such as `1h30m` or `-1.5s`; ValueError otherwise."""
+    """Converts a Go duration such as `1h30m` or `-1.5s` to seconds. Raises ValueError for anything else."""
     if not _DURATION.fullmatch(text):
         raise ValueError(f'time: invalid duration "{text}"')
     seconds = sum(float(number) * NANOSECONDS[unit] for number, unit in _TERM.findall(text)) / 10**9
@@ -24,7 +23,7 @@ def parse_duration(text: str) -> float:
 
 
 def keep_alive_seconds(value: object) -> float:
-    """Ollama's `keep_alive`: a number of seconds or a Go duration; negative means for ever."""
+    """Converts Ollama's `keep_alive`: a number of seconds or a Go duration; negative means forever."""
     match value:
         case bool():
             raise BadRequestError("Unsupported type: 'bool'")
@@ -39,10 +38,3 @@ def keep_alive_seconds(value: object) -> float:
             kind = "map[string]interface {}" if isinstance(value, dict) else "[]interface {}"
             raise BadRequestError(f"Unsupported type: '{kind}'")
     return FOREVER if seconds < 0 else min(seconds, FOREVER)
-
-
-def rfc3339(nanoseconds: int) -> str:
-    """A Unix time in UTC, trailing zeros of the fraction left out as Go does."""
-    seconds, fraction = divmod(nanoseconds, 10**9)
-    digits = f".{fraction:09d}".rstrip("0").rstrip(".")
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{digits}Z"

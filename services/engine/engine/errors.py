@@ -1,4 +1,4 @@
-"""Every refusal and failure that a client can see, each with its HTTP status."""
+"""Every error that a client can see, each with its HTTP status."""
 
 
 class EngineError(Exception):
@@ -16,20 +16,20 @@ class BadRequestError(EngineError):
 
 
 class EmptyBodyError(BadRequestError):
-    """The native API and the OpenAI and Anthropic ones word this differently."""
+    """Ollama's own API and the OpenAI and Anthropic ones word this differently."""
 
     def __init__(self) -> None:
         super().__init__("missing request body")
 
 
 class TooLargeError(EngineError):
-    """More bytes than the engine takes."""
+    """The request body has more bytes than the engine accepts."""
 
     status = 413
 
 
 class CloudDisabledError(EngineError):
-    """What would need Ollama's own servers."""
+    """The request needs Ollama's cloud."""
 
     status = 403
 
@@ -38,7 +38,7 @@ class CloudDisabledError(EngineError):
 
 
 class UnsupportedError(EngineError):
-    """What Ollama has and the engine does not."""
+    """Ollama can do this, the engine cannot."""
 
     status = 501
 
@@ -51,7 +51,7 @@ class ModelNotFoundError(EngineError):
 
 
 class NotPulledError(EngineError):
-    """What Ollama says of an unknown model where embeddings are asked for."""
+    """Ollama's wording for an unknown model where embeddings are requested."""
 
     status = 404
 
@@ -60,7 +60,7 @@ class NotPulledError(EngineError):
 
 
 class ContextOverflowError(BadRequestError):
-    """In llama.cpp's words, which are what Ollama's clients see."""
+    """llama.cpp's wording, which Ollama passes on to its clients."""
 
     def __init__(self, tokens: int, num_ctx: int) -> None:
         super().__init__(
@@ -70,10 +70,10 @@ class ContextOverflowError(BadRequestError):
 
 
 class InputTooLongError(BadRequestError):
-    """The same of a text to be embedded, in Ollama's own words."""
+    """A text to embed exceeds the context, in Ollama's wording."""
 
-    def __init__(self) -> None:
-        super().__init__("the input length exceeds the context length")
+    def __init__(self, status: int | None = None) -> None:
+        super().__init__("the input length exceeds the context length", status)
 
 
 class BusyError(EngineError):
@@ -84,7 +84,7 @@ class BusyError(EngineError):
 
 
 class StoppingError(EngineError):
-    """The time that running answers have at the engine's end is over."""
+    """The engine is shutting down and the grace period for running answers is over."""
 
     status = 503
 
@@ -97,7 +97,7 @@ class LoadError(EngineError):
 
 
 class RunnerDiedError(EngineError):
-    """llama.cpp went away while it was needed."""
+    """The runner's process or its connection ended while a request needed it."""
 
     def __init__(self) -> None:
         super().__init__("model runner has unexpectedly stopped")

@@ -13,11 +13,11 @@ PREFIX = "ENGINE_"
 
 
 class SettingsError(Exception):
-    """One line that names the variable and says what is wrong with it."""
+    """A setting is invalid. The message is one line that names the variable and says what is wrong."""
 
 
 def _keep_alive(value: object) -> object:
-    # Ollama takes a bare number in OLLAMA_KEEP_ALIVE for seconds, so we do too.
+    # A bare number means seconds, as in OLLAMA_KEEP_ALIVE.
     try:
         return keep_alive_seconds(float(value) if isinstance(value, str) and _is_number(value) else value)
     except BadRequestError as error:
@@ -33,8 +33,8 @@ def _is_number(text: str) -> bool:
 
 
 def _all_cores_but_one() -> int:
-    # llama.cpp's threads spin while they wait for each other: when one of them has to share its core with
-    # the gateway or a client, all wait, and an answer gets many times slower instead of a little.
+    # llama.cpp's threads spin while they wait for each other. If one of them shares its core with the gateway
+    # or a client, all of them wait for it, and generation becomes many times slower.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores - 1)
 
@@ -44,43 +44,51 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(
-        11435, ge=1, le=65535, description="Port to listen on; one above Ollama's, so that both can run."
+        11435,
+        ge=1,
+        le=65535,
+        description="Port to listen on; one above Ollama's, so both can run on one machine.",
     )
     models_dir: DirectoryPath | None = Field(
-        None, description="Folder whose GGUF files are served beside the packaged model."
+        None, description="Folder of GGUF files to serve in addition to the built-in model."
     )
     slots: int = Field(
-        4, ge=1, le=256, description="Answers that a model generates at once, batched; further requests wait."
+        4,
+        ge=1,
+        le=256,
+        description="Answers that a model generates at once, batched; further requests queue.",
     )
     num_ctx: int = Field(
-        4096, ge=16, description="Context of one slot in tokens, where a request does not set num_ctx."
+        4096, ge=16, description="Context of one slot in tokens, unless a request sets num_ctx."
     )
     threads: int = Field(
         default_factory=_all_cores_but_one,
         ge=1,
         le=512,
-        description="Threads of llama.cpp; default: all cores but one, which is left to everything else.",
+        description="llama.cpp's threads; default: all cores but one, which is left to everything else.",
     )
     batch: int = Field(
         16,
         ge=1,
         le=4096,
-        description="Prompt tokens evaluated in one step. A client that leaves is noticed between steps, and "
-        "running answers pause for one. 16 take a sixth of a second on one slow core and cost about 10 % of "
-        "prompt speed there; with a GPU, take 512.",
+        description="Prompt tokens evaluated in one step. Meanwhile running answers pause, and a disconnect "
+        "goes unnoticed. 16 tokens take a sixth of a second on one slow core and cost about 10 % of prompt "
+        "speed there; with a GPU, use 512.",
     )
     keep_alive: Annotated[float, BeforeValidator(_keep_alive)] = Field(
         default=300.0,
         description="How long a model stays loaded after its last request: seconds or a duration (5m); "
-        "0 unloads at once, negative never.",
+        "0 unloads it at once, a negative value never.",
     )
     max_queue: int = Field(
-        512, ge=0, description="Requests that may wait for a model or a slot; further ones get 503."
+        512, ge=0, description="Requests that may queue for a model or a slot; further ones get 503."
     )
     max_loaded_models: int = Field(
-        1, ge=1, description="Models in memory at once; the least recently used idle one makes room."
+        1, ge=1, description="Models in memory at once; the least recently used one is evicted."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Minimum level that is logged."
+    )
     log_format: Literal["json", "console"] = Field(
         "json", description="json for machines, console for people."
     )

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from engine.anthropic import Messages
-from engine.anthropic_requests import MessagesRequest
+from engine.api.anthropic.answers import MessagesAnswer
+from engine.api.anthropic.requests import MessagesRequest
+from engine.api.ollama.answers import ChatLines, GenerateLines
+from engine.api.ollama.requests import ChatRequest, GenerateRequest
+from engine.api.openai.completion_answers import ChatCompletion, TextCompletion
+from engine.api.openai.completion_requests import ChatCompletionRequest, CompletionRequest
 from engine.errors import EngineError
-from engine.message import Message, from_completion
-from engine.ollama import ChatLines, GenerateLines
-from engine.ollama_requests import ChatRequest, GenerateRequest
-from engine.openai import ChatCompletion, TextCompletion
-from engine.openai_requests import ChatCompletionRequest, CompletionRequest
+from engine.inference.message import Message, chat_chunk
 
 TIMINGS = {"cache_n": 3, "prompt_n": 4, "prompt_ms": 1.5, "predicted_n": 2, "predicted_ms": 2.25}
 HEAD = {"id": "x", "object": "chat.completion.chunk", "created": 1}
@@ -53,7 +53,9 @@ def ndjson(lines: ChatLines | GenerateLines, chunks: list[dict[str, Any]]) -> li
     return [json.loads(line) for line in data.decode().split("\n")[:-1]]
 
 
-def events(answer: ChatCompletion | TextCompletion | Messages, chunks: list[dict[str, Any]]) -> list[Any]:
+def events(
+    answer: ChatCompletion | TextCompletion | MessagesAnswer, chunks: list[dict[str, Any]]
+) -> list[Any]:
     data = b"".join(answer.feed(chunk) for chunk in chunks).decode()
     payloads = [line[6:] for line in data.split("\n") if line.startswith("data: ")]
     return [payload if payload == "[DONE]" else json.loads(payload) for payload in payloads]
@@ -111,8 +113,8 @@ def test_log_probabilities_have_ollamas_fields_only() -> None:
 
 def test_generate_has_its_text_in_response_and_its_context_in_the_last_line() -> None:
     lines = GenerateLines(GenerateRequest({"model": "m", "prompt": "x"}))
-    first = from_completion({"content": "Hi", "stop": False, "stop_type": None})
-    last = from_completion({"content": "", "stop": True, "stop_type": "eos", "timings": TIMINGS})
+    first = chat_chunk({"content": "Hi", "stop": False, "stop_type": None})
+    last = chat_chunk({"content": "", "stop": True, "stop_type": "eos", "timings": TIMINGS})
     written = ndjson(lines, [first, {**last, "context": [1, 2]}])
     assert (written[0]["response"], written[1]["response"]) == ("Hi", "")
     assert written[1]["context"] == [1, 2]
@@ -122,7 +124,7 @@ def test_generate_has_its_text_in_response_and_its_context_in_the_last_line() ->
 
 @pytest.mark.parametrize(("stop_type", "reason"), [("limit", "length"), ("eos", "stop"), ("word", "stop")])
 def test_why_a_completion_ended_is_told_in_chat_words(stop_type: str, reason: str) -> None:
-    ended = from_completion({"content": "", "stop": True, "stop_type": stop_type})
+    ended = chat_chunk({"content": "", "stop": True, "stop_type": stop_type})
     assert ended["choices"][0]["finish_reason"] == reason
 
 
@@ -198,8 +200,8 @@ def test_a_text_completion_has_an_id_of_its_kind_and_usage_in_each_chunk() -> No
     options = {"include_usage": True}
     request = CompletionRequest({"model": "m", "prompt": "x", "stream": True, "stream_options": options})
     completed = [
-        from_completion({"content": "Hi", "stop": False, "stop_type": None}),
-        from_completion({"content": "", "stop": True, "stop_type": "limit", "timings": TIMINGS}),
+        chat_chunk({"content": "Hi", "stop": False, "stop_type": None}),
+        chat_chunk({"content": "", "stop": True, "stop_type": "limit", "timings": TIMINGS}),
     ]
     first, finish, last, done = events(TextCompletion(request), completed)
     assert first["id"].startswith("cmpl-")
@@ -211,7 +213,7 @@ def test_a_text_completion_has_an_id_of_its_kind_and_usage_in_each_chunk() -> No
 
 def test_a_call_that_was_cut_off_is_an_error_that_says_so() -> None:
     cut = [TOOLS[0], TOOLS[1], chunk({}, "length", timings=TIMINGS)]
-    with pytest.raises(EngineError, match="arguments of the call of 'f' are not whole"):
+    with pytest.raises(EngineError, match="arguments of the call to 'f' are incomplete"):
         ndjson(chat_lines(), cut)
 
 
@@ -222,10 +224,10 @@ def test_what_only_loads_is_one_object_without_numbers() -> None:
     assert list(lines.whole()) == ["model", "created_at", "message", "done", "done_reason"]
 
 
-def anthropic(**fields: Any) -> Messages:
+def anthropic(**fields: Any) -> MessagesAnswer:
     messages = fields.pop("messages", [{"role": "user", "content": "x"}])
     request = MessagesRequest({"model": "m", "max_tokens": 5, "messages": messages, **fields})
-    return Messages(request)
+    return MessagesAnswer(request)
 
 
 def test_anthropic_events_come_in_their_order() -> None:

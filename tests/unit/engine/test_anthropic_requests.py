@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from engine.anthropic_requests import MessagesRequest
-from engine.catalogue import Catalogue, Model
+from engine.api.anthropic.requests import MessagesRequest
 from engine.errors import EngineError
+from engine.models.catalogue import Catalogue
+from engine.models.model import Model
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGVsbG8="}}
 TEXT = {"type": "text", "text": "x"}
@@ -22,12 +23,12 @@ def request(**fields: Any) -> MessagesRequest:
     return MessagesRequest({"model": "m", "max_tokens": 5, "messages": messages, **fields})
 
 
-def told(*messages: dict[str, Any]) -> list[dict[str, Any]]:
+def messages_of(*messages: dict[str, Any]) -> list[dict[str, Any]]:
     return request(messages=list(messages)).messages
 
 
 def blocks(*content: Any, role: str = "user") -> list[dict[str, Any]]:
-    return told({"role": role, "content": list(content)})
+    return messages_of({"role": role, "content": list(content)})
 
 
 def test_a_request_becomes_one_of_ollamas(model: Model) -> None:
@@ -44,7 +45,7 @@ def test_a_request_becomes_one_of_ollamas(model: Model) -> None:
         ],
     )
     asked.check(model)
-    body = asked.llama()
+    body = asked.llama_body()
     system, question, use, result = body["messages"]
     assert system == {"role": "system", "content": "be short"}
     assert (question["role"], question["content"]) == ("user", "2+2?")
@@ -55,7 +56,7 @@ def test_a_request_becomes_one_of_ollamas(model: Model) -> None:
 
 @pytest.mark.parametrize("role", ["system", "USER", "Assistant", "zzz", ""])
 def test_any_role_is_taken_in_any_case(role: str) -> None:
-    (message,) = told({"role": role, "content": "x"})
+    (message,) = messages_of({"role": role, "content": "x"})
     assert (message["role"], message["content"]) == (role.lower(), "x")
 
 
@@ -80,7 +81,7 @@ def test_blocks_that_are_not_known_are_skipped(unknown: dict[str, Any]) -> None:
 def test_a_turn_that_says_nothing_is_none(content: Any) -> None:
     asked = request(messages=[{"role": "user", "content": content}])
     assert asked.messages == []
-    assert asked.loads
+    assert asked.only_loads
 
 
 def test_what_a_search_has_found_is_a_tools_result() -> None:
@@ -113,7 +114,7 @@ def test_thinking_is_let_go_where_the_model_does_not_think(model: Model) -> None
     ):
         asked = request(**fields)
         asked.check(model)
-        assert "chat_template_kwargs" not in asked.llama()
+        assert "chat_template_kwargs" not in asked.llama_body()
 
 
 def test_tools_take_openais_form() -> None:
@@ -121,7 +122,7 @@ def test_tools_take_openais_form() -> None:
         {"name": "f", "input_schema": {"type": "object"}},
         {"type": "web_search_20250305", "name": "web"},
     ]
-    custom, search = request(tools=tools).template()["tools"]
+    custom, search = request(tools=tools).template_body()["tools"]
     assert custom["function"]["parameters"] == {"type": "object"}
     assert search["function"]["name"] == "web_search"
 
@@ -162,4 +163,4 @@ def test_malformed_requests_are_refused(fields: dict[str, Any], message: str) ->
 )
 def test_malformed_content_is_refused_in_ollamas_words(content: Any, message: str) -> None:
     with pytest.raises(EngineError, match=message):
-        told({"role": "user", "content": content})
+        messages_of({"role": "user", "content": content})

@@ -1,6 +1,6 @@
 from starlette.routing import Route
 
-from engine.app import create_app
+from engine.server.app import create_app
 from engine.settings import Settings
 
 # Ollama 0.32.15's router.

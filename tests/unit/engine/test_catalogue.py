@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from engine.catalogue import Catalogue, packaged_model
 from engine.errors import BadRequestError, ModelNotFoundError
+from engine.models.catalogue import Catalogue, built_in_file
 
 
 def link(folder: Path, name: str) -> None:
-    model = packaged_model()
+    model = built_in_file()
     assert model is not None
     (folder / name).symlink_to(model)
 

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from engine.durations import FOREVER, keep_alive_seconds, parse_duration, rfc3339
+from engine.api.timing import rfc3339
+from engine.durations import FOREVER, keep_alive_seconds, parse_duration
 from engine.errors import BadRequestError
 
 

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
-from engine.catalogue import LAST_TOKEN, Catalogue, Model
-from engine.embeddings import EmbedRequest, LegacyEmbedRequest, OpenAIEmbedRequest, normalised
+from engine.api.ollama.embeddings import EmbedRequest, LegacyEmbedRequest, normalised
+from engine.api.ollama.requests import ChatRequest, GenerateRequest
+from engine.api.openai.completion_requests import ChatCompletionRequest
+from engine.api.openai.embeddings import OpenAIEmbedRequest
 from engine.errors import EngineError
-from engine.gguf import Header
-from engine.ollama_requests import ChatRequest, GenerateRequest
-from engine.openai_requests import ChatCompletionRequest
+from engine.models.catalogue import Catalogue
+from engine.models.gguf import Header
+from engine.models.model import POOLING_LAST, Model
 
 VECTORS = [[3.0, 4.0, 12.0]]
 Kind = type[EmbedRequest]
@@ -144,6 +146,6 @@ def test_a_model_for_embeddings_is_told_by_its_pooling_and_refuses_to_chat() -> 
 
 
 def test_only_a_vector_of_the_last_token_can_be_made_in_steps() -> None:
-    assert (model().pooling, model().batch(16, 4096)) == (LAST_TOKEN, 16)
+    assert (model().pooling, model().batch(16, 4096)) == (POOLING_LAST, 16)
     mean = model(**{"llama.pooling_type": 1})
     assert (mean.pooling, mean.batch(16, 512)) == (1, 512)

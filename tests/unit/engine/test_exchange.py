@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from engine.catalogue import Catalogue
+from engine.api.exchange import Endpoint, Exchange, Record
+from engine.api.ollama.errors import OllamaErrors
+from engine.api.state import State
 from engine.errors import BadRequestError, EngineError
-from engine.exchange import Endpoint, Exchange, Record
-from engine.inference import Native
-from engine.runners import Runners
+from engine.inference.scheduler import Scheduler
+from engine.models.catalogue import Catalogue
 from engine.settings import Settings
-from engine.state import State
-from engine.telemetry import Metrics
+from engine.telemetry.metrics import Metrics
 
 REQUEST = {"type": "http.request", "body": b"{}", "more_body": False}
 DISCONNECT = {"type": "http.disconnect"}
@@ -26,7 +26,7 @@ class Client:
             self.events.put_nowait(event)
         self.sent: list[Any] = []
         settings = Settings()
-        self.state = State(settings, Catalogue(None), Runners(settings), Metrics(threads=1))
+        self.state = State(settings, Catalogue(None), Scheduler(settings), Metrics(threads=1))
         self.record = Record()
 
     async def send(self, event: Any) -> None:
@@ -38,7 +38,7 @@ class Client:
 
     async def run(self, work: Any) -> None:
         scope = {"type": "http", "headers": [], "state": {"engine": self.state, "record": self.record}}
-        await Endpoint(work, Native())(scope, self.events.get, self.send)
+        await Endpoint(work, OllamaErrors())(scope, self.events.get, self.send)
 
     def counted(self, outcome: str) -> float:
         value = self.state.metrics.registry.get_sample_value("engine_requests_total", {"outcome": outcome})

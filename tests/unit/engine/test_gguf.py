@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.catalogue import Catalogue, human_number, packaged_model
-from engine.gguf import GGUFError, read_header
+from engine.models.catalogue import Catalogue, built_in_file
+from engine.models.gguf import GGUFError, read_header
+from engine.models.model import human_number
 
 STRING, ARRAY, UINT32, FLOAT32, BOOL = 8, 9, 4, 6, 7
 
@@ -41,7 +42,7 @@ def test_a_header_has_the_metadata_and_the_tensors(tmp_path: Path) -> None:
     header = read_header(path)
     assert header.architecture == "llama"
     assert header.file_type == "Q8_0"
-    assert header.of_architecture("context_length") == 2048
+    assert header.architecture_number("context_length") == 2048
     assert header.metadata["flag"] is True
     assert header.metadata["llama.epsilon"] == 0.5
     assert header.metadata["words"] is None
@@ -79,14 +80,14 @@ def test_broken_files_are_refused(tmp_path: Path, data: bytes) -> None:
         read_header(path)
 
 
-def test_the_packaged_model_describes_itself_as_ollama_does() -> None:
-    path = packaged_model()
+def test_the_built_in_model_describes_itself_as_ollama_does() -> None:
+    path = built_in_file()
     assert path is not None
     (model,) = Catalogue(None).scan()
     assert model.path == path
     assert model.context_length == 8192
-    assert model.details["parameter_size"] == "134.52M"
-    assert model.details["quantization_level"] == "Q4_1"
+    assert model.parameter_size == "134.52M"
+    assert model.header.file_type == "Q4_1"
     assert model.capabilities == ["completion"]
     # What a real Ollama says of the same file with this context in one slot, less its own rounding.
     assert abs(model.memory(4096) - 190_948_608) < 10_000

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import Counter
 
-from engine import logs
+from engine.telemetry import logs
 
 
 def report(lines: int) -> str:
@@ -29,9 +29,9 @@ def pipe() -> Iterator[tuple[int, int]]:
 class Written:
     """A logger whose lines go to a descriptor."""
 
-    def __init__(self, descriptor: int, waiting: int = 10) -> None:
+    def __init__(self, descriptor: int, size: int = 10) -> None:
         self._dropped = Counter("dropped", "of this test", registry=None)
-        self.log = logs.Log(descriptor, logging.Formatter("%(message)s"), report, self._dropped, waiting)
+        self.log = logs.LogQueue(descriptor, logging.Formatter("%(message)s"), report, self._dropped, size)
         self.logger = logging.Logger("test")
         self.logger.addHandler(self.log.handler)
 
@@ -41,7 +41,7 @@ class Written:
 
     @property
     def dropped(self) -> int:
-        return logs.count(self._dropped)
+        return logs.counter_value(self._dropped)
 
 
 def read(descriptor: int, count: int) -> list[str]:
@@ -101,7 +101,7 @@ def test_a_line_that_was_cut_off_is_not_the_beginning_of_the_next(monkeypatch: p
         return min(room, len(data))
 
     own = Written(-1)
-    monkeypatch.setattr("engine.logs.os.write", write)
+    monkeypatch.setattr("engine.telemetry.logs.os.write", write)
     own.write(1, "first")
     own.write(1, "second")
     own.log.flush()
@@ -110,7 +110,7 @@ def test_a_line_that_was_cut_off_is_not_the_beginning_of_the_next(monkeypatch: p
 
 def test_a_pipe_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None:
     os.set_blocking(pipe[1], False)
-    own = Written(pipe[1], waiting=1000)
+    own = Written(pipe[1], size=1000)
     own.write(50)
     own.write(1, "the end")
     assert read(pipe[0], 51)[-1] == "the end"

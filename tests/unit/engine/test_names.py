@@ -1,6 +1,6 @@
 import pytest
 
-from engine.names import name_of_file, parse_name
+from engine.models.names import name_of_file, parse_name
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 
-from engine.catalogue import Catalogue, Model
+from engine.api.ollama.requests import ChatRequest, GenerateRequest
 from engine.errors import EngineError
-from engine.ollama_requests import ChatRequest, GenerateRequest
+from engine.models.catalogue import Catalogue
+from engine.models.model import Model
 
 
 @pytest.fixture
@@ -90,14 +91,14 @@ def test_what_the_model_can_not_do_is_refused(
 def test_a_format_becomes_a_response_format(model: Model, given: Any, sent: Any) -> None:
     request = chat(format=given)
     request.check(model)
-    assert request.llama().get("response_format") == sent
+    assert request.llama_body().get("response_format") == sent
 
 
 def test_an_unknown_format_is_refused_in_ollamas_words(model: Model) -> None:
     request = chat(format="xml")
     request.check(model)
     with pytest.raises(EngineError) as caught:
-        request.llama()
+        request.llama_body()
     assert (
         caught.value.message == 'invalid format: "\\"xml\\""; expected "json" or a valid JSON Schema object'
     )
@@ -112,9 +113,9 @@ def test_tool_calls_and_thoughts_of_a_conversation_take_openais_form() -> None:
             {"role": "tool", "content": "4", "tool_name": "f", "tool_call_id": "c1"},
         ]
     )
-    (said, result) = request.messages
-    assert said["reasoning_content"] == "hm"
-    function = said["tool_calls"][0]["function"]
+    (message, result) = request.messages
+    assert message["reasoning_content"] == "hm"
+    function = message["tool_calls"][0]["function"]
     assert (function["name"], json.loads(function["arguments"])) == ("f", {"a": 1})
     assert result == {"role": "tool", "content": "4", "name": "f", "tool_call_id": "c1"}
 
@@ -137,7 +138,7 @@ def test_what_generate_can_not_do_is_refused(model: Model, fields: dict[str, Any
 def test_generate_puts_the_system_prompt_first(model: Model) -> None:
     request = GenerateRequest({"model": "m", "prompt": "x", "system": "be short"})
     request.check(model)
-    assert [message["role"] for message in request.template()["messages"]] == ["system", "user"]
+    assert [message["role"] for message in request.template_body()["messages"]] == ["system", "user"]
 
 
 def generate(model: Model, **fields: Any) -> GenerateRequest:
@@ -160,7 +161,7 @@ def generate(model: Model, **fields: Any) -> GenerateRequest:
 def test_a_prompt_that_fills_the_context_leaves_half_of_it_for_the_answer(
     model: Model, count: int, keep: int, ends: tuple[int, int]
 ) -> None:
-    assert generate(model, options={"num_keep": keep}).room(count, 512) == ends
+    assert generate(model, options={"num_keep": keep}).fit_prompt(count, 512) == ends
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_a_prompt_that_may_not_be_shortened_is_refused(
     model: Model, fields: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(EngineError, match=message):
-        generate(model, **fields).room(600, 512)
+        generate(model, **fields).fit_prompt(600, 512)
 
 
 IMAGE = "aGVsbG8="
@@ -208,7 +209,7 @@ def test_names_of_fields_are_matched_without_regard_to_case(model: Model) -> Non
     assert (message["role"], message["content"]) == ("assistant", "x")
     assert message["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"Kept": 1}'}
     # The options are no fields to Go, but a map.
-    assert request.llama()["n_predict"] == 3
+    assert request.llama_body()["n_predict"] == 3
 
 
 def test_of_two_spellings_the_last_that_says_something_counts() -> None:
@@ -216,5 +217,5 @@ def test_of_two_spellings_the_last_that_says_something_counts() -> None:
 
 
 def test_an_effort_reaches_the_template() -> None:
-    arguments = chat(messages=[{}], think="high").template()["chat_template_kwargs"]
+    arguments = chat(messages=[{}], think="high").template_body()["chat_template_kwargs"]
     assert arguments == {"enable_thinking": True, "reasoning_effort": "high"}

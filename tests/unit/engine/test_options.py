@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from engine.options import OptionError, checked_options, context_size, sampling
+from engine.api.ollama.options import OptionError, checked_options, context_size, sampling
 
 
 def test_without_options_llama_cpp_gets_ollamas_defaults() -> None:

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from engine.slots import Slots
+from engine.inference.slots import Slots
 
 
 async def settle() -> None:

@@ -1,0 +1,1 @@
+"""The HTTP APIs of Ollama, OpenAI and Anthropic, as Ollama serves them."""

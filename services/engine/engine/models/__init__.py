@@ -1,0 +1,1 @@
+"""Which models there are: their names, their files and what the files say about them."""

@@ -1,0 +1,1 @@
+"""The HTTP server around the APIs: routes, protocol, request log, process limits."""
