@@ -1,6 +1,7 @@
 """What the documents say of the code is true, and their links lead somewhere."""
 
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from engine.settings import Settings as EngineSettings
+from gateway import __version__
 from gateway.errors import GatewayError, NotServed
 from gateway.routes.table import CHAT_ROUTE, PASSED_ON
 from gateway.settings import Settings as GatewaySettings
@@ -131,6 +133,25 @@ def test_every_route_is_in_the_table() -> None:
     }
     served = {re.sub(r"\{.*?\}", "{}", route.path) for route in (CHAT_ROUTE, *PASSED_ON)}
     assert served <= listed
+
+
+def test_every_command_that_a_document_names_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE)
+    }
+    assert named <= targets
+
+
+def test_one_version_is_released_at_a_time() -> None:
+    released = re.findall(
+        r"^## (\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    engine = tomllib.loads((ROOT / "services/engine/pyproject.toml").read_text())["project"]["version"]
+    images = re.findall(r"image: sluice-(?:gateway|engine):(\S+)", (ROOT / "compose.yaml").read_text())
+    assert {__version__, engine, *images} == {released[0]}
 
 
 def test_dependabot_looks_after_every_lock_and_image() -> None:
