@@ -8,7 +8,7 @@ from pathlib import Path
 from deploy import ROOT
 from deploy.settings.address import client_host, host_and_port
 from deploy.settings.values import BIND, PORT, BadSetting, parse_port
-from engine.catalogue import DEFAULT_MODEL
+from engine.models.catalogue import BUILT_IN_MODEL
 from engine.settings import Settings as EngineSettings
 from gateway.settings import Settings as GatewaySettings
 
@@ -59,7 +59,7 @@ def needs_key() -> bool:
 
 def default_model(stack: Stack) -> str:
     """Empty if any will do."""
-    return os.environ.get("GATEWAY_DEFAULT_MODEL") or ("" if stack.ollama_url else DEFAULT_MODEL)
+    return os.environ.get("GATEWAY_DEFAULT_MODEL") or ("" if stack.ollama_url else BUILT_IN_MODEL)
 
 
 def read_stack() -> Stack:

@@ -17,8 +17,8 @@ from deploy.compose.settings import Settings as ContainerSettings
 from deploy.compose.settings import read_settings as read_container_settings
 from deploy.native import cli, programs
 from deploy.native.stack import read_stack
-from engine.catalogue import DEFAULT_MODEL
-from engine.inventory import OLLAMA_VERSION
+from engine.api.ollama.models import OLLAMA_VERSION
+from engine.models.catalogue import BUILT_IN_MODEL
 from engine.settings import Settings as EngineSettings
 from gateway.settings import Settings as GatewaySettings
 from tests.processes import ROOT
@@ -138,7 +138,7 @@ COPIES: dict[str, tuple[object, dict[str, str]]] = {
         {"deploy/compose/checks/model.py": r"LOAD_SECONDS = (\d+)"},
     ),
     "the grace of make run": (int(programs.GRACE_SECONDS), {".env.example": r"`make run` takes (\d+)\."}),
-    "the engine's model": (DEFAULT_MODEL, {".env.example": r"`make run` with the engine: (\S+)\."}),
+    "the engine's model": (BUILT_IN_MODEL, {".env.example": r"`make run` with the engine: (\S+)\."}),
     "the gateway's version": (
         gateway.__version__,
         {

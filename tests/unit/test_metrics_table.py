@@ -1,4 +1,4 @@
-"""The table of metrics in the README has those that the gateway has, and no others."""
+"""The table of metrics in the gateway's README has those that the gateway has, and no others."""
 
 import re
 
@@ -17,7 +17,7 @@ ROW = re.compile(r"^\| `((?:gateway|gen_ai)_\w+)` \| (\w+)[^|]*\|([^|]*)\|", re.
 def documented() -> dict[str, tuple[str, set[str]]]:
     return {
         name: (kind, set(re.findall(r"`(\w+)`", labels)))
-        for name, kind, labels in ROW.findall((ROOT / "README.md").read_text())
+        for name, kind, labels in ROW.findall((ROOT / "services/gateway/README.md").read_text())
     }
 
 

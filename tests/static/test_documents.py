@@ -1,0 +1,165 @@
+"""What the documents say of the code is true, and their links lead somewhere."""
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engine.settings import Settings as EngineSettings
+from gateway import __version__
+from gateway.errors import GatewayError, NotServed
+from gateway.routes.table import CHAT_ROUTE, PASSED_ON
+from gateway.settings import Settings as GatewaySettings
+from tests.processes import ROOT
+from tests.static.checkers import repository_files
+
+GATEWAY = (ROOT / "services/gateway/README.md").read_text()
+ENGINE = (ROOT / "services/engine/README.md").read_text()
+PAGES = [path for path in repository_files("*.md") if "template" not in path.name]
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+# Only a client that is no longer there could have got it.
+UNSEEN_STATUS = 499
+
+
+def prose(path: Path) -> str:
+    return FENCED.sub("", path.read_text())
+
+
+def anchors(path: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(prose(path))
+    }
+
+
+def rows(document: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below the heading, without its head."""
+    section = document.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def variables(settings: type[GatewaySettings] | type[EngineSettings]) -> dict[str, object]:
+    """Each variable with its default."""
+    prefix, defaults = settings.model_config["env_prefix"], settings()
+    return {
+        str(field.validation_alias or f"{prefix}{name.upper()}"): getattr(defaults, name)
+        for name, field in settings.model_fields.items()
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    dead = []
+    for target, anchor in LINK.findall(prose(page)):
+        path = (page.parent / target).resolve() if target else page
+        if not path.exists() or (anchor and anchor not in anchors(path)):
+            dead.append(f"{target}#{anchor}")
+    assert not dead
+
+
+def test_the_readme_can_be_read_in_one_sitting() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 200
+
+
+@pytest.mark.parametrize(("document", "settings"), [(GATEWAY, GatewaySettings), (ENGINE, EngineSettings)])
+def test_every_setting_is_in_the_table_once_with_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+    document: str,
+    settings: type[GatewaySettings] | type[EngineSettings],
+) -> None:
+    table = [(row[0].strip("`"), row[1]) for row in rows(document, "Settings")]
+    defaults = variables(settings)
+    assert sorted(name for name, _ in table) == sorted(defaults)
+    assert {name for name, default in table if not default} == {
+        name for name, default in defaults.items() if default in ("", None)
+    }
+    for name, default in table:
+        # Words instead of a value say how it is found.
+        if default.startswith("`"):
+            monkeypatch.setenv(name, default.strip("`"))
+    assert variables(settings) == defaults
+
+
+def test_every_code_of_an_error_is_in_the_table_once_for_each_of_its_statuses() -> None:
+    table = [
+        (status, code)
+        for row in rows(GATEWAY, "Errors")
+        for code in quoted(row[1])
+        for status in row[0].split(", ")
+    ]
+    assert Counter(table) == Counter(set(table))
+    codes = {code for _, code in table}
+    assert codes == set(codes_of_the_gateway()) | set(codes_of_nginx())
+    assert {(str(status), code) for code, status in codes_of_the_gateway().items()} <= set(table)
+
+
+def quoted(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def codes_of_the_gateway() -> dict[str, int]:
+    errors = [
+        error for error in leaves(GatewayError) if error.status != UNSEEN_STATUS and error is not NotServed
+    ]
+    asked = {error.code: error.status for error in (NotServed("", 404), NotServed("", 405))}
+    return {error.code: error.status for error in errors} | asked
+
+
+def leaves(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
+    yield error
+    for child in error.__subclasses__():
+        yield from leaves(child)
+
+
+def codes_of_nginx() -> list[str]:
+    files = [path.read_text() for path in repository_files("nginx")]
+    return [
+        code for text in files for code in re.findall(r"^\s*set \$sluice_code (\w+);$", text, re.MULTILINE)
+    ]
+
+
+def test_every_route_is_in_the_table() -> None:
+    listed = {
+        re.sub(r"\{.*?\}", "{}", path)
+        for row in rows(GATEWAY, "API")
+        for path in re.findall(r"/[^\s`]*", row[0])
+    }
+    served = {re.sub(r"\{.*?\}", "{}", route.path) for route in (CHAT_ROUTE, *PASSED_ON)}
+    assert served <= listed
+
+
+def test_every_command_that_a_document_names_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE)
+    }
+    assert named <= targets
+
+
+def test_one_version_is_released_at_a_time() -> None:
+    released = re.findall(
+        r"^## (\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    engine = tomllib.loads((ROOT / "services/engine/pyproject.toml").read_text())["project"]["version"]
+    images = re.findall(r"image: sluice-(?:gateway|engine):(\S+)", (ROOT / "compose.yaml").read_text())
+    assert {__version__, engine, *images} == {released[0]}
+
+
+def test_dependabot_looks_after_every_lock_and_image() -> None:
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    looked_after = {
+        update["package-ecosystem"]: update.get("directories", [update.get("directory")])
+        for update in updates
+    }
+    for ecosystem, pattern in (("pip", "**/requirements.txt"), ("docker", "**/Dockerfile")):
+        folders = {f"/{path.parent.relative_to(ROOT)}" for path in repository_files(f":(glob){pattern}")}
+        assert set(looked_after[ecosystem]) == folders
