@@ -1,9 +1,9 @@
 """How gunicorn runs the gateway. Everything that an operator may change is a GATEWAY_* variable."""
 
-import gc
 from pathlib import Path
 from typing import Any
 
+from gateway import garbage
 from gateway.access.keyring import Keyring
 from gateway.server.descriptors import raise_limit, warning
 from gateway.settings import load_settings
@@ -55,10 +55,7 @@ def post_fork(arbiter: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    # What there is now stays for good: the collector need not look at all of it again and again. It cost a
-    # worker 6 % of its time.
-    gc.collect()
-    gc.freeze()
+    garbage.freeze()
 
 
 def child_exit(arbiter: Any, worker: Any) -> None:

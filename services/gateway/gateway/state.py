@@ -7,6 +7,7 @@ import structlog
 from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
+from . import garbage
 from .access.caller import Caller
 from .access.guard import Guard
 from .access.keyring import Keyring
@@ -81,6 +82,8 @@ class State:
         """For ever: a scrape brings up to date only the worker that answers it."""
         while True:
             self.count()
+            if not self.generations:
+                garbage.collect_while_idle()
             await asyncio.sleep(COUNT_SECONDS)
 
     def _count_lines(self) -> None:

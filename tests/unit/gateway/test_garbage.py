@@ -18,7 +18,14 @@ from tests.fakes.ollama import FakeOllama
 from tests.integration.apis import CASES
 from tests.load import storm
 
-LIMITS = {"early_commit": 0.02, "heartbeat": 0.02, "first_byte_timeout": 0.1, "idle_timeout": 0.1}
+MAX_BODY = 100_000
+LIMITS = {
+    "max_body_bytes": MAX_BODY,
+    "early_commit": 0.02,
+    "heartbeat": 0.02,
+    "first_byte_timeout": 0.1,
+    "idle_timeout": 0.1,
+}
 
 
 @asynccontextmanager
@@ -83,7 +90,28 @@ async def test_no_request_waits_for_the_collector_however_it_ends() -> None:
                         await asyncio.sleep(0.01)
                 assert not found(), fault
             assert not report.wrong
-            async with httpx.AsyncClient(base_url=url) as client:
-                for path in ("/healthz", "/api/tags", "/nothing-here"):
-                    await client.get(path)
-            assert not found()
+
+
+BODIES = {
+    "cut off": b'{"model": "m", "messages": [{"role": "us',
+    "no object": b"[1]",
+    "no model": b'{"messages": []}',
+    "a number for a model": b'{"model": 1}',
+    "nested": b'{"model": "m", "x": ' + b"[" * 600,
+    "too large": b'{"model": "m", "x": "' + b"y" * MAX_BODY + b'"}',
+    "a model that is not there": b'{"model": "nothing"}',
+    "a model of the cloud": b'{"model": "m:cloud"}',
+}
+
+
+@pytest.mark.usefixtures("collector", "logging_as_before")
+async def test_what_is_refused_leaves_nothing_either() -> None:
+    with FakeOllama().running() as fake:
+        async with gateway(fake.url) as url, httpx.AsyncClient(base_url=url) as client:
+            for path in ("/healthz", "/api/tags", "/nothing-here", "/v1/models/a/b"):
+                await client.get(path)
+                assert not found(), path
+            for path in ("/chat", "/api/generate", "/v1/messages", "/api/pull"):
+                for name, body in BODIES.items():
+                    assert (await client.post(path, content=body)).status_code >= 400
+                    assert not found(), (path, name)

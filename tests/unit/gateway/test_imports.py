@@ -7,7 +7,7 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"names", "errors", "origins"},
+    {"names", "errors", "origins", "garbage"},
     {"settings"},
     {"telemetry"},
     {"dialects"},

@@ -13,21 +13,24 @@ LEFT = "the client left before its request was complete"
 
 async def read_body(request: Request, limit: int) -> bytes:
     """Raises BodyTooLarge, ClientGone."""
-    too_large = BodyTooLarge(f"the request body is larger than {limit} bytes")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
-        raise too_large
+        raise _too_large(limit)
     pieces: list[bytes] = []
     size = 0
     try:
         async for piece in request.stream():
             size += len(piece)
             if size > limit:
-                raise too_large
+                raise _too_large(limit)
             pieces.append(piece)
     except ClientDisconnect:
         raise ClientGone(LEFT) from None
     return b"".join(pieces)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the request body is larger than {limit} bytes")
 
 
 class Upload:
