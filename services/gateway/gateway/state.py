@@ -19,12 +19,12 @@ from .errors import Drained
 from .policy.policy import Policy
 from .settings import Settings
 from .streaming.generation import Generation
-from .streaming.turnstile import Turnstiles
 from .telemetry.audit import Audit
 from .telemetry.loop_watch import LoopWatch
 from .telemetry.metrics import AUDIT_LOST, AUDIT_WAITING, LOG_LINES_DROPPED, TASKS
 from .telemetry.output import stdout
 from .telemetry.record import RequestRecord
+from .turnstile import Turnstiles
 
 # Between the terminal events of a drain and uvicorn's own limit, so that the events still get out.
 DRAIN_MARGIN = 1.0
@@ -44,7 +44,7 @@ class State:
         self.pool = pool
         self.keyring = keyring
         self.policy = Policy(settings, pool)
-        self.admission = Admission()
+        self.admission = Admission(self.policy, pool)
         self.loop_watch = LoopWatch()
         self.scrape = Scrape(settings, pool.backends, keyring, self.loop_watch)
         self.tracer = tracer

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
@@ -64,6 +65,16 @@ def test_the_text_says_what_the_librarys_own_would_say(worker: Worker, tmp_path:
     assert lines(exposition.text()) == lines(of_the_library(tmp_path))
     assert 'requests_total{model="b",route="/chat"} 4.0' in exposition.text()
     assert "in_flight 3.0" in exposition.text()
+
+
+@pytest.mark.parametrize("mode", ["all", "liveall", "max", "min", "mostrecent"])
+def test_a_gauge_whose_values_are_not_to_be_added_up_is_refused(
+    worker: Worker, tmp_path: Path, mode: Any
+) -> None:
+    worker("0")
+    Gauge("oldest", "Not a sum.", multiprocess_mode=mode, registry=CollectorRegistry())
+    with pytest.raises(ValueError, match=f"gauge_{mode}_0.db: the values of several workers"):
+        Exposition(tmp_path).text()
 
 
 def test_who_takes_the_place_of_a_dead_worker_counts_on(worker: Worker, tmp_path: Path) -> None:

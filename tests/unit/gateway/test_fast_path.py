@@ -20,8 +20,8 @@ from gateway.dialects.stream import Stream
 from gateway.settings import Settings
 from gateway.streaming.generation import Generation
 from gateway.streaming.relay import Relay
-from gateway.streaming.turnstile import Turnstiles
 from gateway.telemetry.record import RequestRecord
+from gateway.turnstile import Turnstiles
 from tests.fakes.answers import ANSWERS
 
 TOKENS = 100
@@ -68,7 +68,8 @@ class Counted:
         self._upstream._parser = httptools.HttpResponseParser(parser)
         self._upstream._parser.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         record = RequestRecord("id", "client")
-        record.accepted("chat", streams=True)
+        record.asks("chat", streams=True)
+        record.accepted()
         answer = Answer(200, "", body)
         self.generation = Generation(dialect(1 << 20), record, lambda _: answer, Turnstiles())
         self.relay = Relay(Settings(), record, api, self.generation, set(), Turnstiles())

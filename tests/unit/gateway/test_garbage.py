@@ -3,20 +3,15 @@
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import httpx
 import pytest
-import structlog
-import uvicorn
 
-from gateway.app import create_app
-from gateway.server.http_protocol import GuardedHttp
-from gateway.settings import Settings
 from tests.fakes.ollama import FakeOllama
 from tests.integration.apis import CASES
 from tests.load import storm
+from tests.unit.gateway.in_process import running
 
 MAX_BODY = 100_000
 LIMITS = {
@@ -26,31 +21,6 @@ LIMITS = {
     "first_byte_timeout": 0.1,
     "idle_timeout": 0.1,
 }
-
-
-@asynccontextmanager
-async def gateway(upstream: str) -> AsyncIterator[str]:
-    """One in this process, at a real socket."""
-    settings = Settings(ollama_url=upstream, log_level="error", **LIMITS)  # type: ignore[arg-type]
-    config = uvicorn.Config(create_app(settings), port=0, http=GuardedHttp, lifespan="on", log_config=None)
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - it tells nobody
-        await asyncio.sleep(0.01)
-    (socket,) = server.servers[0].sockets
-    try:
-        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await running
-
-
-@pytest.fixture
-def logging_as_before() -> Iterator[None]:
-    """The gateway's own way of logging is the process's."""
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
 
 
 @pytest.fixture
@@ -81,7 +51,7 @@ async def test_no_request_waits_for_the_collector_however_it_ends() -> None:
     faults = (*storm.faults(case), *(f"status {status}" for status in storm.STATUSES))
     with FakeOllama().running() as fake:
         storm.prepare(fake)
-        async with gateway(fake.url) as url:
+        async with running(fake.url, **LIMITS) as url:
             report = storm.Report()
             for fault in faults:
                 await storm.one(url, case, fault, report)
@@ -107,7 +77,7 @@ BODIES = {
 @pytest.mark.usefixtures("collector", "logging_as_before")
 async def test_what_is_refused_leaves_nothing_either() -> None:
     with FakeOllama().running() as fake:
-        async with gateway(fake.url) as url, httpx.AsyncClient(base_url=url) as client:
+        async with running(fake.url, **LIMITS) as url, httpx.AsyncClient(base_url=url) as client:
             for path in ("/healthz", "/api/tags", "/nothing-here", "/v1/models/a/b"):
                 await client.get(path)
                 assert not found(), path

@@ -7,16 +7,16 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"names", "errors", "origins", "garbage"},
+    {"names", "errors", "origins", "garbage", "turnstile"},
     {"settings"},
     {"telemetry"},
     {"dialects"},
     {"access"},
     {"ask"},
-    {"policy"},
-    {"streaming"},
     {"backends"},
+    {"policy"},
     {"admission"},
+    {"streaming"},
     {"state"},
     {"routes"},
     {"http"},

@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
+from gateway.ask.waiting import Waiting
 from gateway.backends.client import UpstreamAnswer
 from gateway.backends.response_body import Sink
 from gateway.dialects.api import CHAT
 from gateway.dialects.chat_sse import ChatSSE
 from gateway.errors import Drained, GatewayError, ModelNotFound, UpstreamTruncated
 from gateway.settings import Settings
-from gateway.streaming.generation import Generation, Waiting
+from gateway.streaming.generation import Generation
 from gateway.streaming.relay import Relay
-from gateway.streaming.turnstile import Turnstiles
 from gateway.telemetry.metrics import HEARTBEATS, IN_FLIGHT, STALLED_READERS
 from gateway.telemetry.record import RequestRecord
+from gateway.turnstile import Turnstiles
 from tests.fakes.ollama import DONE, line
 
 FOR_EVER = 1000.0
@@ -40,6 +41,7 @@ class Model:
     @asynccontextmanager
     async def answer(self, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
         self.opened.set()
+        waiting.accepted()
         try:
             await self.may_ask.wait()
             waiting.asked("ollama")
@@ -123,7 +125,7 @@ class Stream:
         self.client = Client()
         self.record = RequestRecord(request_id="req-1", client="127.0.0.1")
         self.generations: set[Generation] = set()
-        self.record.accepted("chat", streams=True)
+        self.record.asks("chat", streams=True)
         self.generation = Generation(ChatSSE(1_000_000), self.record, self.model.answer, Turnstiles())
         limited = Settings(**{**limits, **settings})
         self.relay = Relay(limited, self.record, CHAT, self.generation, self.generations, Turnstiles())

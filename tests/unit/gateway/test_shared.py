@@ -41,3 +41,11 @@ def test_a_start_removes_what_a_killed_gateway_has_left_and_nothing_of_one_that_
 def test_a_new_worker_takes_the_first_place_that_is_free() -> None:
     assert shared.free_place([]) == "0"
     assert shared.free_place(["0", "2"]) == "1"
+
+
+def test_metrics_that_were_imported_too_early_stop_the_start() -> None:
+    """They would count in each worker alone, and a scrape would tell of one of them."""
+    code = "from gateway.telemetry import metrics, shared; shared.set_up()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "gateway.telemetry.metrics was imported before" in ended.stderr
+    assert ended.returncode == 1

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.streaming.turnstile import Turnstile
+from gateway.turnstile import Turnstile
 
 
 async def test_a_few_pass_each_turn_in_their_order() -> None:

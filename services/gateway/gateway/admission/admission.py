@@ -1,14 +1,26 @@
-"""When an answer may begin: at once, as long as nothing limits how many run."""
+"""Whether and when an answer may begin: if the caller may ask it, and at once, as nothing is limited yet."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ..ask.ask import Ask
-from ..streaming.generation import Waiting
+from ..ask.waiting import Waiting
+from ..backends.client import UpstreamAnswer
+from ..backends.pool import Pool
+from ..policy.policy import Policy
 
 
 class Admission:
+    """Is around the whole answer: whoever has to wait for a turn waits in here, and tells for what."""
+
+    def __init__(self, policy: Policy, pool: Pool) -> None:
+        self._policy = policy
+        self._pool = pool
+
     @asynccontextmanager
-    async def turn(self, ask: Ask, waiting: Waiting) -> AsyncIterator[None]:
-        """Is around the whole answer. Whoever has to wait in here tells `waiting` for what."""
-        yield
+    async def answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
+        """Raises GatewayError, as `Policy.check` and `Pool.answer`."""
+        await self._policy.check(ask)
+        waiting.accepted()
+        async with self._pool.answer(ask, waiting) as answer:
+            yield answer

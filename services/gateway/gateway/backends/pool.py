@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..access.roles import AUDITED
 from ..ask.ask import Ask
-from ..streaming.generation import Waiting
+from ..ask.waiting import Waiting
 from .backend import Backend
 from .client import UpstreamAnswer
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +17,7 @@ from ..errors import GatewayError, InternalError
 from ..state import State
 from ..telemetry.record import RequestRecord
 from ..telemetry.tracing import RequestTrace
+from .bypass import refuse_middleware
 
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 
@@ -79,10 +81,11 @@ class ShortCut:
     """Goes straight to the endpoint of a route whose path is exactly what was asked for.
 
     FastAPI's own way there costs more than everything else that the gateway does with a request. It remains
-    for paths with parameters, for the documentation, and for what does not exist.
+    for paths with parameters, for the documentation, and for what does not exist. See `http.bypass`.
     """
 
-    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute], on_error: ErrorHandler) -> None:
+    def __init__(self, app: FastAPI, routes: Iterable[BaseRoute], on_error: ErrorHandler) -> None:
+        refuse_middleware(app)
         self._app = app
         self._on_error = on_error
         self._routes = {

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from ..dialects.api import CHAT, api_of
 from ..errors import GatewayError, HeadTooLarge, NotHttp, RequestTooSlow
 from ..http.middleware import clean_path
-from ..routes.answer import CONNECTION
+from ..streaming.response import CONNECTION
 from .connection import Exchange, without_chunks
 
 # Twice what nginx lets pass. One read of the socket may bring more than that at once.

@@ -11,6 +11,8 @@ from gunicorn.arbiter import Arbiter
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
+from ..http.bypass import refuse_wrappers
+from ..http.cors import Cors
 from ..settings import load_settings
 from .acceptor import MOST_A_TURN, Acceptor
 from .http_protocol import GuardedHttp
@@ -31,6 +33,7 @@ class DrainingServer(Server):
         self._worker = worker
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        refuse_wrappers(self.config.loaded_app, Cors)
         await super().startup(sockets=[])  # it has nothing to listen to
         most = max(1, MOST_A_TURN // load_settings().workers)
         accepting = [Acceptor(listener, self._protocol, most) for listener in sockets or ()]

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol
 
+from ..ask.waiting import Waiting
 from ..dialects.stream import Stream
 from ..dialects.whole import Whole
 from ..errors import ClientGone, GatewayError
 from ..telemetry.record import RequestRecord
+from ..turnstile import Turnstiles
 from .delivery import Delivery
-from .turnstile import Turnstiles
 
 # How long the end of upstream's body may take after its last line, for the connection to be used again.
 TAIL_SECONDS = 1.0
@@ -34,16 +35,6 @@ class Answer(Protocol):
 
     def leave(self) -> None:
         """Has `pour` return, and nothing more is read."""
-
-
-class Waiting(Protocol):
-    """Hears what an answer waits for before it begins."""
-
-    def waits_for(self, state: str, **fields: object) -> None:
-        """Is told to clients whose format can say it."""
-
-    def asked(self, backend: str) -> None:
-        """Upstream is about to be asked: its own limits begin."""
 
 
 class Generation:
@@ -114,6 +105,9 @@ class Generation:
                     await answer.pour(lambda _: None)
 
     # What the source tells, see Waiting
+
+    def accepted(self) -> None:
+        self._record.accepted()
 
     def waits_for(self, state: str, **fields: object) -> None:
         self.status = state, fields

@@ -15,10 +15,10 @@ from ..errors import ClientGone, Drained, GatewayError, InternalError, ReaderSta
 from ..settings import Settings
 from ..telemetry.metrics import HEARTBEATS
 from ..telemetry.record import RequestRecord
+from ..turnstile import Turnstiles
 from .deadlines import Deadlines
 from .delivery import Connection, Delivery
 from .generation import Generation
-from .turnstile import Turnstiles
 
 # How long a client that does not read may hold up the end of its answer.
 LAST_WORDS_SECONDS = 5.0

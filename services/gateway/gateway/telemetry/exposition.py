@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HEADER = 8
+
+# Of the library's kinds of files, those in which the sum over all workers is what is meant.
+SUMMED = frozenset({"counter", "histogram", "summary", "gauge_sum", "gauge_livesum"})
 _length_at = struct.Struct("i").unpack_from
 
 
@@ -66,8 +69,11 @@ class Exposition:
                 continue  # its worker has just died
             if len(data) < HEADER:
                 continue  # there was no room for it
+            kind, _, _ = path.stem.rpartition("_")
+            if kind not in SUMMED:
+                raise ValueError(f"{path.name}: the values of several workers are not added up for this kind")
             file = files[key] = self._files.get(key) or _File()
-            self._learn(file, data, path.name.partition("_")[0])
+            self._learn(file, data, kind.partition("_")[0])
             totals.extend([0.0] * (len(self._known) - len(totals)))
             numbers = memoryview(data)[: file.used].cast("d")
             for total, number in zip(file.totals, map(numbers.__getitem__, file.positions), strict=True):

@@ -53,15 +53,20 @@ class RequestRecord:
     upstream_seconds: dict[str, float] = field(default_factory=dict)
     trace_id: str | None = None
     asked_after: float | None = None
+    _asks: tuple[str | None, bool] = (None, False)
     _in_flight: Gauge | None = None
 
-    def accepted(self, operation: str | None, streams: bool) -> None:
-        """The caller may ask this. `operation` is None if it is not for a model's answer: a pull may take an
-        hour without a token, and is no answer that somebody waits for.
+    def asks(self, operation: str | None, streams: bool) -> None:
+        """What it is for, if it is accepted. `operation` is None if it is not for a model's answer: a pull
+        may take an hour without a token, and nobody waits for those.
         """
-        self.operation, self.streams = operation, streams
-        if operation:
-            self._in_flight = child(metrics.IN_FLIGHT, "stream" if streams else "whole")
+        self._asks = operation, streams
+
+    def accepted(self) -> None:
+        """The caller may ask this."""
+        self.operation, self.streams = self._asks
+        if self.operation:
+            self._in_flight = child(metrics.IN_FLIGHT, "stream" if self.streams else "whole")
             self._in_flight.inc()
 
     def answered(self, outcome: Outcome) -> None:

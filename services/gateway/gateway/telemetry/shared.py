@@ -7,6 +7,7 @@ nothing that a dead worker has counted is lost, and there are no more files than
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import IO
 
 from prometheus_client.multiprocess import mark_process_dead
 
+METRICS = "gateway.telemetry.metrics"
 PREFIX = "sluice-metrics-"
 MEMORY = Path("/dev/shm")  # noqa: S108
 
@@ -28,13 +30,15 @@ _place = "master"
 
 
 def set_up() -> None:
-    """Makes the folder, once in a master, before metrics.py is imported: it decides how counts are kept.
+    """Makes the folder, once in a master. Where there is no room for one, each process counts for itself.
 
-    Where there is no room for one, each process counts for itself.
+    Raises RuntimeError if metrics.py has been imported: it has decided then how counts are kept.
     """
     global _folder, _lock
     if _folder:
         return  # gunicorn reads its configuration again when it reloads
+    if METRICS in sys.modules:
+        raise RuntimeError(f"{METRICS} was imported before the workers' folder was made")
     # On a disk, counting would wait for it whenever the system writes the pages back.
     for where in (MEMORY, Path(tempfile.gettempdir())):
         if _folder is None and os.access(where, os.W_OK):

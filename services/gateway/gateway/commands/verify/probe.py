@@ -52,11 +52,13 @@ def ask(client: httpx.Client, request: dict[str, Any], show: Callable[[str], Non
                 raise ProbeFailed(f"POST /chat answered {response.status_code}: {response.text[:300]}")
             answer = Answer(response.status_code, dict(response.headers))
             rest = b""
+            # By hand: a library for event streams hides which events came in one read, and that is looked at.
             for piece in response.iter_bytes():
                 arrived = time.perf_counter() - started
                 *blocks, rest = (rest + piece).split(b"\n\n")
                 for block in blocks:
-                    if event := _event(block.decode(), arrived):
+                    event = _event(block.decode(), arrived)
+                    if event and event.name != "status":
                         answer.events.append(event)
                         show(event.text)
     except httpx.HTTPError as error:
