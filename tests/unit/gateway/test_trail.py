@@ -55,7 +55,7 @@ class Trail:
             self.handed_on.append(name)
         if above and HEIGHT[above] < HEIGHT[room] and frame.f_code.co_name not in NOTICES:
             self.upwards.append(f"{above} calls {name}")
-        self.done = "backends: Pool.answer" in self.handed_on and name == "backends: Connection.ask"
+        self.done = name == "backends: Connection.ask" and "policy: Policy.check" in self.handed_on
 
 
 def room_of(frame: FrameType) -> str | None:
@@ -98,5 +98,5 @@ async def test_a_question_goes_down_from_room_to_room() -> None:
         "streaming: Generation.run",
         "admission: Admission.answer",
         "policy: Policy.check",
-        "backends: Pool.answer",
+        "backends: Backend._answering",
     ]

@@ -3,8 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from typing import Literal
 
 import structlog
@@ -88,24 +88,21 @@ class Backend:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._doubted.wait(), POLL_SECONDS_READY)
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], model: str | None
-    ) -> AsyncIterator[UpstreamAnswer]:
-        """As `Upstream.stream`; `model` is the one that answers, if one does."""
-        async with self._watched(self.upstream.stream(method, path, body, headers)) as answer:
-            if model and self.has(model):
-                self._answered.add(full_name(model))
-            yield answer
+    ) -> AbstractAsyncContextManager[UpstreamAnswer]:
+        """As `Upstream.ask`; `model` is the one that answers, if one does."""
+        return self._answering(self.upstream.ask(method, path, body, headers), model)
 
     @asynccontextmanager
     async def change(
         self, method: str, path: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
     ) -> AsyncIterator[UpstreamAnswer]:
-        """As `Upstream.stream_once`; the models may be others from when the answer's end is read."""
+        """As `Upstream.ask_once`; the models may be others from when the answer's end is read."""
         self._changes += 1
         try:
-            async with self._watched(self.upstream.stream_once(method, path, body, headers)) as answer:
+            asking = self.upstream.ask_once(method, path, body, headers)
+            async with self._answering(asking, None) as answer:
                 yield answer
         finally:
             self._changes -= 1
@@ -114,12 +111,14 @@ class Backend:
             self._doubted.set()
 
     @asynccontextmanager
-    async def _watched(
-        self, asked: AbstractAsyncContextManager[UpstreamAnswer]
+    async def _answering(
+        self, asking: Awaitable[UpstreamAnswer], model: str | None
     ) -> AsyncIterator[UpstreamAnswer]:
         """A failure is a reason to look at once whether the backend is still there."""
         try:
-            async with asked as answer:
+            with closing(await asking) as answer:
+                if model and self.has(model):
+                    self._answered.add(full_name(model))
                 yield answer
         except UpstreamFailed:
             self._doubted.set()

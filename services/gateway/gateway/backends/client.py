@@ -6,8 +6,8 @@ It sets no limit on reading: the relay watches that, and knows its heartbeats fr
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import httpx
@@ -55,6 +55,11 @@ class UpstreamAnswer:
     def leave(self) -> None:
         self._body.leave()
 
+    def close(self) -> None:
+        """Before the body's end this closes the connection, which is how Ollama learns that nobody wants the
+        rest."""
+        self._body.close()
+
 
 class Upstream:
     """One for a worker, made inside its event loop."""
@@ -78,8 +83,9 @@ class Upstream:
         """Raises GatewayError."""
         body = bytearray()
         try:
-            async with asyncio.timeout(seconds), self.stream("GET", path, b"", {}) as answer:
-                await answer.pour(body.extend)
+            async with asyncio.timeout(seconds):
+                with closing(await self.ask("GET", path, b"", {})) as answer:
+                    await answer.pour(body.extend)
         except TimeoutError:
             raise UpstreamTimeout("the model server did not answer in time") from None
         try:
@@ -87,26 +93,23 @@ class Upstream:
         except (ValueError, RecursionError):
             raise UpstreamFailed("upstream sent something that is not JSON") from None
 
-    @asynccontextmanager
-    async def stream(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AsyncIterator[UpstreamAnswer]:
-        """Yields the answer, whose body comes in the pieces in which it arrives, each at once.
+    async def ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> UpstreamAnswer:
+        """The answer, once it has begun, which is to be closed. Its body comes in the pieces in which it
+        arrives.
 
         `path` and `headers` are fit to be sent. The request may reach upstream twice: see `Transport.ask`.
-        Leaving the context before the body's end closes the connection, which is how Ollama learns that
-        nobody wants the rest. Raises GatewayError, at entry also for every status that is not 2xx.
+        Raises GatewayError, also for every status that is not 2xx.
         """
         head = self._head(method, path, {**headers, "content-length": str(len(body))})
-        with _connecting():
+        try:
             answer = await self._transport.ask(self._origin, head, body, self._connect_timeout)
-        async with _checked(answer) as good:
-            yield good
+        except httpx.RequestError as error:
+            raise _without_answer(error) from error
+        return await _checked(answer)
 
-    @asynccontextmanager
-    async def stream_once(
+    async def ask_once(
         self, method: str, path: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
-    ) -> AsyncIterator[UpstreamAnswer]:
+    ) -> UpstreamAnswer:
         """The same for what changes something; a body of a length that is not in `headers` goes in chunks."""
         if isinstance(body, bytes):
             headers = {**headers, "content-length": str(len(body))}
@@ -114,18 +117,18 @@ class Upstream:
             headers = {**headers, "Transfer-Encoding": "chunked"}
             body = in_chunks(body)
         head = self._head(method, path, headers)
-        with _connecting():
+        try:
             answer = await self._transport.ask_once(self._origin, head, body, self._connect_timeout)
-        async with _checked(answer) as good:
-            yield good
+        except httpx.RequestError as error:
+            raise _without_answer(error) from error
+        return await _checked(answer)
 
     def _head(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
         lines = "".join(f"{name}: {value}\r\n" for name, value in {**self._headers, **headers}.items())
         return f"{method} {self._prefix}{path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
 
 
-@asynccontextmanager
-async def _checked(answer: Answer) -> AsyncIterator[UpstreamAnswer]:
+async def _checked(answer: Answer) -> UpstreamAnswer:
     try:
         encoding = answer.header(b"content-encoding").lower()
         if encoding not in ("", "identity"):
@@ -134,9 +137,10 @@ async def _checked(answer: Answer) -> AsyncIterator[UpstreamAnswer]:
             )
         if not 200 <= answer.status < 300:
             raise _error_of(answer.status, await _read_error(answer.body))
-        yield UpstreamAnswer(answer.status, answer.media_type, answer.body)
-    finally:
+    except BaseException:
         answer.body.close()
+        raise
+    return UpstreamAnswer(answer.status, answer.media_type, answer.body)
 
 
 def _authorization(url: httpx.URL) -> dict[str, str]:
@@ -147,21 +151,15 @@ def _authorization(url: httpx.URL) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
-@contextmanager
-def _connecting() -> Iterator[None]:
-    """Translates what can go wrong until upstream's headers have come."""
-    try:
-        yield
-    except OutOfDescriptors as error:
-        raise Overloaded("the gateway can open no more connections; try again in a few seconds") from error
-    except httpx.ConnectTimeout as error:
-        raise UpstreamUnreachable("the model server did not accept a connection in time") from error
-    except httpx.ConnectError as error:
-        raise UpstreamUnreachable("the model server cannot be reached") from error
-    except httpx.RequestError as error:
-        raise UpstreamFailed(
-            "the model server broke the connection or sent something that is not HTTP"
-        ) from error
+def _without_answer(error: httpx.RequestError) -> GatewayError:
+    """What went wrong before upstream's headers had come."""
+    if isinstance(error, OutOfDescriptors):
+        return Overloaded("the gateway can open no more connections; try again in a few seconds")
+    if isinstance(error, httpx.ConnectTimeout):
+        return UpstreamUnreachable("the model server did not accept a connection in time")
+    if isinstance(error, httpx.ConnectError):
+        return UpstreamUnreachable("the model server cannot be reached")
+    return UpstreamFailed("the model server broke the connection or sent something that is not HTTP")
 
 
 async def _read_error(answer: Body) -> bytes:

@@ -1,8 +1,7 @@
 """Which model server answers: one today."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Literal
 
 from ..access.roles import AUDITED
@@ -22,22 +21,18 @@ class Pool:
     def backends(self) -> tuple[Backend, ...]:
         return (self._backend,)
 
-    @asynccontextmanager
-    async def answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
-        """Picks a model server and asks it. Raises GatewayError, as `Upstream.stream`."""
+    def answer(self, ask: Ask, waiting: Waiting) -> AbstractAsyncContextManager[UpstreamAnswer]:
+        """Picks a model server, which is asked at entry. Raises GatewayError there, as `Upstream.ask`."""
         backend = self._backend
         waiting.asked(backend.name)
         # The route's method, not the client's, which may be HEAD.
         method = ask.route.method
-        if isinstance(ask.body, bytes) and ask.route.kind not in AUDITED:
-            model = ask.model if ask.route.operation else None
-            if model and backend.has(model) and not backend.has_loaded(model):
-                waiting.waits_for("loading")
-            answering = backend.stream(method, ask.path, ask.body, ask.headers, model)
-        else:
-            answering = backend.change(method, ask.path, ask.body, ask.headers)
-        async with answering as answer:
-            yield answer
+        if not isinstance(ask.body, bytes) or ask.route.kind in AUDITED:
+            return backend.change(method, ask.path, ask.body, ask.headers)
+        model = ask.model if ask.route.operation else None
+        if model and backend.has(model) and not backend.has_loaded(model):
+            waiting.waits_for("loading")
+        return backend.stream(method, ask.path, ask.body, ask.headers, model)
 
     async def get_json(self, path: str, seconds: float) -> object:
         """Raises GatewayError."""

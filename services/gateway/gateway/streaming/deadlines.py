@@ -33,10 +33,10 @@ class Deadlines:
             return Due(now + TAIL_SECONDS, "nothing")  # the tail has its own limit
         if delivery.sending_since is not None:
             return Due(delivery.sending_since + self._settings.send_timeout, "reader's limit")
-        limit = Due(self._upstream_limit(generation), "upstream's limit")
-        if not generation.dialect.heartbeat:
-            return limit
-        return min(limit, Due(self._sign_of_life(delivery), "sign of life"))
+        limit = self._upstream_limit(generation)
+        if generation.dialect.heartbeat and (sign_of_life := self._sign_of_life(delivery)) < limit:
+            return Due(sign_of_life, "sign of life")
+        return Due(limit, "upstream's limit")
 
     def _upstream_limit(self, generation: Generation) -> float:
         """Upstream has none before it is asked: what the answer waits for until then is not its time."""

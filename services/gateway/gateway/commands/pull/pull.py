@@ -6,6 +6,7 @@ import math
 import random
 import signal
 import time
+from contextlib import closing
 from dataclasses import dataclass
 
 import structlog
@@ -166,7 +167,7 @@ class Puller:
             async with asyncio.timeout(self._pace.stall) as limit:
                 body = json.dumps({"model": progress.model}).encode()
                 headers = {"Content-Type": "application/json"}
-                async with self._upstream.stream("POST", "/api/pull", body, headers) as answer:
+                with closing(await self._upstream.ask_once("POST", "/api/pull", body, headers)) as answer:
                     splitter = Splitter(LINE, MAX_LINE_BYTES)
 
                     def take(data: bytes) -> None:
