@@ -9,6 +9,7 @@ from typing import NoReturn
 from .commands import keys as access
 from .settings import BadSettings, Settings, load_settings
 
+INTERRUPTED = 130  # what shells make of SIGINT
 GUNICORN_CONFIG = Path(__file__).resolve().parents[1] / "gunicorn.conf.py"
 
 
@@ -37,7 +38,7 @@ def main() -> None:
         metavar="FILE",
         help="the certificate to trust, if the address is https with one of your own",
     )
-    check.add_argument("--model", help="the model to ask (default: the first that there is)")
+    check.add_argument("--model", help="the model to ask (default: the first that can chat)")
     check.add_argument("--out", help="also write the record as JSON to this file")
     check.add_argument(
         "--program",
@@ -48,7 +49,21 @@ def main() -> None:
     )
     check.set_defaults(run=_verify)
     arguments = parser.parse_args()
-    sys.exit(arguments.run(arguments))
+    sys.exit(_status(arguments))
+
+
+def _status(arguments: argparse.Namespace) -> int | str:
+    """What the command ends with: its own exit status, or a message if it could not write its output."""
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        # At its end Python would try once more to write what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"gateway: {error.strerror}"
+    return status
 
 
 def _serve(_: argparse.Namespace) -> NoReturn:

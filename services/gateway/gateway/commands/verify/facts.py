@@ -95,9 +95,19 @@ class ModelServer:
     def loaded(self) -> list[dict[str, Any]]:
         return list(self._get("/api/ps").get("models") or [])
 
+    def can_chat(self, model: dict[str, Any]) -> bool:
+        """Whether one of those that are installed does; true for an Ollama too old to say it."""
+        known = model.get("capabilities")
+        if known is None:
+            known = self._ask("POST", "/api/show", {"model": model["name"]}).get("capabilities")
+        return "completion" in (known or ("completion",))
+
     def _get(self, path: str) -> dict[str, Any]:
+        return self._ask("GET", path, None)
+
+    def _ask(self, method: str, path: str, body: object) -> dict[str, Any]:
         try:
-            answer = self._client.get(path).json()
+            answer = self._client.request(method, path, json=body).json()
         except (httpx.HTTPError, ValueError):
             return {}
         return answer if isinstance(answer, dict) else {}

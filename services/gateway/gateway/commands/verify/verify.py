@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         server = ModelServer(client)
         try:
             _reach(client)
-            model = arguments.model or _first_model(server)
+            model = arguments.model or first_model(server)
             record = _record(client, server, model, programs)
         except ProbeFailed as error:
             print(f"FAILED: {error}", file=sys.stderr)
@@ -75,11 +75,13 @@ def _reach(client: httpx.Client) -> None:
         raise ProbeFailed(f"nobody answers at {client.base_url}: {error}") from error
 
 
-def _first_model(server: ModelServer) -> str:
+def first_model(server: ModelServer) -> str:
     models = server.installed()
-    if not models:
-        raise ProbeFailed("the model server has no models")
-    return str(models[0]["name"])
+    for model in models:
+        if server.can_chat(model):
+            return str(model["name"])
+    which = "that can chat" if models else "at all"
+    raise ProbeFailed(f"the model server has no model {which}")
 
 
 def _record(
