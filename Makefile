@@ -1,5 +1,5 @@
-# `make` alone lists what there is. Needs make and Python 3.11 or newer; everything else goes into .venv.
-# What is under Containers needs Docker too, and no .venv.
+# `make` alone lists the commands. They need make and Python 3.11 or newer; everything else is installed into .venv.
+# The commands under Containers also need Docker, and no .venv.
 .DEFAULT_GOAL := help
 .PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-faults test-stack chaos fuzz workers telemetry bench bench-peers lint format lock clean
 
@@ -7,13 +7,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 ##@ Use
-run: .venv/run.stamp ## Start engine, gateway and nginx without Docker; Ctrl-C stops them (OLLAMA_URL= uses that Ollama)
+run: .venv/run.stamp ## Start engine, gateway and nginx without Docker; Ctrl-C stops them (OLLAMA_URL=: use that Ollama)
 	@$(NATIVE) run
 
-demo: .venv/run.stamp ## Start the stack, ask one question, show the tokens as they arrive, verify, stop
+demo: .venv/run.stamp ## Start the stack, ask one question, show the tokens as they arrive, verify the stack, stop it
 	@$(NATIVE) demo
 
-# Ctrl-C in Python's own first moments would end in a traceback: deploy.native unblocks it once it handles it.
+# Ctrl-C while Python starts would end in a traceback: the signals are blocked until deploy.native handles them.
 NATIVE = $(shell env --block-signal=INT,TERM,HUP true 2>/dev/null && echo env --block-signal=INT,TERM,HUP) \
 	$(BIN)/python -m deploy.native
 
@@ -21,7 +21,7 @@ verify: ## Check a running stack and print the verification record (URL= MODEL= 
 	@if [ -n "$$($(ALL_PROFILES) ps --quiet gateway 2>/dev/null)" ]; then $(PYTHON) -m deploy.compose.verify $(RECORD); \
 	else $(MAKE) --no-print-directory verify-native; fi
 
-# For the containers if there are any, else for the native run.
+# For the containers if there are any, otherwise for the run without Docker.
 key: ## Make a key for NAME= (ROLE=user, admin or metrics; ALLOW='llama3*,…' EXPIRES=90d) and print it
 	@if [ -n "$$($(ALL_PROFILES) ps --all --quiet 2>/dev/null)" ]; then \
 		docker compose run --rm --quiet-pull keys $(KEY); \
@@ -30,82 +30,82 @@ key: ## Make a key for NAME= (ROLE=user, admin or metrics; ALLOW='llama3*,…' E
 key-native: .venv/run.stamp
 	@$(BIN)/python -m deploy.native keys $(KEY)
 
-KEY = create $(or $(NAME),$(error whose key is it? make key NAME=…)) $(if $(ROLE),--role $(ROLE)) \
+KEY = create $(or $(NAME),$(error NAME is missing: make key NAME=alice)) $(if $(ROLE),--role $(ROLE)) \
 	$(if $(ALLOW),--models '$(ALLOW)',$(if $(filter-out undefined,$(origin ALLOW)),\
-	$(error ALLOW is empty; leave it out for a key to every model))) $(if $(EXPIRES),--expires $(EXPIRES))
+	$(error ALLOW is empty; leave it out to allow every model))) $(if $(EXPIRES),--expires $(EXPIRES))
 
 verify-native: .venv/run.stamp
 	@$(BIN)/python -m deploy.native verify $(RECORD)
 
 RECORD = $(if $(URL),--url $(URL)) $(if $(OUT),--out $(OUT))
 
-# Compose takes its profile from COMPOSE_PROFILES, in the environment or in .env; PROFILE= is short for it.
+# Compose reads its profiles from COMPOSE_PROFILES, in the environment or in .env; PROFILE= is a shorthand for it.
 PROFILED := $(if $(PROFILE),COMPOSE_PROFILES=$(PROFILE))
 ALL_PROFILES := docker compose --profile '*'
 
 ##@ Containers
-up: ## Start the stack in containers and wait until it answers (PROFILE=cpu, gpu, amd, embedded; cpu,monitoring)
+up: ## Start the stack in containers and wait until it is ready (PROFILE=cpu, gpu, amd, embedded; cpu,monitoring)
 	@$(PROFILED) $(PYTHON) -m deploy.compose.up
 
-down: ## Stop the stack and remove its containers, whatever the profile; models are kept
+down: ## Stop the stack and remove its containers, whatever the profile; models, keys and metrics are kept
 	@$(ALL_PROFILES) down --remove-orphans
-	@echo "Models and metrics are kept in their volumes. To delete them too: $(ALL_PROFILES) down --volumes"
+	@echo "Models, keys and metrics are kept in their volumes. To delete them too: $(ALL_PROFILES) down --volumes"
 
-logs: ## Follow the containers' logs (SERVICE=gateway for one of them); Ctrl-C stops
+logs: ## Follow the containers' logs (SERVICE=gateway for one of them) until Ctrl-C
 	@$(ALL_PROFILES) logs --follow --tail 100 $(SERVICE)
 
 ps: ## List the containers
 	@$(ALL_PROFILES) ps --all
 
-doctor: ## Report what will go wrong and how to fix it; once it runs, whether the model is on the GPU (PROFILE=)
+doctor: ## Find problems and say how to fix them; on a running stack, also check the GPU (PROFILE=)
 	@$(PROFILED) $(PYTHON) -m deploy.compose.doctor
 
-certs: ## Make a self-signed certificate for trying TLS=on (FORCE=1 replaces one)
+certs: ## Make a self-signed certificate to try TLS=on (FORCE=1 replaces an existing one)
 	@FORCE=$(FORCE) $(PYTHON) -m deploy.compose.certs
 
 ##@ Develop
-test: lint ## Lint, types, unit and integration tests with the real engine, gateway and nginx (T= picks tests)
+test: lint ## Run lint, then static, unit and integration tests with the real engine, gateway and nginx (T= selects tests)
 	$(BIN)/pytest $(if $(T),$(T),--numprocesses 2 --dist loadfile)
 
-test-faults: .venv/test.stamp ## What full disks, unread terminals, spent descriptors, signals and broken upstreams do (T=)
+test-faults: .venv/test.stamp ## Test full disks, blocked output, exhausted descriptors, signals and broken upstreams (T=)
 	$(BIN)/pytest $(or $(T),tests/faults --numprocesses 2)
 
-test-stack: .venv/test.stamp ## Tests of the containers, on a real Docker Engine (T= picks tests)
+test-stack: .venv/test.stamp ## Test the containers on a real Docker Engine (T=)
 	$(BIN)/pytest $(or $(T),tests/stack)
 
-chaos: .venv/test.stamp ## 20,000 streams through an upstream that goes wrong in every way, and more (STREAMS= MODE=)
+chaos: .venv/test.stamp ## Send 20,000 streams through an upstream with random faults, and more (STREAMS= MODE=)
 	$(BIN)/python -m tests.load.chaos \
 		$(if $(STREAMS),--streams $(STREAMS)) $(if $(MODE),--mode '$(MODE)')
 
-fuzz: .venv/test.stamp ## 10,000 requests with something wrong in their bytes, with keys on (MUTATIONS= SEED=)
+fuzz: .venv/test.stamp ## Send 10,000 malformed requests to a stack with keys (MUTATIONS= SEED=)
 	$(BIN)/python -m tests.load.fuzz \
 		$(if $(MUTATIONS),--mutations $(MUTATIONS)) $(if $(SEED),--seed $(SEED))
 
-workers: .venv/test.stamp ## 10,000 requests over 4 workers, 2 of them killed on the way: the counters must agree
+workers: .venv/test.stamp ## Check that counters stay correct: 10,000 requests over 4 workers, 2 of which are killed
 	$(BIN)/python -m tests.load.workers
 
-telemetry: .venv/test.stamp ## What metrics and logs cost a token (ROUNDS=)
+telemetry: .venv/test.stamp ## Measure what metrics and logs cost per token (ROUNDS=)
 	$(BIN)/python -m tests.load.telemetry $(if $(ROUNDS),--rounds $(ROUNDS))
 
-bench: .venv/test.stamp ## What a token costs: nginx, the gateway, both in a row, LiteLLM if installed (QUICK=1 BARS=1 OUT=)
+bench: .venv/test.stamp ## Measure the cost per token of nginx, the gateway, both, and LiteLLM if installed (QUICK=1 BARS=1 OUT=)
 	@$(BIN)/python -m tests.load.bench \
 		$(if $(QUICK),--quick) $(if $(BARS),--bars) $(if $(OUT),--out $(OUT))
 
-bench-peers: .venv-peers/bench.stamp ## Install LiteLLM, in an environment of its own, for `make bench` to compare with
+bench-peers: .venv-peers/bench.stamp ## Install LiteLLM into a separate environment, for `make bench` to compare with
 
-lint: .venv/test.stamp ## Format check, linter and types
+lint: .venv/test.stamp ## Check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: .venv/test.stamp ## Rewrite the sources in the project's format
+format: .venv/test.stamp ## Format the sources and apply the linter's fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: ## Refresh the locked requirements of every service
+lock: ## Update the locked requirements of every service
 	$(PYTHON) -m deploy.packages.lock
 
-clean: ## Remove everything that these commands created, except keys, certificates and containers
+clean: ## Remove everything that these commands have created, except keys, certificates and containers
 	rm -rf .venv .venv-peers .run .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
 
 LOCKS := deploy/native/requirements.txt services/gateway/requirements.txt services/engine/requirements.txt
@@ -124,6 +124,6 @@ PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml
 	.venv-peers/bin/pip install --disable-pip-version-check --no-input --require-hashes --no-deps -r $<
 	@touch $@
 
-help: ## This list
+help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 		/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

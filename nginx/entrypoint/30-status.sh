@@ -1,4 +1,4 @@
 #!/bin/sh
-# Run by the image's entrypoint, once the templates are filled in. An nginx that was built without stub_status
-# would not start with it; the official one has it.
+# Run by the image's entrypoint after the templates are filled in. An nginx built without stub_status would not
+# start with this file; the official image has the module.
 nginx -V 2>&1 | grep -q http_stub_status_module || rm -r /etc/nginx/conf.d/status-on

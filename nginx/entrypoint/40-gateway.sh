@@ -1,40 +1,40 @@
 #!/bin/sh
-# Writes conf.d/gateway.conf: the limits and origins that nginx has in common with the gateway, taken from the
-# gateway's own settings. Run by the image's entrypoint, and by the native run with its own folder.
+# Writes conf.d/gateway.conf: the limits and origins that nginx shares with the gateway, derived from the gateway's
+# settings. Run by the image's entrypoint, and by the run without Docker with its own directory.
 #
-# Each limit is the gateway's and a margin: the gateway knows why something takes long and says so in the API's
-# shape, while nginx can only cut it.
+# Each limit is the gateway's plus a margin, so that the gateway's limit applies first: the gateway can report the
+# reason in the API's shape, while nginx can only close the connection.
 set -eu
 export LC_ALL=C
 
-folder=${1:-/etc/nginx/conf.d}
+directory=${1:-/etc/nginx/conf.d}
 margin_seconds=10
 margin_bytes=65536
 
-# Eleven days: beyond twice that, the milliseconds of nginx's timers overflow.
+# Eleven days. nginx's timers, in milliseconds, overflow at about twice that.
 longest=1000000
 
-# Prints the value $2 of the setting $1 as nginx takes numbers, whole: rounded up, and at most $3.
-whole() {
-    printf '%s' "$2" | tr -d ' \t\r\n_' | tr '[:upper:]' '[:lower:]' | awk -v name="$1" -v most="$3" '
-        { said = $0 }
+# Prints the value $2 of the setting $1 as a whole number, as nginx needs it: rounded up, and at most $3.
+integer() {
+    printf '%s' "$2" | tr -d ' \t\r\n_' | tr '[:upper:]' '[:lower:]' | awk -v name="$1" -v maximum="$3" '
+        { value = $0 }
         END {
-            number = said ~ /^[+]?inf(inity)?$/ ? most : said + 0
-            if (number <= 0 || said !~ /^[+]?(inf(inity)?|([0-9]+[.]?[0-9]*|[.][0-9]+)(e[+-]?[0-9]+)?)$/) {
+            number = value ~ /^[+]?inf(inity)?$/ ? maximum : value + 0
+            if (number <= 0 || value !~ /^[+]?(inf(inity)?|([0-9]+[.]?[0-9]*|[.][0-9]+)(e[+-]?[0-9]+)?)$/) {
                 print name " must be a number above 0" | "cat >&2"
                 exit 1
             }
-            if (number > most) number = most
+            if (number > maximum) number = maximum
             printf "%.0f\n", int(number) < number ? int(number) + 1 : number
         }'
 }
 
 seconds() {
-    whole "$1" "$2" "$longest"
+    integer "$1" "$2" "$longest"
 }
 
-# Prints a line of a `map` for each of the origins and patterns in $1, which the gateway's origins.py explains.
-readers() {
+# Prints a line of a `map` for each origin or pattern in $1. The gateway's origins.py documents the patterns.
+origin_entries() {
     # shellcheck disable=SC2016  # the variable is nginx's
     printf '%s\n' "$1" | tr -s ', \t' '\n' | tr '[:upper:]' '[:lower:]' | sed -n '
         s,/*$,,
@@ -49,20 +49,20 @@ readers() {
         s,.*,    "~*^&$" $http_origin;,p'
 }
 
-max_body=$(whole GATEWAY_MAX_BODY_BYTES "${GATEWAY_MAX_BODY_BYTES:-10485760}" 1000000000000)
+max_body=$(integer GATEWAY_MAX_BODY_BYTES "${GATEWAY_MAX_BODY_BYTES:-10485760}" 1000000000000)
 request=$(seconds GATEWAY_REQUEST_TIMEOUT "${GATEWAY_REQUEST_TIMEOUT:-15}")
 send=$(seconds GATEWAY_SEND_TIMEOUT "${GATEWAY_SEND_TIMEOUT:-60}")
 first_byte=$(seconds GATEWAY_FIRST_BYTE_TIMEOUT "${GATEWAY_FIRST_BYTE_TIMEOUT:-600}")
 idle=$(seconds GATEWAY_IDLE_TIMEOUT "${GATEWAY_IDLE_TIMEOUT:-120}")
 manage=$(seconds GATEWAY_MANAGE_TIMEOUT "${GATEWAY_MANAGE_TIMEOUT:-3600}")
 
-# The gateway keeps an answer that does not stream until it is whole: one silence may follow another.
+# The gateway holds back an answer that does not stream until it is complete, so both silences may add up.
 silence=$((first_byte + idle))
 [ "$silence" -ge "$manage" ] || silence=$manage
 silence=$((silence + margin_seconds))
 
-# Ollama's own, which the gateway lets read while nobody needs a key. nginx cannot know whether that is so; what
-# it says itself is no secret.
+# The origins that Ollama allows by default. The gateway allows them only while no key is required, which nginx
+# cannot know; but nginx's own errors contain nothing secret.
 this_machine=$(
     for host in localhost 127.0.0.1 0.0.0.0; do
         printf ' %s' "http://$host" "http://$host:*" "https://$host" "https://$host:*"
@@ -70,10 +70,10 @@ this_machine=$(
     printf ' %s' 'app://*' 'file://*' 'tauri://*' 'vscode-webview://*' 'vscode-file://*'
 )
 
-cat >"$folder/gateway.conf" <<CONF
+cat >"$directory/gateway.conf" <<CONF
 # Written by entrypoint/40-gateway.sh.
 
-# Default: 1m. The gateway refuses what is above its own limit, and is named in what nginx says of the rest.
+# Default: 1m. The gateway refuses bodies above its own limit; nginx's error names that limit too.
 client_max_body_size $((max_body + margin_bytes));
 map "" \$sluice_max_body {
     default $max_body;
@@ -83,20 +83,20 @@ map "" \$sluice_max_body {
 client_header_timeout $((request + margin_seconds))s;
 client_body_timeout $((request + margin_seconds))s;
 
-# Default: 60s. A client that takes nothing for this long is let go, and with it the model.
+# Default: 60s. A client that reads nothing for this long is disconnected, which frees the model.
 send_timeout $((send + margin_seconds))s;
 
-# Default: 60s. The longest that the gateway may wait for a model server without a word to its client, and the
-# longest that a model server may leave an upload where it is.
+# Default: 60s. The longest time for which the gateway may wait for a model server without sending anything, and
+# for which a model server may read nothing of an upload.
 proxy_read_timeout ${silence}s;
 proxy_send_timeout ${silence}s;
 map "" \$sluice_silence {
     default $silence;
 }
 
-# The origin of a page that may read what nginx says; empty: it may not.
+# The request's origin if its pages may read nginx's errors, otherwise empty.
 map \$http_origin \$sluice_listed_origin {
     default "";
-$(readers "${GATEWAY_CORS_ORIGINS:-} $this_machine")
+$(origin_entries "${GATEWAY_CORS_ORIGINS:-} $this_machine")
 }
 CONF

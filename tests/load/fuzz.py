@@ -99,8 +99,8 @@ TOKENS = (
     b"Transfer-Encoding: identity\r\n",
     b"Upgrade: websocket\r\nConnection: Upgrade\r\n",
     b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n",
-    b"X-Accel-Redirect: @again\r\n",
-    b"X-Failed-Try: @again\r\n",
+    b"X-Accel-Redirect: @retry\r\n",
+    b"X-Failed-Try: @retry\r\n",
     b"X-Forwarded-For: 203.0.113.7\r\n",
     b"X-Request-Id: \xff\r\n",
 )

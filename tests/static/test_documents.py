@@ -1,4 +1,4 @@
-"""What the documents say of the code is true, and their links lead somewhere."""
+"""What the documents say about the code is true, and their links work."""
 
 import re
 import tomllib
@@ -16,14 +16,17 @@ from gateway.routes.table import CHAT_ROUTE, PASSED_ON
 from gateway.settings import Settings as GatewaySettings
 from tests.processes import ROOT
 from tests.static.checkers import repository_files
+from tests.unit.gateway.test_imports import HEIGHT
 
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 GATEWAY = (ROOT / "services/gateway/README.md").read_text()
+ROOTS = (ROOT, ROOT / "services/gateway/gateway")
 ENGINE = (ROOT / "services/engine/README.md").read_text()
 PAGES = [path for path in repository_files("*.md") if "template" not in path.name]
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
-# Only a client that is no longer there could have got it.
+# Only logged: the client has disconnected.
 UNSEEN_STATUS = 499
 
 
@@ -32,21 +35,21 @@ def prose(path: Path) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """As GitHub makes them of headings."""
+    """The anchors that GitHub derives from the headings."""
     return {
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(prose(path))
     }
 
 
-def rows(document: str, heading: str) -> list[list[str]]:
-    """The cells of the first table below the heading, without its head."""
+def rows(document: str, heading: str, table: int = 0) -> list[list[str]]:
+    """The cells of one table below the heading, the first by default, without its header."""
     section = document.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")]
+    lines = re.findall(r"(?:^\|.*\n)+", section + "\n", re.MULTILINE)[table].splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 def variables(settings: type[GatewaySettings] | type[EngineSettings]) -> dict[str, object]:
-    """Each variable with its default."""
+    """The settings' variables with their defaults."""
     prefix, defaults = settings.model_config["env_prefix"], settings()
     return {
         str(field.validation_alias or f"{prefix}{name.upper()}"): getattr(defaults, name)
@@ -55,7 +58,7 @@ def variables(settings: type[GatewaySettings] | type[EngineSettings]) -> dict[st
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+def test_every_link_within_the_repository_works(page: Path) -> None:
     dead = []
     for target, anchor in LINK.findall(prose(page)):
         path = (page.parent / target).resolve() if target else page
@@ -81,13 +84,13 @@ def test_every_setting_is_in_the_table_once_with_its_default(
         name for name, default in defaults.items() if default in ("", None)
     }
     for name, default in table:
-        # Words instead of a value say how it is found.
+        # Words instead of a value describe how the default is chosen.
         if default.startswith("`"):
             monkeypatch.setenv(name, default.strip("`"))
     assert variables(settings) == defaults
 
 
-def test_every_code_of_an_error_is_in_the_table_once_for_each_of_its_statuses() -> None:
+def test_every_error_code_is_in_the_table_once_for_each_of_its_statuses() -> None:
     table = [
         (status, code)
         for row in rows(GATEWAY, "Errors")
@@ -135,7 +138,7 @@ def test_every_route_is_in_the_table() -> None:
     assert served <= listed
 
 
-def test_every_command_that_a_document_names_is_in_the_makefile() -> None:
+def test_every_make_command_in_a_document_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
         name
@@ -145,7 +148,7 @@ def test_every_command_that_a_document_names_is_in_the_makefile() -> None:
     assert named <= targets
 
 
-def test_one_version_is_released_at_a_time() -> None:
+def test_all_parts_have_the_same_version() -> None:
     released = re.findall(
         r"^## (\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
     )
@@ -154,12 +157,28 @@ def test_one_version_is_released_at_a_time() -> None:
     assert {__version__, engine, *images} == {released[0]}
 
 
-def test_dependabot_looks_after_every_lock_and_image() -> None:
+def test_dependabot_updates_every_lock_file_and_image() -> None:
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
-    looked_after = {
+    updated = {
         update["package-ecosystem"]: update.get("directories", [update.get("directory")])
         for update in updates
     }
     for ecosystem, pattern in (("pip", "**/requirements.txt"), ("docker", "**/Dockerfile")):
         folders = {f"/{path.parent.relative_to(ROOT)}" for path in repository_files(f":(glob){pattern}")}
-        assert set(looked_after[ecosystem]) == folders
+        assert set(updated[ecosystem]) == folders
+
+
+def test_contributing_lists_the_gateways_packages_in_the_order_of_their_imports() -> None:
+    listed = [set(quoted(row[0])) for row in rows(CONTRIBUTING, "Where things go", table=1)]
+    height = {room: number for number, rooms in enumerate(reversed(listed)) for room in rooms}
+    assert height.keys() == HEIGHT.keys()
+    for lower in height:
+        for upper in height:
+            assert HEIGHT[lower] >= HEIGHT[upper] or height[lower] <= height[upper], (lower, upper)
+
+
+def test_every_file_that_contributing_names_exists_unless_it_is_new() -> None:
+    cells = "\n".join(row[1] for row in rows(CONTRIBUTING, "Where things go", table=2))
+    named, new = set(quoted(cells)), set(re.findall(r"`(\S+)` \(new\)", cells))
+    assert named - new
+    assert {name for name in named - new if not any((root / name).exists() for root in ROOTS)} == set()
