@@ -15,10 +15,10 @@ USER = {"role": "user", "content": "hi"}
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"messages": [USER]}, "model: a model's name is needed"),
-        ({"model": None, "messages": [USER]}, "model: a model's name is needed"),
-        ({"model": "", "messages": [USER]}, "model: a model's name is needed"),
-        ({"model": "  ", "messages": [USER]}, "model: a model's name is needed"),
+        ({"messages": [USER]}, "model: a model name is required"),
+        ({"model": None, "messages": [USER]}, "model: a model name is required"),
+        ({"model": "", "messages": [USER]}, "model: a model name is required"),
+        ({"model": "  ", "messages": [USER]}, "model: a model name is required"),
         ({"model": 1, "messages": [USER]}, "model: a model's name is a string, not 1"),
         ({"model": ["m"], "messages": [USER]}, "model: a model's name is a string, not an array"),
         ({"model": "m" * 351, "messages": [USER]}, "model: a model's name has at most 350"),

@@ -74,7 +74,7 @@ def check_web_search(settings: Settings) -> None:
         raise Forbidden("the web is not searched here; GATEWAY_WEB_SEARCH=on allows it")
 
 
-def came_by_the_edge(request: Request) -> bool:
+def came_through_nginx(request: Request) -> bool:
     return EDGE_HEADER in request.headers
 
 

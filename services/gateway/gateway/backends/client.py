@@ -23,7 +23,7 @@ from ..errors import (
     UpstreamTimeout,
     UpstreamTruncated,
     UpstreamUnreachable,
-    without_places,
+    redact,
 )
 from .http1 import Answer, in_chunks
 from .response_body import Body, Sink
@@ -187,7 +187,7 @@ def _error_of(status: int, body: bytes) -> GatewayError:
             f"the model server's address leads elsewhere (status {status}); "
             "GATEWAY_OLLAMA_URL has to be the address to which it leads"
         )
-    fit = without_places(message)
+    fit = redact(message)
     error = _error_class(status)(fit or f"the model server answered with status {status}")
     if message and 400 <= status < 600:
         error.upstream = status, body if fit == message else _with_message(body, fit)
