@@ -1,6 +1,6 @@
-"""The only user of the HTTP client; turns its errors into the gateway's.
+"""Requests to upstream; translates transport errors into the gateway's.
 
-It sets no limit on reading: the relay watches that, and knows its heartbeats from upstream's bytes.
+There is no read timeout here: the relay enforces it.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from .http1 import Answer, in_chunks
 from .response_body import Body, Sink
 from .transport import OutOfDescriptors, Transport, origin_of
 
-# Compression would hold tokens back.
+# Compression would delay tokens.
 OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "sluice-gateway"}
 
-# An error's body is a line; more than this of it is not read.
+# An error's body is one line; longer ones are truncated.
 MAX_ERROR_BODY = 64 * 1024
 
 
@@ -42,27 +42,29 @@ class UpstreamAnswer:
     media_type: str
     _body: Body
 
-    async def pour(self, sink: Sink) -> None:
-        """As `Body.pour`. Raises UpstreamTruncated where the body breaks off."""
+    async def stream_into(self, sink: Sink) -> None:
+        """As `Body.stream_into`. Raises UpstreamTruncated if the connection is lost."""
         try:
-            await self._body.pour(sink)
+            await self._body.stream_into(sink)
         except httpx.RequestError as error:
-            raise UpstreamTruncated("upstream broke the connection before the answer was complete") from error
+            raise UpstreamTruncated(
+                "upstream closed the connection before the answer was complete"
+            ) from error
 
     def stop(self) -> None:
         self._body.stop()
 
-    def leave(self) -> None:
-        self._body.leave()
+    def discard(self) -> None:
+        self._body.discard()
 
 
 class Upstream:
-    """One for a worker, made inside its event loop."""
+    """HTTP client of one backend, one per worker, created inside its event loop."""
 
     def __init__(self, base_url: str, connect_timeout: float) -> None:
         url = httpx.URL(base_url.rstrip("/"))
         headers = {**OWN_HEADERS, **_authorization(url)}
-        # From here on without its password: this is what is logged.
+        # Without credentials, because base_url is logged.
         url = url.copy_with(username=None, password=None)
         self.base_url = str(url)
         self._transport = Transport()
@@ -75,39 +77,39 @@ class Upstream:
         await self._transport.aclose()
 
     async def get_json(self, path: str, seconds: float) -> object:
-        """Raises GatewayError."""
+        """GET a JSON document within `seconds`. Raises GatewayError."""
         body = bytearray()
         try:
             async with asyncio.timeout(seconds), self.stream("GET", path, b"", {}) as answer:
-                await answer.pour(body.extend)
+                await answer.stream_into(body.extend)
         except TimeoutError:
             raise UpstreamTimeout("the model server did not answer in time") from None
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
-            raise UpstreamFailed("upstream sent something that is not JSON") from None
+            raise UpstreamFailed("upstream sent an answer that is not JSON") from None
 
     @asynccontextmanager
     async def stream(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str]
     ) -> AsyncIterator[UpstreamAnswer]:
-        """Yields the answer, whose body comes in the pieces in which it arrives, each at once.
+        """Yields the answer; its body is delivered in chunks as they arrive.
 
-        `path` and `headers` are fit to be sent. The request may reach upstream twice: see `Transport.ask`.
-        Leaving the context before the body's end closes the connection, which is how Ollama learns that
-        nobody wants the rest. Raises GatewayError, at entry also for every status that is not 2xx.
+        `path` and `headers` are sent as they are. The request may reach upstream twice: see `Transport.ask`.
+        Leaving the context before the body's end closes the connection, which makes Ollama stop generating.
+        Raises GatewayError, on entry also for every status that is not 2xx.
         """
         head = self._head(method, path, {**headers, "content-length": str(len(body))})
         with _connecting():
             answer = await self._transport.ask(self._origin, head, body, self._connect_timeout)
-        async with _checked(answer) as good:
-            yield good
+        async with _checked(answer) as checked:
+            yield checked
 
     @asynccontextmanager
     async def stream_once(
         self, method: str, path: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
     ) -> AsyncIterator[UpstreamAnswer]:
-        """The same for what changes something; a body of a length that is not in `headers` goes in chunks."""
+        """The same for requests that must not be repeated. A body of unknown length is sent chunked."""
         if isinstance(body, bytes):
             headers = {**headers, "content-length": str(len(body))}
         elif "content-length" not in headers:
@@ -116,8 +118,8 @@ class Upstream:
         head = self._head(method, path, headers)
         with _connecting():
             answer = await self._transport.ask_once(self._origin, head, body, self._connect_timeout)
-        async with _checked(answer) as good:
-            yield good
+        async with _checked(answer) as checked:
+            yield checked
 
     def _head(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
         lines = "".join(f"{name}: {value}\r\n" for name, value in {**self._headers, **headers}.items())
@@ -130,7 +132,7 @@ async def _checked(answer: Answer) -> AsyncIterator[UpstreamAnswer]:
         encoding = answer.header(b"content-encoding").lower()
         if encoding not in ("", "identity"):
             raise UpstreamFailed(
-                f"the model server's answer is compressed ({encoding}), which was not asked for"
+                f"the model server's answer is compressed ({encoding}), which was not requested"
             )
         if not 200 <= answer.status < 300:
             raise _error_of(answer.status, await _read_error(answer.body))
@@ -140,7 +142,7 @@ async def _checked(answer: Answer) -> AsyncIterator[UpstreamAnswer]:
 
 
 def _authorization(url: httpx.URL) -> dict[str, str]:
-    """Of an address with a user in it: RFC 7617."""
+    """Basic authentication for a URL with user and password: RFC 7617."""
     if not url.userinfo:
         return {}
     pair = f"{url.username}:{url.password}".encode()
@@ -149,7 +151,7 @@ def _authorization(url: httpx.URL) -> dict[str, str]:
 
 @contextmanager
 def _connecting() -> Iterator[None]:
-    """Translates what can go wrong until upstream's headers have come."""
+    """Translate errors until upstream's headers have arrived."""
     try:
         yield
     except OutOfDescriptors as error:
@@ -160,12 +162,12 @@ def _connecting() -> Iterator[None]:
         raise UpstreamUnreachable("the model server cannot be reached") from error
     except httpx.RequestError as error:
         raise UpstreamFailed(
-            "the model server broke the connection or sent something that is not HTTP"
+            "the model server closed the connection or sent an invalid HTTP response"
         ) from error
 
 
 async def _read_error(answer: Body) -> bytes:
-    """What there is of it: if it breaks off, the status still says what happened."""
+    """Read an error's body, as far as it arrives: the status is useful without it."""
     body = bytearray()
 
     def take(data: bytes) -> None:
@@ -174,7 +176,7 @@ async def _read_error(answer: Body) -> bytes:
             answer.stop()
 
     with suppress(httpx.RequestError):
-        await answer.pour(take)
+        await answer.stream_into(take)
     return bytes(body)
 
 
@@ -184,13 +186,13 @@ def _error_of(status: int, body: bytes) -> GatewayError:
     message = message_of(fields["error"]) if fields.get("error") else ""
     if 300 <= status < 400:
         return UpstreamFailed(
-            f"the model server's address leads elsewhere (status {status}); "
-            "GATEWAY_OLLAMA_URL has to be the address to which it leads"
+            f"the model server's address redirects (status {status}); "
+            "set GATEWAY_OLLAMA_URL to the target of the redirect"
         )
-    fit = redact(message)
-    error = _error_class(status)(fit or f"the model server answered with status {status}")
+    redacted = redact(message)
+    error = _error_class(status)(redacted or f"the model server answered with status {status}")
     if message and 400 <= status < 600:
-        error.upstream = status, body if fit == message else _with_message(body, fit)
+        error.upstream = status, body if redacted == message else _with_message(body, redacted)
     if isinstance(error, UpstreamRefused):
         error.status = status
     return error
@@ -205,7 +207,7 @@ def _error_class(status: int) -> type[GatewayError]:
 
 
 def _with_message(body: bytes, message: str) -> bytes:
-    """The same error in other words."""
+    """The same error body with another message."""
     fields = json.loads(body)
     if isinstance(fields["error"], dict):
         fields["error"]["message"] = message

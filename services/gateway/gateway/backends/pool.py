@@ -1,4 +1,4 @@
-"""Which model server answers: one today."""
+"""Selects the model server for a request; there is one today."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from .client import UpstreamAnswer
 
 
 class Pool:
-    """The model servers as the rest of the gateway sees them: together they have these models."""
+    """All model servers, with their models combined."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -24,7 +24,7 @@ class Pool:
 
     @asynccontextmanager
     async def answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
-        """Picks a model server and asks it. Raises GatewayError, as `Upstream.stream`."""
+        """Select a model server and send it the request. Raises GatewayError, as `Upstream.stream`."""
         backend = self._backend
         waiting.asked(backend.name)
         # The route's method, not the client's, which may be HEAD.
@@ -40,25 +40,25 @@ class Pool:
             yield answer
 
     async def get_json(self, path: str, seconds: float) -> object:
-        """Raises GatewayError."""
+        """GET a JSON document from the model server. Raises GatewayError."""
         return await self._backend.upstream.get_json(path, seconds)
 
     async def watch(self) -> None:
-        """Keeps what is known up to date, for ever."""
+        """Poll the backends until cancelled."""
         await self._backend.watch()
 
-    async def known(self, seconds: float) -> None:
-        """Returns when all have been looked at once, or after so long."""
+    async def wait_polled(self, seconds: float) -> None:
+        """Wait until every backend has been polled once, at most `seconds`."""
         try:
             await asyncio.wait_for(self._backend.polled.wait(), seconds)
         except TimeoutError:
             return
 
-    # What is known of the models, see policy.Catalogue
+    # The models: see policy.Catalogue
 
     @property
     def missing(self) -> str | None:
-        """What keeps everything from being answered, in words; None if nothing does."""
+        """Why no backend is ready, as text; None if one is."""
         return self._backend.missing
 
     @property
@@ -78,8 +78,8 @@ class Pool:
     def label(self, model: str) -> str:
         return self._backend.label(model)
 
-    async def look(self) -> None:
-        await self._backend.look()
+    async def refresh(self) -> None:
+        await self._backend.refresh()
 
-    async def where(self, model: str) -> Literal["here", "elsewhere"] | None:
-        return await self._backend.where(model)
+    async def locate(self, model: str) -> Literal["local", "remote"] | None:
+        return await self._backend.locate(model)
