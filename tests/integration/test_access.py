@@ -357,9 +357,9 @@ def test_a_file_that_is_broken_from_the_start_is_told_in_the_shape_of_every_line
     with gateway("http://127.0.0.1:9", tmp_path, **settings) as (process, url):
         assert httpx.get(f"{url}/api/version").status_code == 401
     lines = [json.loads(text) for text in process.output.splitlines()]
-    told = [line for line in lines if line["event"] == "keys"]
+    told = [line for line in lines if line["event"] == "key_file_invalid"]
     assert told
-    assert {line["in_force"] for line in told} == {"0 keys from before"}
+    assert {line["previous_keys_in_use"] for line in told} == {0}
 
 
 def test_pages_of_this_machine_may_read_until_there_is_a_key(tmp_path: Path) -> None:

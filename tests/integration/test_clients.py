@@ -1049,7 +1049,7 @@ def test_a_response_that_fails_midway_cannot_be_put_together(faked: Clients, fak
 @every_way
 def test_half_of_a_whole_answer_is_502(way: Way, faked: Clients, fake: FakeOllama) -> None:
     fake.answer("breaks", b'{"model":"m",', Do.DROP)
-    with refused(way.library, 502, "broke the connection"):
+    with refused(way.library, 502, "closed the connection"):
         way.whole(faked, "breaks", 5)
 
 

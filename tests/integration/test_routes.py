@@ -156,7 +156,7 @@ FORM = "multipart/form-data; boundary=B"
     [
         (b'{"model":"m"}', "application/json", "multipart/form-data"),
         (b"--B\r\n", "multipart/form-data", "multipart/form-data"),
-        (b"nothing", "multipart/form-data; boundary=B", "cannot be read"),
+        (b"nothing", "multipart/form-data; boundary=B", "malformed"),
         (b"--B--\r\n", "multipart/form-data; boundary=B", "no fields"),
         (
             b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n',

@@ -26,7 +26,7 @@ def post_fork(arbiter: Any, worker: Any) -> None:
         setattr(gaps, "arrivals", deque(maxlen=0))  # noqa: B010 - takes everything and keeps nothing
 
     silenced: dict[object, tuple[str, ...]] = {
-        RequestRecord: ("asked", "handed_on", "count_chunks", "settle"),
+        RequestRecord: ("asked", "first_chunk_sent", "count_chunks", "settle"),
         metrics.IN_FLIGHT.labels("stream"): ("inc", "dec"),
         metrics.TASKS: ("set",),
     }

@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             forever = (pool.watch(), keyring.watch(), state.keep_counting(), state.loop_watch.run())
             background = [asyncio.create_task(task) for task in forever]
             try:
-                await pool.known(FIRST_POLL_SECONDS)
+                await pool.wait_polled(FIRST_POLL_SECONDS)
                 yield {"gateway": state}
             finally:
                 for task in background:

@@ -23,20 +23,22 @@ def main() -> None:
     )
     serve.set_defaults(run=_serve)
     pull = commands.add_parser(
-        "pull", help="have Ollama pull what it lacks of GATEWAY_MODELS, and end when all of it is there"
+        "pull", help="have Ollama pull the missing models of GATEWAY_MODELS, and exit when all are present"
     )
     pull.set_defaults(run=_pull)
-    keys = commands.add_parser("keys", help="make, list, revoke and rotate the keys of those who may call")
+    keys = commands.add_parser("keys", help="create, list, revoke and rotate API keys")
     access.add_arguments(keys)
     keys.set_defaults(run=lambda arguments: access.run(arguments, _settings()))
     check = commands.add_parser(
         "verify", help="ask one question through a running stack and check the answer"
     )
-    check.add_argument("--url", default="http://127.0.0.1:8000", help="where clients reach it (%(default)s)")
+    check.add_argument(
+        "--url", default="http://127.0.0.1:8000", help="URL of the stack (default: %(default)s)"
+    )
     check.add_argument(
         "--cacert",
         metavar="FILE",
-        help="the certificate to trust, if the address is https with one of your own",
+        help="CA certificate to trust, for https with a private CA",
     )
     check.add_argument("--model", help="the model to ask (default: the first that can chat)")
     check.add_argument("--out", help="also write the record as JSON to this file")
@@ -45,7 +47,7 @@ def main() -> None:
         action="append",
         default=[],
         metavar="NAME=VERSION",
-        help="a program to name in the record",
+        help="name a program and its version in the record",
     )
     check.set_defaults(run=_verify)
     arguments = parser.parse_args()
@@ -67,20 +69,20 @@ def _status(arguments: argparse.Namespace) -> int | str:
 
 
 def _serve(_: argparse.Namespace) -> NoReturn:
-    from .access.keyring import refusal  # with the logging that it brings
+    from .access.keyring import startup_problem  # imports the logging libraries
     from .telemetry import audit
     from .telemetry.logs import configure_structlog
 
     settings = _settings()
     configure_structlog(settings)
-    if why_not := refusal(settings) or audit.unusable(settings):
-        sys.exit(f"gateway: {why_not}")
-    # The process becomes gunicorn, so that signals reach it and nothing stands between.
+    if problem := startup_problem(settings) or audit.unusable(settings):
+        sys.exit(f"gateway: {problem}")
+    # The process becomes gunicorn, so that it gets signals directly.
     command = [sys.executable, "-m", "gunicorn", "--config", str(GUNICORN_CONFIG)]
-    os.execv(sys.executable, command)  # noqa: S606 - that is the point
+    os.execv(sys.executable, command)  # noqa: S606 - on purpose
 
 
-# These two need an HTTP client with all that hangs on it, which the other commands do without.
+# Imported only when run: these two need the HTTP client, which is slow to import.
 def _pull(_: argparse.Namespace) -> int:
     from .commands.pull import pull
 

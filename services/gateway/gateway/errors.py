@@ -1,28 +1,28 @@
-"""Every way a request can fail. Each leaf knows its status, code and outcome.
+"""Every way a request can fail. Each class has its HTTP status, error code and outcome.
 
 GatewayError
   InvalidRequest              400  the client's request is at fault
     BodyTooLarge              413
-    NotHttp                   400  not even a request can be made out
+    NotHttp                   400  not a well-formed HTTP request
     HeadTooLarge              431
     RequestTooSlow            408
-    UpstreamRefused           4xx  upstream found the request at fault
+    UpstreamRefused           4xx  upstream rejected the request
       ModelNotFound           404
-  Unauthorized                401  no key
-    InvalidKey                401  none that is valid
-  Forbidden                   403  the caller may not, or nobody: what is switched off, or would leave
-  NotServed                   404, 405  no such path or method here
+  Unauthorized                401  no API key
+    InvalidKey                401  no valid API key
+  Forbidden                   403  not allowed for this caller, or disabled for all
+  NotServed                   404, 405  no such path or method
   UpstreamFailed              502  upstream answered with an error
     UpstreamUnreachable       502
-    UpstreamTruncated         502  the stream ended without its last line
+    UpstreamTruncated         502  the stream ended without its final event
   UpstreamBusy                503
   UpstreamTimeout             504
-  Overloaded                  503  the gateway has no room for it
-  AuditBlocked                503  nothing may be done that cannot be written down
+  Overloaded                  503  the gateway is out of capacity
+    AuditBlocked              503  the audit log cannot be written
   Drained                     503  the gateway is stopping
-  ClientGone                  499  nobody is left to tell
-    ReaderStalled             499  nobody listens
-  InternalError               500  a defect of the gateway
+  ClientGone                  499  the client has disconnected
+    ReaderStalled             499  the client has stopped reading
+  InternalError               500  a bug in the gateway
 """
 
 import re
@@ -31,9 +31,9 @@ from typing import ClassVar, Literal
 Outcome = Literal["ok", "client_gone", "upstream_error", "truncated", "timeout", "rejected", "drained"]
 
 
-# Addresses within a machine or its network, with what stands behind them, and the paths of files. A text may
-# be long, and of a client's making: nothing here may look far ahead for how it ends.
-_PLACE = re.compile(
+# Loopback and private network addresses, with their URL paths, and file paths. The text may be long and
+# chosen by a client, so every repetition here is bounded or cannot backtrack far.
+_PRIVATE = re.compile(
     r"""(?:https?://)?
         (?:\b(?:localhost|model-server)(?=[:/])|\[(?:::1|f[cd][0-9a-f:]{0,40}|fe80[^\]]{0,60})\]
           |\b(?:127|10)(?:\.\d{1,3}){3}|\b192\.168(?:\.\d{1,3}){2}|\b172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})
@@ -44,13 +44,13 @@ _PLACE = re.compile(
 )
 
 
-def without_places(text: str) -> str:
-    """A text of upstream's, without what is nobody's business outside."""
-    return _PLACE.sub("…", text)
+def redact(text: str) -> str:
+    """Replace private addresses and file paths in a text from upstream by an ellipsis."""
+    return _PRIVATE.sub("…", text)
 
 
 class GatewayError(Exception):
-    """`message` is for the client: it says what was wrong and, where that helps, what to do."""
+    """Base class. `message` is for the client: what was wrong and, where it helps, what to do."""
 
     status: int = 500
     type: ClassVar[str] = "api_error"
@@ -62,10 +62,10 @@ class GatewayError(Exception):
         super().__init__(message)
         self.message = message
         self.upstream: tuple[int, bytes] | None = None
-        """Upstream's own status and body in JSON, where this is upstream's error."""
+        """Status and JSON body from upstream, if the error is upstream's own."""
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """What goes with the status, as ASGI wants it."""
+        """Response headers that belong to the status, in ASGI form."""
         return [(b"retry-after", b"%d" % self.retry_after)] if self.retry_after else []
 
 
@@ -96,7 +96,7 @@ class RequestTooSlow(InvalidRequest):
 
 
 class UpstreamRefused(InvalidRequest):
-    """Upstream's own 4xx; the status is upstream's."""
+    """A 4xx from upstream; `status` is upstream's."""
 
 
 class ModelNotFound(UpstreamRefused):
@@ -129,7 +129,7 @@ class Forbidden(GatewayError):
 
 
 class NotServed(GatewayError):
-    """No route for this path or method."""
+    """No route matches this path or method."""
 
     type = "not_found_error"
     outcome = "rejected"
@@ -141,13 +141,13 @@ class NotServed(GatewayError):
 
 
 class UpstreamFailed(GatewayError):
-    """`message` may be upstream's own."""
+    """`message` may come from upstream; it is redacted."""
 
     status = 502
     code = "upstream_error"
 
     def __init__(self, message: str) -> None:
-        super().__init__(without_places(message))
+        super().__init__(redact(message))
 
 
 class UpstreamUnreachable(UpstreamFailed):
@@ -195,7 +195,7 @@ class Drained(GatewayError):
 
 
 class ClientGone(GatewayError):
-    """Never sent to anybody; the status is what nginx logs for it."""
+    """Never sent; the status is the one nginx logs for a closed connection."""
 
     status = 499
     code = "client_gone"
@@ -203,11 +203,11 @@ class ClientGone(GatewayError):
 
 
 class ReaderStalled(ClientGone):
-    """There is a client, but it takes nothing: the connection is dropped with what it has not taken."""
+    """The client is connected but does not read: the connection is dropped, with any unsent data."""
 
 
 class InternalError(GatewayError):
     """The details are in the log, under the request id."""
 
     def __init__(self) -> None:
-        super().__init__("internal error; the gateway's log has it under this request id")
+        super().__init__("internal error; look for this request id in the gateway's log")

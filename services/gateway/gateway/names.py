@@ -45,7 +45,7 @@ def without_local(model: str) -> str:
     return model[: -len(LOCAL)] if model[-len(LOCAL) :].lower() == LOCAL else model
 
 
-def meant_by(said: str) -> str:
+def requested_name(said: str) -> str:
     """The full name of the model that a request means by what it says."""
     return full_name(without_local(said.strip()))
 

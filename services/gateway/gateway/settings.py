@@ -1,4 +1,4 @@
-"""Every setting of the gateway, read once from the environment."""
+"""All settings of the gateway, read once from the environment."""
 
 import ipaddress
 import re
@@ -13,96 +13,101 @@ from .origins import Origins
 
 
 class Settings(BaseSettings):
-    """Each field is the environment variable GATEWAY_<FIELD>, or its alias; in seconds and bytes."""
+    """Each field is set by GATEWAY_<FIELD>, or by its alias. Times are in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_ignore_empty=True, frozen=True)
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8001, ge=1, le=65535, description="port to listen on, behind nginx")
     workers: int = Field(
-        1, ge=1, description="processes; one carries thousands of streams, scale by replicas"
+        1, ge=1, description="worker processes; one carries thousands of streams, so scale by replicas"
     )
     ollama_url: AnyHttpUrl = Field(
-        AnyHttpUrl("http://127.0.0.1:11434"), description="the Ollama, or embedded engine, to stream from"
+        AnyHttpUrl("http://127.0.0.1:11434"),
+        description="URL of the model server: an Ollama or the embedded engine",
     )
-    default_model: str = Field("", description="model that /readyz waits for; empty: any model will do")
-    models: str = Field(
-        "", description="models that `gateway pull` sees to, first one first, separated by commas or blanks"
-    )
+    default_model: str = Field("", description="model that must be present for /readyz; empty: any")
+    models: str = Field("", description="models for `gateway pull`, in order, separated by commas or spaces")
 
     gpu_expected: Literal["off", "on"] = Field(
-        "off", description="whether models are meant to be on a GPU; what is not is a reason for an alert"
+        "off", description="whether models should run on a GPU; if one does not, an alert fires"
     )
 
-    keys_file: str = Field("", description="file with the keys of those who may call; empty: there are none")
+    keys_file: str = Field("", description="file with the API keys; empty: no keys")
     public_address: str = Field(
-        "", description="address at which clients reach the stack; empty: the one to listen on"
+        "", description="address at which clients reach the stack; empty: GATEWAY_HOST"
     )
     admin_api: Literal["off", "on"] = Field(
-        "off", description="whether a gateway without keys lets anybody pull, create and delete models"
+        "off", description="without API keys: whether anyone may pull, create and delete models"
     )
     account_api: Literal["off", "on"] = Field(
-        "off", description="whether the model server's account may be asked for and signed out"
+        "off", description="whether admins may see the model server's account and sign it out"
     )
-    open_metrics: Literal["off", "on"] = Field("off", description="whether metrics can be read without a key")
+    open_metrics: Literal["off", "on"] = Field("off", description="whether /metrics needs no API key")
     audit_file: str = Field(
-        "", description="file for the lines about who has managed models; empty: standard error"
+        "", description="audit log file: who has managed which models; empty: standard error"
     )
     cloud_models: Literal["off", "on"] = Field(
-        "off", description="whether models may be asked that the model server only passes on to a cloud"
+        "off", description="whether cloud models, which the model server forwards elsewhere, may be used"
     )
     web_search: Literal["off", "on"] = Field(
-        "off", description="whether the model server may search the web for a model that asks for it"
+        "off", description="whether the model server may search the web and fetch pages"
     )
     pull_registries: str = Field(
-        REGISTRY, description="registries to pull from, separated by commas or blanks"
+        REGISTRY, description="registries to pull from, separated by commas or spaces"
     )
     pull_models: str = Field(
-        "", description="patterns of the models that may be pulled, as for keys; empty: any"
+        "", description="patterns of models that may be pulled, as in the key file; empty: any"
     )
     pull_insecure: Literal["off", "on"] = Field(
-        "off", description="whether pulling and pushing may do without https"
+        "off", description="whether pull and push requests may disable TLS checks (`insecure`)"
     )
-    push_registries: str = Field("", description="registries to push to; empty: nothing is pushed")
+    push_registries: str = Field("", description="registries to push to; empty: none")
     cors_origins: str = Field(
         "",
-        description="origins whose pages may call the gateway, or patterns of them, separated by commas; "
+        description="web origins, or patterns, whose pages may call the gateway, separated by commas; "
         "* for all",
     )
 
-    max_body_bytes: int = Field(10 * 1024 * 1024, gt=0, description="largest request body")
-    max_line_bytes: int = Field(64 * 1024 * 1024, gt=0, description="largest single line from upstream")
+    max_body_bytes: int = Field(10 * 1024 * 1024, gt=0, description="largest request body accepted")
+    max_line_bytes: int = Field(
+        64 * 1024 * 1024, gt=0, description="largest single line accepted from the model server"
+    )
     request_timeout: float = Field(
-        15, gt=0, description="limit for a request's head, and for silence within its body"
+        15, gt=0, description="time limit for a request's head, and for each pause in its body"
     )
-    connect_timeout: float = Field(3, gt=0, description="limit for connecting to upstream")
+    connect_timeout: float = Field(3, gt=0, description="time limit for connecting to the model server")
     first_byte_timeout: float = Field(
-        600, gt=0, description="limit for upstream's first byte: cold loads are slow"
+        600, gt=0, description="time limit for the model server's first byte; loading a model is slow"
     )
-    idle_timeout: float = Field(120, gt=0, description="limit for silence between upstream's bytes")
+    idle_timeout: float = Field(
+        120, gt=0, description="longest pause allowed between bytes from the model server"
+    )
     manage_timeout: float = Field(
-        3600, gt=0, description="limit for upstream's silence while it pulls, pushes or creates a model"
+        3600, gt=0, description="the same while it pulls, pushes or creates a model"
     )
-    send_timeout: float = Field(60, gt=0, description="a client that takes nothing for this long is dropped")
+    send_timeout: float = Field(60, gt=0, description="a client that reads nothing for this long is dropped")
     early_commit: float = Field(
-        2, gt=0, description="if upstream hasn't answered by then, commit to 200 and start the heartbeats"
+        2, gt=0, description="without a first byte by then, a stream starts with status 200 and heartbeats"
     )
-    heartbeat: float = Field(15, gt=0, description="longest silence that a client of a stream sees")
-    grace: float = Field(30, gt=2, description="time that running streams get to finish on SIGTERM")
+    heartbeat: float = Field(15, gt=0, description="interval of heartbeats while a stream is silent")
+    grace: float = Field(30, gt=2, description="time that running streams have to finish after SIGTERM")
 
-    log_format: Literal["json", "console"] = Field("json", description="console is for people")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    log_format: Literal["json", "console"] = Field(
+        "json", description="json for log collectors, console for people"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level logged")
 
     otlp_endpoint: AnyHttpUrl | None = Field(
         None,
-        # OpenTelemetry's own name, so that it is set as everywhere else and its other OTEL_* go with it.
+        # OpenTelemetry's standard name: the SDK reads its other OTEL_* variables too.
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
-        description="OTLP collector that gets spans, over HTTP; empty: none are made",
+        description="OTLP/HTTP collector for trace spans; empty: no tracing",
     )
 
     @property
     def is_public(self) -> bool:
-        """Whether others than this machine may reach it; also if that cannot be told."""
+        """Whether other machines can reach the gateway; True if that is unclear."""
         address = self.public_address or self.host
         try:
             return not ipaddress.ip_address(address.strip("[]")).is_loopback
@@ -115,35 +120,35 @@ class Settings(BaseSettings):
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(_listed(self.models)))
+        return tuple(dict.fromkeys(_split(self.models)))
 
     @property
     def pull_registry_names(self) -> frozenset[str]:
-        return frozenset(_listed(self.pull_registries.lower()))
+        return frozenset(_split(self.pull_registries.lower()))
 
     @property
     def push_registry_names(self) -> frozenset[str]:
-        return frozenset(_listed(self.push_registries.lower()))
+        return frozenset(_split(self.push_registries.lower()))
 
     @property
     def pull_patterns(self) -> tuple[str, ...]:
-        return tuple(_listed(self.pull_models))
+        return tuple(_split(self.pull_models))
 
     @field_validator("pull_registries", "push_registries")
     @classmethod
     def _check_registries(cls, registries: str) -> str:
-        return _each(registries, REGISTRY_NAME, "a registry; write hosts like registry.ollama.ai or hf.co")
+        return _check_each(registries, REGISTRY_NAME, "registry; use hosts like registry.ollama.ai or hf.co")
 
     @field_validator("pull_models")
     @classmethod
     def _check_patterns(cls, patterns: str) -> str:
-        return _each(patterns, MODEL_PATTERN, "a pattern; write some like llama3*,hf.co/org/*")
+        return _check_each(patterns, MODEL_PATTERN, "model pattern; use patterns like llama3* or hf.co/org/*")
 
     @field_validator("models")
     @classmethod
     def _check_models(cls, models: str) -> str:
-        return _each(
-            models, MODEL_NAME, "a model's name; write names like qwen2.5:1.5b or hf.co/user/model:tag"
+        return _check_each(
+            models, MODEL_NAME, "model name; use names like qwen2.5:1.5b or hf.co/user/model:tag"
         )
 
     @field_validator("cors_origins")
@@ -155,35 +160,35 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _cross_check(self) -> Self:
         if self.early_commit > self.first_byte_timeout:
-            raise ValueError("GATEWAY_EARLY_COMMIT must not be above GATEWAY_FIRST_BYTE_TIMEOUT")
+            raise ValueError("GATEWAY_EARLY_COMMIT must not exceed GATEWAY_FIRST_BYTE_TIMEOUT")
         for variable, names in (
             ("GATEWAY_MODELS", self.model_names),
             ("GATEWAY_DEFAULT_MODEL", (self.default_model,)),
         ):
-            clouds = ", ".join(filter(is_in_cloud, names))
-            if clouds and self.cloud_models == "off":
-                raise ValueError(f"{variable}: {clouds} is in a cloud; GATEWAY_CLOUD_MODELS=on allows that")
+            cloud_models = ", ".join(filter(is_in_cloud, names))
+            if cloud_models and self.cloud_models == "off":
+                raise ValueError(f"{variable}: cloud models need GATEWAY_CLOUD_MODELS=on: {cloud_models}")
         return self
 
 
-def _listed(said: str) -> list[str]:
-    return said.replace(",", " ").split()
+def _split(names: str) -> list[str]:
+    return names.replace(",", " ").split()
 
 
-def _each(said: str, shape: re.Pattern[str], what: str) -> str:
-    """Raises ValueError if there is one that is not `what`."""
-    for name in _listed(said):
-        if not shape.fullmatch(name):
-            raise ValueError(f"{name!r} cannot be {what}, separated by commas or blanks")
-    return said
+def _check_each(names: str, pattern: re.Pattern[str], expected: str) -> str:
+    """Return `names`. Raises ValueError if one of them does not match."""
+    for name in _split(names):
+        if not pattern.fullmatch(name):
+            raise ValueError(f"{name!r} is not a valid {expected}, separated by commas or spaces")
+    return names
 
 
 class BadSettings(Exception):
-    """The environment cannot be used; the message names each variable and what is wrong with it."""
+    """Invalid environment; the message names each variable and what is wrong with it."""
 
 
 def load_settings() -> Settings:
-    """Raises BadSettings."""
+    """Read the settings from the environment. Raises BadSettings."""
     try:
         return Settings()
     except ValidationError as error:
@@ -194,6 +199,6 @@ def load_settings() -> Settings:
         raise BadSettings("; ".join(problems)) from None
 
 
-def _variable(named: int | str) -> str:
-    """What pydantic calls by the field's name, or by its alias if it has one."""
-    return f"GATEWAY_{named.upper()}" if named in Settings.model_fields else str(named)
+def _variable(location: int | str) -> str:
+    """Environment variable for pydantic's error location: a field's name, or its alias if it has one."""
+    return f"GATEWAY_{location.upper()}" if location in Settings.model_fields else str(location)

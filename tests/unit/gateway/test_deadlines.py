@@ -44,14 +44,14 @@ def due(
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
-        ({}, Due(START + 2, "sign of life")),
-        ({"committed": True}, Due(START + 15, "sign of life")),
-        ({"committed": True, "began": True, "last_in": START - 110}, Due(START + 10, "upstream's limit")),
-        ({"last_in": START - 599}, Due(START + 1, "upstream's limit")),
-        ({"heartbeat": b""}, Due(START + 600, "upstream's limit")),
-        ({"heartbeat": b"", "began": True}, Due(START + 120, "upstream's limit")),
-        ({"heartbeat": b"", "last_in": None}, Due(float("inf"), "upstream's limit")),
-        ({"sending_since": START, "last_in": START - 1000}, Due(START + 60, "reader's limit")),
+        ({}, Due(START + 2, "heartbeat")),
+        ({"committed": True}, Due(START + 15, "heartbeat")),
+        ({"committed": True, "began": True, "last_in": START - 110}, Due(START + 10, "upstream timeout")),
+        ({"last_in": START - 599}, Due(START + 1, "upstream timeout")),
+        ({"heartbeat": b""}, Due(START + 600, "upstream timeout")),
+        ({"heartbeat": b"", "began": True}, Due(START + 120, "upstream timeout")),
+        ({"heartbeat": b"", "last_in": None}, Due(float("inf"), "upstream timeout")),
+        ({"sending_since": START, "last_in": START - 1000}, Due(START + 60, "send timeout")),
         ({"delivered": True, "last_in": START - 1000}, Due(START + 2, "nothing")),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.ask.fields import Fields
 from gateway.errors import Forbidden, GatewayError, InvalidRequest
-from gateway.names import is_in_cloud, meant_by
+from gateway.names import is_in_cloud, requested_name
 from gateway.policy.egress import Egress
 from gateway.settings import BadSettings, Settings, load_settings
 from tests.unit.gateway.bodies import read_fields, taken
@@ -47,7 +47,7 @@ def test_no_other_name_does(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["m", " M ", "m:latest", "library/m:LOCAL", "registry.ollama.ai/library/m"])
 def test_what_is_meant_is_the_same_for_every_spelling(name: str) -> None:
-    assert meant_by(name) == "m:latest"
+    assert requested_name(name) == "m:latest"
 
 
 @pytest.mark.parametrize(

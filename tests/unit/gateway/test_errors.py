@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway import errors
-from gateway.errors import GatewayError, UpstreamFailed, without_places
+from gateway.errors import GatewayError, UpstreamFailed, redact
 
 # What Ollama 0.24 says, with what is behind each.
 TELLING = {
@@ -40,19 +40,19 @@ HARMLESS = (
 
 @pytest.mark.parametrize("told", TELLING)
 def test_addresses_and_files_are_taken_out_of_what_upstream_tells(told: str) -> None:
-    assert without_places(told) == TELLING[told]
+    assert redact(told) == TELLING[told]
     assert UpstreamFailed(told).message == TELLING[told]
 
 
 @pytest.mark.parametrize("told", HARMLESS)
 def test_everything_else_is_left_as_it_is(told: str) -> None:
-    assert without_places(told) == told
+    assert redact(told) == told
 
 
 def test_a_long_text_of_a_clients_making_is_read_in_no_time() -> None:
     began = time.process_time()
     for beginning in ("[fe80", "[fd00", "http://", "10.", "/app/", "localhost:", "[::1"):
-        without_places(beginning * 50_000)
+        redact(beginning * 50_000)
     assert time.process_time() - began < 5  # a second, where each beginning is not followed to the end
 
 
@@ -67,7 +67,7 @@ def test_no_error_of_the_gateways_own_names_a_place_or_a_version() -> None:
             texts += re.findall(rf"\b{leaf.__name__}\(\s*(f?\"[^\"]*\")", source.read_text())
     assert len(texts) > 20
     for text in texts:
-        assert without_places(json.dumps(text)) == json.dumps(text)
+        assert redact(json.dumps(text)) == json.dumps(text)
         assert not re.search(
             r"\d+\.\d+|://|settings\.(?!request_timeout|max)|ollama_url|__version__|\bhost\b|\bport\b", text
         ), text

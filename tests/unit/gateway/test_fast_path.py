@@ -64,7 +64,7 @@ class Counted:
         self._upstream = Connection(("http", "upstream", 1), lambda _: None, lambda _: None)
         self._upstream.connection_made(Socket())
         body = self._upstream.body = Body(self.client, lambda: None)
-        parser = type("Callbacks", (), {"on_body": staticmethod(body.take)})()
+        parser = type("Callbacks", (), {"on_body": staticmethod(body.append)})()
         self._upstream._parser = httptools.HttpResponseParser(parser)
         self._upstream._parser.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         record = RequestRecord("id", "client")

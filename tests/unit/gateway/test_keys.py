@@ -13,7 +13,7 @@ import pytest
 from gateway.access import keyring as keyring_module
 from gateway.access.allow_list import EVERY_MODEL, AllowList
 from gateway.access.key_file import KeyFile, NoSuchKey
-from gateway.access.keyring import Keyring, refusal
+from gateway.access.keyring import Keyring, startup_problem
 from gateway.access.keys import BadKeyFile, check_name, new_key, parse_keys
 from gateway.commands import keys as commands
 from gateway.commands.keys import duration
@@ -117,14 +117,14 @@ def test_an_expired_key_does_not_let_in(file: KeyFile, path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda line: line.replace("  user", ""), "line 1: it has not the six fields"),
-        (lambda line: line.replace("user", "root"), "line 1: there is no role root"),
-        (lambda line: line[:-1], "line 1: the last field is not a SHA-256"),
-        (lambda line: "x" + line[1:], "line 1: the id is not"),
+        (lambda line: line.replace("  user", ""), "line 1: expected six fields"),
+        (lambda line: line.replace("user", "root"), "line 1: unknown role root"),
+        (lambda line: line[:-1], "line 1: sha256 must be"),
+        (lambda line: "x" + line[1:], "line 1: the id must be"),
         (lambda line: line.replace("alice", "al$ce"), "line 1: a name has"),
-        (lambda line: line.replace("  -  -", "  a;b  -"), "line 1: models are patterns"),
-        (lambda line: line.replace("  -  -", "  -  tomorrow"), "line 1: expires is not a time"),
-        (lambda line: f"{line}\n\n{line}", "line 3: the id .* is there twice"),
+        (lambda line: line.replace("  -  -", "  a;b  -"), "line 1: models must be patterns"),
+        (lambda line: line.replace("  -  -", "  -  tomorrow"), "line 1: expires must be a time"),
+        (lambda line: f"{line}\n\n{line}", "line 3: the id .* occurs twice"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_told_without_what_is_secret(
@@ -147,12 +147,12 @@ def test_a_change_is_taken_at_the_next_look(file: KeyFile, path: Path) -> None:
     ring = keyring(path)
     assert ring.is_open
     alice = file.create("alice", "user", EVERY_MODEL, None)
-    ring.look()
+    ring.reload()
     assert not ring.is_open
     assert lets_in(ring, alice)
     assert not lets_in(ring, None)
     file.revoke("alice")
-    ring.look()
+    ring.reload()
     assert not lets_in(ring, alice)
     assert not lets_in(ring, None)
 
@@ -177,8 +177,8 @@ def test_a_broken_file_leaves_the_last_good_one_in_force_and_says_so_once(
     ring = keyring(path)
     path.unlink()
     BROKEN[how](path)
-    ring.look()
-    ring.look()
+    ring.reload()
+    ring.reload()
     assert not ring.file_ok
     assert lets_in(ring, alice)
     assert not lets_in(ring, None)
@@ -188,7 +188,7 @@ def test_a_broken_file_leaves_the_last_good_one_in_force_and_says_so_once(
     else:
         path.unlink(missing_ok=True)
     path.write_text(good)
-    ring.look()
+    ring.reload()
     assert ring.file_ok
 
 
@@ -246,18 +246,18 @@ def test_who_takes_a_dead_workers_place_lets_nobody_in_where_there_were_keys(
     file: KeyFile, path: Path, tmp_path: Path
 ) -> None:
     settings = Settings(keys_file=str(path))
-    had_one = tmp_path / "had-one"
-    assert Keyring(settings, had_one).is_open
-    worker = Keyring(settings, had_one)
+    had_keys = tmp_path / "had-one"
+    assert Keyring(settings, had_keys).is_open
+    worker = Keyring(settings, had_keys)
     alice = file.create("alice", "user", EVERY_MODEL, None)
-    worker.look()
+    worker.reload()
     path.unlink()
-    replacement = Keyring(settings, had_one)
+    replacement = Keyring(settings, had_keys)
     assert not replacement.is_open
     assert not replacement.file_ok
     assert not lets_in(replacement, None)
     KeyFile(path).create("bob", "user", EVERY_MODEL, None)
-    replacement.look()
+    replacement.reload()
     assert replacement.file_ok
     assert not lets_in(replacement, alice)
 
@@ -281,12 +281,12 @@ def test_who_can_be_reached_by_others_does_not_start_without_a_key(
     file: KeyFile, path: Path, host: str, address: str, public: bool
 ) -> None:
     settings = Settings(host=host, public_address=address, keys_file=str(path))
-    assert ("make key NAME=" in (refusal(settings) or "")) == public
+    assert ("make key NAME=" in (startup_problem(settings) or "")) == public
     assert Keyring(settings).is_open != public
     file.create("old", "user", EVERY_MODEL, datetime.now(UTC))
-    assert bool(refusal(settings)) == public
+    assert bool(startup_problem(settings)) == public
     file.create("alice", "user", EVERY_MODEL, None)
-    assert refusal(settings) is None
+    assert startup_problem(settings) is None
 
 
 def test_the_command_shows_a_key_once_and_lists_what_is_kept_of_it(
@@ -307,7 +307,7 @@ def test_the_command_shows_a_key_once_and_lists_what_is_kept_of_it(
     assert created.strip() not in listed + path.read_text()
     rows = [line.split() for line in listed.splitlines()]
     assert [row[1:4] for row in rows[1:]] == [["alice", "admin", "llama3*,smollm2"]] * 2
-    assert ["(over)" in row for row in rows[1:]] == [True, False]
+    assert ["(expired)" in row for row in rows[1:]] == [True, False]
     keys("revoke", "alice")
     keys("revoke", "alice", status=1)
     path.write_text("nonsense")
@@ -319,7 +319,7 @@ def test_the_command_shows_a_key_once_and_lists_what_is_kept_of_it(
 )
 def test_durations_are_read(text: str, expected: timedelta) -> None:
     assert duration(text) == expected
-    with pytest.raises(ValueError, match="a time is"):
+    with pytest.raises(ValueError, match="a duration is"):
         duration(text[:-1])
 
 
@@ -329,5 +329,5 @@ def test_no_key_is_for_longer_than_the_calendar_goes() -> None:
 
 
 def test_a_name_is_no_id_of_another_key() -> None:
-    with pytest.raises(ValueError, match="taken for an id"):
+    with pytest.raises(ValueError, match="like an id"):
         check_name("1f0c2d3e")

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.access.pages import may_ask, may_be_asked, may_read
+from gateway.access.pages import is_trusted_host, may_read, may_request
 from gateway.origins import Origins
 from gateway.settings import BadSettings, Settings, load_settings
 
@@ -22,7 +22,7 @@ NONE = Origins()
     ],
 )
 def test_pages_of_this_machine_and_of_its_programs_may_ask(origin: str) -> None:
-    assert may_ask(origin, OPEN, NONE)
+    assert may_request(origin, OPEN, NONE)
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_pages_of_this_machine_and_of_its_programs_may_ask(origin: str) -> None:
     ],
 )
 def test_pages_of_others_may_not(origin: str) -> None:
-    assert not may_ask(origin, OPEN, NONE)
-    assert may_ask(origin, OPEN, Origins("*"))
+    assert not may_request(origin, OPEN, NONE)
+    assert may_request(origin, OPEN, Origins("*"))
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_pages_of_others_may_not(origin: str) -> None:
     ],
 )
 def test_a_page_from_here_may_ask_unless_its_name_could_lead_elsewhere(host: str, allowed: bool) -> None:
-    assert may_ask(f"http://{host}", host, NONE) is allowed
-    assert not may_ask(f"http://{host}", OPEN, NONE)
+    assert may_request(f"http://{host}", host, NONE) is allowed
+    assert not may_request(f"http://{host}", OPEN, NONE)
 
 
 # What is configured, an origin as browsers send it, and whether its pages may read where keys are needed, and
@@ -134,7 +134,7 @@ def test_pages_of_configured_origins_may_read_and_in_the_open_those_of_this_mach
     assert may_read(origin, origins, is_open=True) is in_the_open
     assert may_read(origin.upper(), origins, is_open=True) is in_the_open
     # Who may read may ask.
-    assert may_ask(origin, OPEN, origins) or not in_the_open
+    assert may_request(origin, OPEN, origins) or not in_the_open
 
 
 def test_a_huge_origin_is_not_even_looked_at() -> None:
@@ -192,18 +192,18 @@ def test_an_origin_that_no_page_can_have_stops_the_start(
     ],
 )
 def test_a_gateway_without_keys_is_known_by_local_names_and_addresses(host: str) -> None:
-    assert may_be_asked(host, NONE)
+    assert is_trusted_host(host, NONE)
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "[::1", "a.b"]
 )
 def test_a_public_name_that_leads_here_is_not_one_of_its_own_unless_it_is_configured(host: str) -> None:
-    assert not may_be_asked(host, NONE)
-    assert may_be_asked(host, Origins("*"))
+    assert not is_trusted_host(host, NONE)
+    assert is_trusted_host(host, Origins("*"))
 
 
 def test_a_public_name_is_one_of_its_own_where_it_is_configured() -> None:
-    assert may_be_asked("ui.example:8000", Origins("https://ui.example:8000"))
-    assert may_be_asked("a.ui.example", Origins("http://*.ui.example"))
-    assert not may_be_asked("ui.example", Origins("https://other.example chrome-extension://*"))
+    assert is_trusted_host("ui.example:8000", Origins("https://ui.example:8000"))
+    assert is_trusted_host("a.ui.example", Origins("http://*.ui.example"))
+    assert not is_trusted_host("ui.example", Origins("https://other.example chrome-extension://*"))

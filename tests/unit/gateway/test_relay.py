@@ -64,7 +64,7 @@ class Answer(UpstreamAnswer):
         self._items = model.bytes
         self._stopped = False
 
-    async def pour(self, sink: Sink) -> None:
+    async def stream_into(self, sink: Sink) -> None:
         self._stopped = False
         while not self._stopped and (item := await self._items.get()) is not None:
             if isinstance(item, Exception):
@@ -75,7 +75,7 @@ class Answer(UpstreamAnswer):
     def stop(self) -> None:
         self._stopped = True
 
-    def leave(self) -> None:
+    def discard(self) -> None:
         self._model.left = True
 
 
@@ -413,14 +413,14 @@ async def test_a_heartbeat_that_was_due_when_the_answer_ended_is_not_sent_behind
     stream = Stream()
     stream.model.bytes.put_nowait(line() + DONE)
     await stream.end()
-    await stream.relay._delivery.send_aside(
+    await stream.relay._delivery.send_heartbeat(
         ChatSSE.heartbeat, stream.generation.stopped, 1
     )  # decided before, begun after
     assert not stream.client.history[-1]["more_body"]
 
 
 async def test_a_heartbeat_that_blocks_does_not_hold_up_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.streaming.relay.LAST_WORDS_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.streaming.relay.FINAL_SEND_SECONDS", 0.05)
     stream = Stream(early_commit=0.02, heartbeat=0.02)
     await stream.next_sent()
     await stream.next_sent()

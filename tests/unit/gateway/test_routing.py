@@ -39,8 +39,8 @@ def test_a_name_is_known_by_the_form_in_which_ollama_lists_it(said: str, listed:
     ("models", "default_model", "awaited", "missing"),
     [
         ([], "", (), "the model server has no models"),
-        ([], "", ("a", "b:1"), "none of the models is there yet: a, b:1"),
-        ([], "b:1", ("a", "b:1"), "the model b:1 is not there yet"),
+        ([], "", ("a", "b:1"), "none of these models is installed yet: a, b:1"),
+        ([], "b:1", ("a", "b:1"), "the model b:1 is not installed yet"),
         (["b:1"], "", ("a", "b:1"), None),
         (["other:latest"], "", ("a",), None),
     ],
@@ -149,19 +149,19 @@ def fake() -> Iterator[FakeOllama]:
 
 async def test_a_model_that_is_not_known_is_looked_for_at_once(fake: FakeOllama, backend: Backend) -> None:
     fake.answer("own", DONE)
-    assert await backend.where("OWN:local") == "here"
-    assert await backend.where("other") is None
+    assert await backend.locate("OWN:local") == "local"
+    assert await backend.locate("other") is None
     fake.answer("other", DONE)
     fake.remote["other"] = "https://cloud.example"
-    assert await backend.where(" other ") == "elsewhere"
+    assert await backend.locate(" other ") == "remote"
     fake.answer("named:cloud", DONE)
-    assert await backend.where("named:cloud") == "elsewhere"
+    assert await backend.locate("named:cloud") == "remote"
 
 
 async def test_those_who_look_at_the_same_time_share_what_is_seen(fake: FakeOllama, backend: Backend) -> None:
     fake.answer("own", DONE)
-    assert await asyncio.gather(*(backend.where("own") for _ in range(50))) == ["here"] * 50
-    assert await asyncio.gather(*(backend.where("other") for _ in range(50))) == [None] * 50
+    assert await asyncio.gather(*(backend.locate("own") for _ in range(50))) == ["local"] * 50
+    assert await asyncio.gather(*(backend.locate("other") for _ in range(50))) == [None] * 50
     assert fake.polls < 10
 
 
@@ -169,10 +169,10 @@ async def test_after_a_change_what_was_known_of_a_model_counts_no_more(
     fake: FakeOllama, backend: Backend
 ) -> None:
     fake.answer("m", DONE)
-    assert await backend.where("m") == "here"
+    assert await backend.locate("m") == "local"
     async with backend.change("POST", "/api/copy", b'{"source":"x","destination":"m"}', {}):
         fake.remote["m"] = "https://cloud.example"
-    assert await backend.where("m") == "elsewhere"
+    assert await backend.locate("m") == "remote"
 
 
 async def test_while_something_is_changed_a_model_is_looked_for_each_time(
@@ -180,11 +180,11 @@ async def test_while_something_is_changed_a_model_is_looked_for_each_time(
 ) -> None:
     """Whoever asked for the change reads the end of its answer before the gateway has tidied up."""
     fake.answer("m", DONE)
-    assert await backend.where("m") == "here"
+    assert await backend.locate("m") == "local"
     async with backend.change("POST", "/api/copy", b'{"source":"x","destination":"m"}', {}):
-        assert await backend.where("m") == "here"
+        assert await backend.locate("m") == "local"
         fake.remote["m"] = "https://cloud.example"
-        assert await backend.where("m") == "elsewhere"
+        assert await backend.locate("m") == "remote"
 
 
 async def test_a_list_from_before_a_change_does_not_count(
@@ -205,7 +205,7 @@ async def test_a_list_from_before_a_change_does_not_count(
     await backend.polled.wait()
     assert backend.models == {"m:latest"}
     assert not backend.local
-    assert await backend.where("m") == "elsewhere"
+    assert await backend.locate("m") == "remote"
     watch.cancel()
     with suppress(asyncio.CancelledError):
         await watch
@@ -216,5 +216,5 @@ async def test_nothing_is_known_of_a_model_server_that_does_not_say() -> None:
     backend = Backend("ollama", upstream, "")
     for _ in range(2):
         with pytest.raises(UpstreamUnreachable):
-            await backend.where("m")
+            await backend.locate("m")
     await upstream.aclose()

@@ -48,7 +48,7 @@ class ForHttpx(httpx.AsyncBaseTransport):
             answer = await self.transport.ask_once(origin, head, in_chunks(request.stream), None)
         content = bytearray()
         try:
-            await answer.body.pour(content.extend)
+            await answer.body.stream_into(content.extend)
         finally:
             answer.body.close()
         return httpx.Response(answer.status, headers=answer.headers, content=bytes(content))
@@ -217,7 +217,7 @@ async def test_leaving_a_body_before_its_end_closes_the_connection() -> None:
 
     async with client_of(talk) as (client, server):
         async with body_of(client) as body:
-            await body.pour(lambda _: body.stop())
+            await body.stream_into(lambda _: body.stop())
         async with asyncio.timeout(10):
             await server.closed.wait()
 
@@ -296,7 +296,7 @@ async def test_what_must_not_be_asked_twice_has_a_connection_of_its_own() -> Non
         origin = origin_of(client.base_url)
         for count in (1, 2):
             answer = await transport.ask_once(origin, b"POST / HTTP/1.1\r\n\r\n", b"", None)
-            await answer.body.pour(lambda _: None)
+            await answer.body.stream_into(lambda _: None)
             answer.body.close()
             assert server.connections == count
 
@@ -354,7 +354,7 @@ async def test_what_is_poured_comes_read_by_read_without_a_task_switch() -> None
         goes_on.set()
 
     async with client_of(talk) as (client, _), body_of(client) as body:
-        await body.pour(sink)
+        await body.stream_into(sink)
     assert [data for data, _ in taken] == [b"ab", b"c"]
     assert taken[1][1] is None
 
@@ -382,7 +382,7 @@ async def test_a_sink_that_has_to_wait_holds_the_server_back() -> None:
         return None if release.is_set() else wait()
 
     async with client_of(talk) as (client, _), body_of(client) as body:
-        pouring = asyncio.create_task(body.pour(sink))
+        pouring = asyncio.create_task(body.stream_into(sink))
         before = -1
         while written != before:  # until the server is held back for a while
             before = written
@@ -402,7 +402,7 @@ async def test_a_connection_is_used_again_after_a_large_answer_that_came_in_one_
         for _ in range(2):
             taken: list[bytes] = []
             async with asyncio.timeout(10), body_of(client) as body:
-                await body.pour(taken.append)
+                await body.stream_into(taken.append)
             assert taken == [b"ok"]
         assert server.connections == 1
 
@@ -412,10 +412,10 @@ async def test_what_the_sink_raises_is_raised_also_if_more_has_come_by_then() ->
         raise ValueError(data)
 
     body = Body(asyncio.ReadTransport(), lambda: None)
-    pouring = asyncio.create_task(body.pour(sink))
+    pouring = asyncio.create_task(body.stream_into(sink))
     await asyncio.sleep(0)
     for data in (b"first", b"second"):  # both before the task goes on
-        body.take(data)
+        body.append(data)
         body.end_of_read()
     with pytest.raises(ValueError, match="first"):
         await pouring
@@ -427,7 +427,7 @@ async def test_what_the_sink_raises_ends_the_pouring() -> None:
 
     async with client_of(answering(OK)) as (client, _), body_of(client) as body:
         with pytest.raises(ValueError, match="no more"):
-            await body.pour(sink)
+            await body.stream_into(sink)
 
 
 async def test_a_stopped_pouring_can_go_on() -> None:
@@ -441,8 +441,8 @@ async def test_a_stopped_pouring_can_go_on() -> None:
                     body.stop()
 
                 while b"".join(taken) != b"ok":
-                    await body.pour(sink)
-                await body.pour(taken.append)
+                    await body.stream_into(sink)
+                await body.stream_into(taken.append)
         assert server.connections == 1
 
 
@@ -470,7 +470,7 @@ async def test_what_came_before_the_connection_was_closed_is_handed_over_first(b
         return None if closed.is_set() else until_closed()
 
     async with client_of(talk) as (client, server), body_of(client) as body:
-        pouring = body.pour(sink)
+        pouring = body.stream_into(sink)
         if breaks_off:
             with pytest.raises(httpx.ReadError):
                 await pouring
@@ -502,5 +502,5 @@ async def test_the_sink_gets_nothing_while_what_it_returned_is_waited_for() -> N
         return None if goes_on.is_set() else wait()
 
     async with client_of(talk) as (client, _), body_of(client) as body:
-        await body.pour(sink)
+        await body.stream_into(sink)
     assert taken == [b"a", b"bcd"]

@@ -1,12 +1,12 @@
-"""The models that a key may know of. Names are resolved as Ollama resolves them, so that no other spelling of
-a model gets around the list; a name that Ollama might read in a way not known here is on no list."""
+"""The models that a key may use. Names are resolved as Ollama resolves them, so that no other spelling of a
+model bypasses the list; a name that is not well-formed is never allowed."""
 
 import re
 
 from ..errors import ModelNotFound
-from ..names import MODEL_NAME, full_name, meant_by, shown
+from ..names import MODEL_NAME, full_name, requested_name, shown
 
-# Ollama has several ways to say it. {said} is the name in the request, {shown} as it would be listed.
+# Ollama words this differently on each route. {said} is the name as requested, {shown} as listed.
 NOT_FOUND = "model '{said}' not found"
 
 
@@ -15,14 +15,14 @@ def not_found(model: str, words: str = NOT_FOUND) -> ModelNotFound:
 
 
 class AllowList:
-    """Patterns of names; * and ? stand for anything but a slash. Without any, all models are allowed."""
+    """Patterns of model names; * and ? match anything but a slash. An empty list allows every model."""
 
     def __init__(self, patterns: tuple[str, ...] = ()) -> None:
         self.patterns = patterns
         self._matcher = re.compile("|".join(_expression(pattern) for pattern in patterns))
 
     def __bool__(self) -> bool:
-        """Whether there is anything that is not allowed."""
+        """Whether the list restricts anything."""
         return bool(self.patterns)
 
     def has(self, name: str) -> bool:
@@ -30,10 +30,10 @@ class AllowList:
             return True
         if not MODEL_NAME.fullmatch(name):
             return False
-        return self._matcher.fullmatch(meant_by(name)) is not None
+        return self._matcher.fullmatch(requested_name(name)) is not None
 
     def check(self, name: str, words: str = NOT_FOUND) -> None:
-        """Raises ModelNotFound: that there is such a model is nothing that the caller may know."""
+        """Raises ModelNotFound, so that the caller cannot learn whether the model exists."""
         if not self.has(name):
             raise not_found(name, words)
 
@@ -42,7 +42,7 @@ EVERY_MODEL = AllowList()
 
 
 def _expression(pattern: str) -> str:
-    """Without a tag, a pattern with wildcards is for every tag, and a plain name for the implied one."""
+    """Regular expression of a pattern. Without a tag, wildcards match all tags, a plain name only latest."""
     has_tag = ":" in pattern.rpartition("/")[2]
     if not has_tag and ("*" in pattern or "?" in pattern):
         pattern += ":*"

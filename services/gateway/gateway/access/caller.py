@@ -1,4 +1,4 @@
-"""Who asks."""
+"""The authenticated caller of a request."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from .roles import Role
 
 @dataclass(frozen=True)
 class Caller:
-    """`name` is that of the caller's key, which may know of `models`; without keys everybody is `ANYBODY`."""
+    """Name, role and models of the caller's API key; without keys every caller is `ANONYMOUS`."""
 
     name: str | None = None
     role: Role | None = None
     models: AllowList = EVERY_MODEL
 
 
-ANYBODY = Caller()
+ANONYMOUS = Caller()

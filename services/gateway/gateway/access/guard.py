@@ -1,4 +1,4 @@
-"""What every route asks first: who is it, and may they do this? Nothing of the body is read before."""
+"""Authentication and authorisation, done by every route before it reads the body."""
 
 from starlette.requests import Request
 
@@ -6,16 +6,16 @@ from ..errors import AuditBlocked, Forbidden
 from ..settings import Settings
 from ..telemetry.audit import Audit
 from ..telemetry.record import RequestRecord
-from .caller import ANYBODY, Caller
+from .caller import ANONYMOUS, Caller
 from .keyring import Keyring
-from .pages import may_ask, may_be_asked
-from .roles import AUDITED, MAY, RouteClass
+from .pages import is_trusted_host, may_request
+from .roles import AUDITED, PERMISSIONS, RouteClass
 
-# Longer than any path of Ollama's; it goes into a log.
+# Longer than any of Ollama's paths; bounds what goes into the audit log.
 MAX_PATH = 200
 
-# nginx has it in every request, whatever a client sends: where those without a valid key are to be sent
-# (nginx/snippets/failed-tries.conf).
+# Set by nginx on every request, overriding the client's: the location to which a request without a valid key
+# is redirected (nginx/snippets/failed-tries.conf).
 EDGE_HEADER = "x-failed-try"
 
 
@@ -26,61 +26,67 @@ class Guard:
         self._audit = audit
 
     def caller(self, request: Request, kind: RouteClass) -> Caller:
-        """Whoever asks, if they may do what is of this kind. Raises Unauthorized, Forbidden, AuditBlocked."""
+        """The caller, if this class of request is allowed. Raises Unauthorized, Forbidden, AuditBlocked."""
         record: RequestRecord = request.state.record
         key = self._keyring.key_of(_credentials(request))
-        # Not before: those who have no key could wash everything else away.
+        # Only after authentication: otherwise callers without a key could flood the audit log.
         if kind in AUDITED:
             record.audited = f"{request.method} {request.scope['path'][:MAX_PATH]}"
         if key:
             record.key = key.name
-            if kind not in MAY[key.role]:
-                raise Forbidden(f"a key with the role {key.role} may not do this")
+            if kind not in PERMISSIONS[key.role]:
+                raise Forbidden(f"the role {key.role} of this API key does not allow this request")
         else:
             self._check_page(request)
-        self._check_switches(kind, is_anybody=key is None)
+        self._check_switches(kind, is_anonymous=key is None)
         if kind in AUDITED and self._audit.blocks:
-            raise AuditBlocked("what is managed cannot be written down: GATEWAY_AUDIT_FILE takes no lines")
-        return Caller(key.name, key.role, key.models) if key else ANYBODY
+            raise AuditBlocked(
+                "models cannot be managed: the audit log is not writable, see GATEWAY_AUDIT_FILE"
+            )
+        return Caller(key.name, key.role, key.models) if key else ANONYMOUS
 
     def _check_page(self, request: Request) -> None:
-        """That it is no page of a stranger's that asks, where nobody needs a key."""
+        """Without keys, refuse requests from foreign web pages. Raises Forbidden."""
         origins = self._settings.origins
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        if origin is not None and not may_ask(origin, host, origins):
-            raise Forbidden("pages from there may not ask: GATEWAY_CORS_ORIGINS lets them, and keys would")
-        if origin is None and not may_be_asked(host, origins):
+        if origin is not None and not may_request(origin, host, origins):
             raise Forbidden(
-                "this name is not of this machine: GATEWAY_CORS_ORIGINS may have it, or make a key"
+                "web pages of this origin are not allowed; add it to GATEWAY_CORS_ORIGINS or create API keys"
+            )
+        if origin is None and not is_trusted_host(host, origins):
+            raise Forbidden(
+                "unknown name in the Host header; add it to GATEWAY_CORS_ORIGINS or create API keys"
             )
 
-    def _check_switches(self, kind: RouteClass, is_anybody: bool) -> None:
-        managing_is_off = is_anybody and self._settings.admin_api == "off"
+    def _check_switches(self, kind: RouteClass, is_anonymous: bool) -> None:
+        managing_is_off = is_anonymous and self._settings.admin_api == "off"
         if kind == "account" and self._settings.account_api == "off":
             needed = "GATEWAY_ADMIN_API=on and " if managing_is_off else ""
             raise Forbidden(
-                f"the account is not for clients; {needed}GATEWAY_ACCOUNT_API=on makes it so. "
-                "`ollama push` asks for it first, and then pushes to GATEWAY_PUSH_REGISTRIES"
+                f"the account API is disabled; set {needed}GATEWAY_ACCOUNT_API=on to enable it. "
+                "`ollama push` needs it, and pushes only to GATEWAY_PUSH_REGISTRIES"
             )
         if kind in AUDITED and managing_is_off:
-            raise Forbidden("managing models is switched off here; GATEWAY_ADMIN_API=on switches it on")
+            raise Forbidden("managing models is disabled; set GATEWAY_ADMIN_API=on to enable it")
         if kind == "web":
             check_web_search(self._settings)
 
 
 def check_web_search(settings: Settings) -> None:
-    """That Ollama may ask the web, which it does in the name of its account. Raises Forbidden."""
+    """Whether Ollama may search the web, which it does with its own account. Raises Forbidden."""
     if settings.web_search == "off":
-        raise Forbidden("the web is not searched here; GATEWAY_WEB_SEARCH=on allows it")
+        raise Forbidden("web search is disabled; set GATEWAY_WEB_SEARCH=on to enable it")
 
 
-def came_by_the_edge(request: Request) -> bool:
+def came_through_nginx(request: Request) -> bool:
     return EDGE_HEADER in request.headers
 
 
 def _credentials(request: Request) -> list[str]:
-    """As Anthropic's clients send a key, and as OpenAI's and Ollama's do. Who sends both may mean one of them
-    for another server."""
+    """API keys in `x-api-key` (Anthropic's clients) and `Authorization: Bearer` (OpenAI's and Ollama's).
+
+    A client may send both, one of them meant for another server.
+    """
     found = request.headers.getlist("x-api-key")
     for value in request.headers.getlist("authorization"):
         scheme, _, token = value.partition(" ")

@@ -1,4 +1,4 @@
-"""Changes of the key file: whole or not at all, one at a time, and all else in it is left as it is."""
+"""Edits the key file atomically, under a lock, and leaves its other lines unchanged."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ from .roles import Role
 
 
 class NoSuchKey(Exception):
-    """There is no key of this name or id."""
+    """No key has this name or id."""
 
 
 class KeyFile:
@@ -28,23 +28,23 @@ class KeyFile:
         return list(parse_keys(self._read()).values())
 
     def create(self, name: str, role: Role, models: AllowList, expires: datetime | None) -> str:
-        """The new key. A name may have several."""
+        """Add a key and return its text. Several keys may share a name."""
         with self._edited() as lines:
             text, key = new_key(name, role, models, expires)
             lines.append(key.line())
         return text
 
-    def revoke(self, named: str) -> int:
-        """Removes what has this name or id and returns how many that were. Raises NoSuchKey."""
+    def revoke(self, name_or_id: str) -> int:
+        """Remove the keys with this name or id and return how many. Raises NoSuchKey."""
         with self._edited() as lines:
-            hit = [line for line in lines if _is(named, parse_line(line))]
-            if not hit:
-                raise NoSuchKey(named)
-            lines[:] = [line for line in lines if line not in hit]
-        return len(hit)
+            matching = [line for line in lines if _matches(name_or_id, parse_line(line))]
+            if not matching:
+                raise NoSuchKey(name_or_id)
+            lines[:] = [line for line in lines if line not in matching]
+        return len(matching)
 
-    def rotate(self, named: str, overlap: timedelta) -> str:
-        """A new key like the newest one of this name; those that there are end after `overlap`.
+    def rotate(self, name_or_id: str, overlap: timedelta) -> str:
+        """Add a key like the newest one of this name; the existing ones expire after `overlap`.
 
         Raises NoSuchKey.
         """
@@ -53,7 +53,7 @@ class KeyFile:
             newest = None
             for number, line in enumerate(lines):
                 key = parse_line(line)
-                if key and _is(named, key) and not key.is_expired():
+                if key and _matches(name_or_id, key) and not key.is_expired():
                     newest = key
                     until = min(key.expires, ending) if key.expires else ending
                     _, hash_sign, comment = line.partition("#")
@@ -61,7 +61,7 @@ class KeyFile:
                         f"  #{comment}" if hash_sign else ""
                     )
             if newest is None:
-                raise NoSuchKey(named)
+                raise NoSuchKey(name_or_id)
             text, key = new_key(newest.name, newest.role, newest.models, newest.expires)
             lines.append(key.line())
         return text
@@ -74,7 +74,7 @@ class KeyFile:
 
     @contextmanager
     def _edited(self) -> Iterator[list[str]]:
-        """The file's lines, which are written back when the block is left without an error."""
+        """Yield the file's lines, and write them back unless the block raises."""
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
@@ -102,5 +102,5 @@ class KeyFile:
             raise
 
 
-def _is(named: str, key: Key | None) -> bool:
-    return key is not None and named in (key.name, key.id)
+def _matches(name_or_id: str, key: Key | None) -> bool:
+    return key is not None and name_or_id in (key.name, key.id)

@@ -1,4 +1,4 @@
-"""The keys that are in force in one worker: read at its start, and again whenever the file changes."""
+"""The valid API keys of one worker: loaded at its start, and reloaded whenever the key file changes."""
 
 import asyncio
 import os
@@ -13,119 +13,122 @@ from ..errors import InvalidKey, InvalidRequest, Unauthorized
 from ..settings import Settings
 from .keys import BadKeyFile, Key, digest_of, id_of, parse_keys, read_text
 
-LOOK_SECONDS = 2
-NOBODY = bytes(32)  # compared with what names a key that is not there, so that this takes as long
+RELOAD_SECONDS = 2
+NO_DIGEST = bytes(32)  # compared with for an unknown id, so that the check takes the same time
 
 
 class Keyring:
-    """`is_open`: nobody needs a key. `file_ok`: what is in force is what the file says.
+    """`is_open`: no API key is required. `file_ok`: the file's current content is in use.
 
-    `had_one` is a file that tells a worker, in the place of one that died, that there have been keys. If it
-    does not find them any more, it must not let everybody in.
+    `marker` is a file that exists once there have been keys. If a replaced worker finds no key file any more,
+    the marker keeps it from granting open access.
     """
 
-    def __init__(self, settings: Settings, had_one: Path | None = None) -> None:
+    def __init__(self, settings: Settings, marker: Path | None = None) -> None:
         self._path = Path(settings.keys_file) if settings.keys_file else None
-        self._needed = settings.is_public
+        self._keys_required = settings.is_public
         self._keys: dict[str, Key] = {}
         self._seen: tuple[int, ...] | None = None
-        self._had_one = had_one
-        self._had_file = had_one is not None and had_one.exists()
+        self._marker = marker
+        self._had_keys = marker is not None and marker.exists()
         self.file_ok = True
-        self.look()
+        self.reload()
 
     @property
     def is_open(self) -> bool:
-        return not self._needed and not self._had_file
+        return not self._keys_required and not self._had_keys
 
     @property
     def usable(self) -> int:
-        """How many keys somebody could come in with."""
+        """Number of keys that have not expired."""
         return sum(not key.is_expired() for key in self._keys.values())
 
     def key_of(self, texts: Sequence[str]) -> Key | None:
-        """The one that is valid of what was sent; None if nobody needs a key. Raises Unauthorized, and
-        InvalidRequest where it could be either of two.
+        """The valid key among those sent; None if no key is required.
+
+        Raises Unauthorized, and InvalidRequest for two different valid keys.
         """
         if self.is_open:
             return None
         if not texts:
-            raise Unauthorized("a key is needed: send it as Authorization: Bearer … or as x-api-key")
+            raise Unauthorized("an API key is required: send it as Authorization: Bearer … or as x-api-key")
         valid = [key for text in texts if (key := self._valid(text))]
         if not valid:
-            raise InvalidKey("this key is not valid here, or no longer")
+            raise InvalidKey("the API key is unknown, expired or revoked")
         if any(key.id != valid[0].id for key in valid):
-            raise InvalidRequest("two different keys were sent, each of them valid; send one")
+            raise InvalidRequest("two different keys were sent, both valid; send only one")
         return valid[0]
 
     def _valid(self, text: str) -> Key | None:
         key = self._keys.get(id_of(text))
-        is_it = compare_digest(digest_of(text), key.digest if key else NOBODY)
+        is_it = compare_digest(digest_of(text), key.digest if key else NO_DIGEST)
         return key if key and is_it and not key.is_expired() else None
 
     async def watch(self) -> None:
-        """For ever."""
+        """Reload the file when it changes, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(RELOAD_SECONDS)
             try:
-                # In a thread: reading thousands of keys takes longer than a stream may wait.
-                await asyncio.to_thread(self.look)
+                # In a thread: reading thousands of keys would block the event loop for too long.
+                await asyncio.to_thread(self.reload)
             except Exception:
-                # Whatever it was: without this loop a revoked key would be good for ever.
+                # Whatever the error: if this loop ended, a revoked key would stay valid.
                 structlog.get_logger().exception("defect", file=str(self._path))
                 self.file_ok = False
 
-    def look(self) -> None:
-        """Takes the file if it has changed. One that cannot be used leaves in force what was before."""
+    def reload(self) -> None:
+        """Load the file if it has changed. If it is invalid, the previous keys stay valid."""
         if not self._path:
             return
         try:
             status = os.stat(self._path)
             seen = (status.st_mtime_ns, status.st_size, status.st_ino)
             if seen == self._seen:
-                self._need_keys()
+                self._require_keys()
                 return
             keys = parse_keys(read_text(self._path))
         except FileNotFoundError:
-            if self._had_file:
-                self._refuse((), "it is gone")
+            if self._had_keys:
+                self._reject_file((), "the file is missing")
             return
         except OSError as error:
-            self._refuse((), error.strerror)
+            self._reject_file((), error.strerror)
         except BadKeyFile as error:
-            self._refuse(seen, str(error))
+            self._reject_file(seen, str(error))
         else:
-            if self._had_file:
-                structlog.get_logger().info("keys", keys=len(keys))
+            if self._had_keys:
+                structlog.get_logger().info("keys_reloaded", keys=len(keys))
             self._keys, self._seen, self.file_ok = keys, seen, True
-            self._need_keys()
+            self._require_keys()
 
-    def _refuse(self, seen: tuple[int, ...], reason: str | None) -> None:
-        """Said once for each state of the file."""
+    def _reject_file(self, seen: tuple[int, ...], reason: str | None) -> None:
+        """Log the problem, once for each version of the file."""
         if seen != self._seen or self.file_ok:
             structlog.get_logger().error(
-                "keys", file=str(self._path), problem=reason, in_force=f"{len(self._keys)} keys from before"
+                "key_file_invalid", file=str(self._path), problem=reason, previous_keys_in_use=len(self._keys)
             )
         self._seen, self.file_ok = seen, False
-        self._need_keys()
+        self._require_keys()
 
-    def _need_keys(self) -> None:
-        """From now on, for as long as this gateway runs."""
-        self._had_file = True
-        if self._had_one and not self._had_one.exists():
-            with suppress(OSError):  # there is no room for it now
-                self._had_one.touch()
+    def _require_keys(self) -> None:
+        """Require keys for as long as this gateway runs, even if the file vanishes."""
+        self._had_keys = True
+        if self._marker and not self._marker.exists():
+            with suppress(OSError):  # disk full; the next reload tries again
+                self._marker.touch()
 
 
-def refusal(settings: Settings) -> str | None:
-    """Why the gateway must not start with these settings: others could reach it, and nobody needs a key."""
+def startup_problem(settings: Settings) -> str | None:
+    """Why the gateway must not start: other machines could reach it without an API key. None if it may."""
     if not settings.is_public:
         return None
     keyring = Keyring(settings)
     if keyring.usable:
         return None
-    there = f"no usable key in {settings.keys_file}" if settings.keys_file else "no GATEWAY_KEYS_FILE"
+    problem = (
+        f"{settings.keys_file} has no valid key" if settings.keys_file else "GATEWAY_KEYS_FILE is not set"
+    )
     return (
-        f"other machines can reach {settings.public_address or settings.host}, and there is {there}. "
-        "Make a key first: make key NAME=me (without make: docker compose run --rm keys create me)"
+        f"other machines can reach {settings.public_address or settings.host}, but {problem}. "
+        "Create a key first: make key NAME=me (without make: docker compose run --rm keys create me)"
     )

@@ -1,7 +1,7 @@
-"""Keys, and the file that has them: one a line, which people may read, comment and edit.
+"""API keys and the format of the key file: one key per line, readable and editable by hand.
 
-A key is `sk-sluice-<id>-<secret>`. The id is public, so that a key that has leaked can be found; of the whole
-there is only a hash. The secret has 256 random bits, which nobody guesses, so a fast hash will do.
+A key is `sk-sluice-<id>-<secret>`. The id is public, so that a leaked key can be identified; only a hash of
+the whole key is stored. The secret has 256 random bits, so a fast hash is sufficient.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..names import MODEL_PATTERN
 from .allow_list import EVERY_MODEL, AllowList
-from .roles import MAY, Role
+from .roles import PERMISSIONS, Role
 
 PREFIX = "sk-sluice-"
 ID = re.compile(r"[0-9a-f]{8}")
@@ -23,15 +23,15 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 NOTHING = "-"
 MAX_BYTES = 1024 * 1024
 HEADER = f"""\
-# Who may call the gateway. `gateway keys` writes this file; lines may also be edited, commented and removed
-# by hand. A change is in force within seconds. {NOTHING} for models: all of them; for expires: never.
+# API keys of the gateway. `gateway keys` writes this file; lines may also be edited, commented and removed by
+# hand. Changes take effect within seconds. {NOTHING} for models: all of them; for expires: never.
 #
 # id      name  role  models  expires  sha256
 """
 
 
 class BadKeyFile(Exception):
-    """The file cannot be used; the message says where and why, and has nothing of a key."""
+    """The file is invalid; the message gives line and reason, and never reveals a key."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Key:
 def new_key(
     name: str, role: Role, models: AllowList = EVERY_MODEL, expires: datetime | None = None
 ) -> tuple[str, Key]:
-    """The key as its owner gets it, and what is kept of it."""
+    """Generate a key: its text, for its owner, and the record to store."""
     public_id = secrets.token_hex(4)
     text = f"{PREFIX}{public_id}-{secrets.token_urlsafe(32)}"
     return text, Key(public_id, name, role, digest_of(text), models, expires)
@@ -70,14 +70,14 @@ def id_of(text: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """What a file with keys says. Raises OSError; BadKeyFile for what cannot be such a file."""
-    # One that is no regular file might never end, or never begin.
+    """Read a key file. Raises OSError, and BadKeyFile if it is not a regular file of text, or too large."""
+    # Non-blocking: a FIFO or device might block or never end.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise BadKeyFile("it is not a regular file")
+            raise BadKeyFile("not a regular file")
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise BadKeyFile(f"it is larger than {MAX_BYTES} bytes, which is room for thousands of keys")
+        raise BadKeyFile(f"larger than {MAX_BYTES} bytes, the maximum")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -85,7 +85,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_keys(text: str) -> dict[str, Key]:
-    """By id. Raises BadKeyFile."""
+    """The keys of a file by id. Raises BadKeyFile."""
     keys: dict[str, Key] = {}
     for number, line in enumerate(text.splitlines(), 1):
         try:
@@ -93,24 +93,24 @@ def parse_keys(text: str) -> dict[str, Key]:
         except ValueError as error:
             raise BadKeyFile(f"line {number}: {error}") from None
         if key and key.id in keys:
-            raise BadKeyFile(f"line {number}: the id {key.id} is there twice")
+            raise BadKeyFile(f"line {number}: the id {key.id} occurs twice")
         if key:
             keys[key.id] = key
     return keys
 
 
 def parse_line(line: str) -> Key | None:
-    """None for a comment. Raises ValueError, with nothing of the line that could be secret."""
+    """The key of one line, None for a comment. Raises ValueError with a message that reveals no secret."""
     fields = line.partition("#")[0].split()
     if not fields:
         return None
     if len(fields) != 6:
-        raise ValueError("it has not the six fields id, name, role, models, expires, sha256")
+        raise ValueError("expected six fields: id, name, role, models, expires, sha256")
     public_id, name, role, models, expires, digest = fields
     if not ID.fullmatch(public_id):
-        raise ValueError("the id is not eight hexadecimal digits")
+        raise ValueError("the id must be eight hexadecimal digits")
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ValueError("the last field is not a SHA-256 in hexadecimal digits")
+        raise ValueError("sha256 must be 64 hexadecimal digits")
     return Key(
         public_id,
         check_name(name),
@@ -124,27 +124,29 @@ def parse_line(line: str) -> Key | None:
 def check_name(name: str) -> str:
     """Raises ValueError."""
     if not NAME.fullmatch(name) or name.startswith(PREFIX):
-        raise ValueError("a name has letters, digits, and . _ @ - between them, at most 64")
+        raise ValueError(
+            "a name has at most 64 letters, digits and . _ @ -, and begins with a letter or digit"
+        )
     if ID.fullmatch(name):
-        raise ValueError("a name of eight hexadecimal digits could be taken for an id")
+        raise ValueError("a name must not be eight hexadecimal digits, like an id")
     return name
 
 
 def check_role(role: str) -> Role:
     """Raises ValueError."""
-    if role not in MAY:
-        raise ValueError(f"there is no role {role[:20]}; there are {', '.join(MAY)}")
+    if role not in PERMISSIONS:
+        raise ValueError(f"unknown role {role[:20]}; use one of {', '.join(PERMISSIONS)}")
     return role
 
 
 def allow_list(models: str) -> AllowList:
-    """From patterns separated by commas. Raises ValueError."""
+    """Parse patterns separated by commas. Raises ValueError."""
     if models == NOTHING:
         return EVERY_MODEL
     patterns = tuple(models.split(","))
     for pattern in patterns:
         if not MODEL_PATTERN.fullmatch(pattern):
-            raise ValueError("models are patterns like llama3*,smollm2:135m, separated by commas")
+            raise ValueError("models must be patterns separated by commas, like llama3*,smollm2:135m")
     return AllowList(patterns)
 
 
@@ -152,5 +154,5 @@ def _timestamp(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError("expires is not a time like 2027-01-31T12:00:00Z") from None
+        raise ValueError("expires must be a time like 2027-01-31T12:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

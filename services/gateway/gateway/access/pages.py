@@ -1,8 +1,8 @@
-"""Pages in a browser: which may read what they are answered, and which may ask where nobody needs a key.
+"""Web pages: which may read answers, and which may send requests while no API key is required.
 
-There they ask as whoever looks at them, on whose machine this is. A browser keeps from a page what it is
-answered, but asks all the same, unless the request is unusual. Only the page's origin tells it from other
-clients, and a browser sends that with everything that is not a GET.
+Without keys, any page that the user of this machine opens could call the gateway from the browser. CORS keeps
+a page from reading an answer but not from sending a simple request. The Origin header identifies the page;
+browsers send it with every method but GET and HEAD.
 """
 
 import ipaddress
@@ -12,11 +12,11 @@ from ..origins import Origins
 
 LOOPBACK_NAME = "localhost"
 
-# Nobody has such names in the public DNS.
+# Domains that do not exist in the public DNS.
 LOCAL_NAMES = (".internal", ".local")
 
-# Pages of this machine and of its programs: those that Ollama allows whatever is configured.
-OF_THIS_MACHINE = Origins(
+# Origins on this machine, which Ollama always allows.
+LOCAL_ORIGINS = Origins(
     " ".join(
         f"{scheme}://{host} {scheme}://{host}:*"
         for scheme in ("http", "https")
@@ -27,15 +27,15 @@ OF_THIS_MACHINE = Origins(
 
 
 def may_read(origin: str, configured: Origins, is_open: bool) -> bool:
-    """Whether a page from `origin` may read what it is answered. `is_open`: nobody needs a key."""
-    return origin in configured or (is_open and origin in OF_THIS_MACHINE)
+    """Whether a page from `origin` may read answers. `is_open`: no API key is required."""
+    return origin in configured or (is_open and origin in LOCAL_ORIGINS)
 
 
-def may_ask(origin: str, host: str, configured: Origins) -> bool:
-    """Whether a page from `origin` may ask at the address `host`, as it stands in the request."""
+def may_request(origin: str, host: str, configured: Origins) -> bool:
+    """Whether a page from `origin` may send a request whose Host header is `host`."""
     if may_read(origin, configured, is_open=True):
         return True
-    if origin == "null":  # a page in a frame of anybody's, which hides where it is from
+    if origin == "null":  # a sandboxed frame, possibly of a foreign page
         return False
     try:
         site = urlsplit(origin)
@@ -43,13 +43,14 @@ def may_ask(origin: str, host: str, configured: Origins) -> bool:
     except ValueError:
         return False
     if site.scheme not in ("http", "https"):
-        return bool(site.scheme)  # a program's or an extension's own
+        return bool(site.scheme)  # an application's or an extension's scheme
     return (site.netloc == host and _is_local(name)) or _is_loopback(name)
 
 
-def may_be_asked(host: str, configured: Origins) -> bool:
-    """Whether the address `host`, as it stands in the request, is one at which clients know this gateway.
-    With a GET a browser does not send a page's origin.
+def is_trusted_host(host: str, configured: Origins) -> bool:
+    """Whether the Host header is one of this gateway's names.
+
+    Guards against DNS rebinding with GET requests, which have no Origin header.
     """
     if f"https://{host}" in configured or f"http://{host}" in configured:
         return True
@@ -61,7 +62,7 @@ def may_be_asked(host: str, configured: Origins) -> bool:
 
 
 def _is_local(name: str) -> bool:
-    """A name in the public DNS could be of a page from elsewhere, and lead here only since it was loaded."""
+    """Whether `name` is outside the public DNS: a public name could be a foreign page's, rebound to here."""
     return "." not in name or name.endswith(LOCAL_NAMES) or _is_address(name)
 
 

@@ -1,1 +1,1 @@
-"""Who may go now, and what waits."""
+"""Admission: whether and when a request may start."""

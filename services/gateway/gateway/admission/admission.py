@@ -1,4 +1,4 @@
-"""Whether and when an answer may begin: if the caller may ask it, and at once, as nothing is limited yet."""
+"""Admits requests after the access checks, immediately: there is no concurrency limit yet."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from ..policy.policy import Policy
 
 
 class Admission:
-    """Is around the whole answer: whoever has to wait for a turn waits in here, and tells for what."""
+    """Wraps the whole answer, so that a limit would hold its slot here until the end."""
 
     def __init__(self, policy: Policy, pool: Pool) -> None:
         self._policy = policy

@@ -1,1 +1,1 @@
-"""What is asked: a request's body, read and decoded once."""
+"""The client's request: its body is read and decoded once."""

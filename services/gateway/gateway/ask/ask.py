@@ -1,4 +1,4 @@
-"""What one request asks, read once and handed on from room to room."""
+"""One client request, parsed once and passed through the gateway."""
 
 import re
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from .fields import Fields
 from .request_body import Upload
 from .route import Route
 
-# Of the client's headers, those that say what the body is. Everything else is between client and gateway.
+# Client headers that describe the body. All others are for the gateway only.
 PASSED_HEADERS = frozenset({b"content-type", b"content-length"})
 
 
 @dataclass(frozen=True)
 class Ask:
-    """`path` and `headers` are for upstream, and fit to be sent; `body` goes there as it came, which for an
-    upload is piece by piece. `fields` are what the body says, `named` the model in the path, if there is one.
+    """`path` and `headers` are ready to be sent upstream; `body` is forwarded unchanged, an upload in chunks.
+    `fields` are the body's decoded fields, `named` is the model in the path, if any.
     """
 
     route: Route
@@ -34,41 +34,41 @@ class Ask:
 
     @cached_property
     def model(self) -> str | None:
-        """The model that is meant, for log lines and metrics: what is checked is `models`."""
+        """The requested model, for logs and metrics. Access checks use `models`."""
         fields = self.fields
-        said = self.named or fields.get("model") or fields.get("name") or fields.get("source")
-        return said if isinstance(said, str) else None
+        value = self.named or fields.get("model") or fields.get("name") or fields.get("source")
+        return value if isinstance(value, str) else None
 
     def models(self) -> Iterator[str]:
-        """Every model that may be meant. Raises InvalidRequest."""
+        """Every model that the request may refer to. Raises InvalidRequest."""
         if self.named:
             yield self.named
         yield from self.fields.models(self.route.naming)
 
     @cached_property
     def streams(self) -> bool:
-        """Whether the answer is to come as a stream."""
-        said = self.fields.get("stream")  # null says nothing, as to Ollama
-        return self.route.stream is not None and (self.route.streams if said is None else said is True)
+        """Whether the client wants the answer as a stream."""
+        value = self.fields.get("stream")  # null counts as absent, as in Ollama
+        return self.route.stream is not None and (self.route.streams if value is None else value is True)
 
 
 def upstream_path(request: Request, route: Route) -> str:
-    """The path as Ollama's router wants it: a parameter is one segment, whatever is in it.
+    """The path for Ollama's router: each parameter is quoted as a single segment.
 
     Raises NotServed.
     """
     path = route.upstream_path or route.path
     for name, value in request.path_params.items():
-        if value in (".", ".."):  # it would be another path, one level up
+        if value in (".", ".."):  # a dot segment would change the path
             raise NotServed("this path does not exist here; see /docs", 404)
         path = re.sub(rf"{{{name}(:path)?}}", quote(value, safe=":"), path)
-    # A form's fields could stand there too, and Ollama would take those.
+    # Ollama would also read a form's fields from the query, where they are not checked.
     query: bytes = b"" if route.form else request.scope["query_string"]
     return f"{path}?{query.decode('latin-1')}" if query else path
 
 
 def upstream_headers(request: Request, body: bytes | Upload) -> dict[str, str]:
-    """What upstream is told of the body, of the request's id and of its trace."""
+    """Headers for upstream: the body's, the request id and the trace context."""
     sent = {
         name.decode(): value.decode("latin-1")
         for name, value in request.scope["headers"]

@@ -1,5 +1,5 @@
-"""What the body of a request says, read as Ollama reads it, so that nothing in it can mean one thing here and
-another one there."""
+"""The fields of a request body, read as Ollama reads them, so that a field cannot have one meaning for the
+gateway's checks and another for Ollama."""
 
 import asyncio
 import json
@@ -9,55 +9,58 @@ from typing import TypeVar
 from ..errors import InvalidRequest
 from .json_spans import Span, Steps, document, items, members
 
-# Where a request names a model, on one route or another.
+# Fields that name a model on some route.
 NAMING = frozenset({"model", "name", "source", "destination", "from"})
 
-# Each of them is looked at, with everybody else waiting.
+# Each name is checked while the event loop is blocked.
 MAX_NAMES = 10
 
-# Ollama's longest are registry, namespace, name and tag, of 80 characters at most each.
+# Ollama's limit: registry, namespace, name and tag, of at most 80 characters each.
 MAX_MODEL_NAME = 350
 
 Found = TypeVar("Found")
 
 
 class Nested:
-    """Stands for an array or an object, whose content nobody asks for here."""
+    """Placeholder for an array or object that is not decoded."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
 
 class Fields:
-    """The fields of one object. Of those that differ in upper and lower case alone, Ollama takes the last one
-    that is not null; but where it looks for models of its cloud, only model. So each of them counts."""
+    """The fields of one object, with duplicates.
+
+    Of fields that differ only in case, Ollama uses the last one that is not null, but its check for cloud
+    models reads only `model`. So every one of them is checked.
+    """
 
     def __init__(self, body: bytes = b"", found: Iterable[tuple[str, Span | str]] = ()) -> None:
-        """`found` has each field's name, and where in `body` its value stands, or a text that it is."""
+        """`found` pairs each name with its value: a span in `body`, or text."""
         self._body = body
-        # The long s and the Kelvin sign are letters to Ollama too: casefold leaves out no spelling of its.
+        # casefold, since Ollama also matches the long s and the Kelvin sign.
         self._found = [(name.casefold(), value) for name, value in found]
 
     def __bool__(self) -> bool:
-        """Whether there was a body at all."""
+        """Whether there was a body."""
         return bool(self._body)
 
     def get(self, name: str) -> object:
-        """The one that counts, or None."""
-        said = None
+        """The last value that is not null, or None."""
+        last = None
         for value in self.every(name):
-            said = said if value is None else value
-        return said
+            last = last if value is None else value
+        return last
 
     def every(self, name: str) -> Iterator[object]:
         return (self._value(span) for field, span in self._found if field == name)
 
     def has_any(self, name: str) -> bool:
-        """Whether one of them says anything."""
+        """Whether any field of this name has a truthy value."""
         return any(self.every(name))
 
     def objects(self, name: str) -> Steps[list["Fields"]]:
-        """The objects in the arrays of this name."""
+        """The objects in all arrays of this name."""
         found = []
         for field, array in self._found:
             if field == name and isinstance(array, Span):
@@ -67,13 +70,13 @@ class Fields:
         return found
 
     def models(self, naming: Container[str] = NAMING) -> Iterator[str]:
-        """Every model that may be meant. Raises InvalidRequest."""
+        """Every model that the fields may refer to. Raises InvalidRequest."""
         count = 0
         for field, span in self._found:
             if field in naming and (value := self._value(span)):
                 count += 1
                 if count > MAX_NAMES:
-                    raise InvalidRequest("the request names more models than any can need")
+                    raise InvalidRequest(f"the request names more than {MAX_NAMES} models")
                 yield model_name(field, value)
 
     def _value(self, span: Span | str) -> object:
@@ -89,22 +92,22 @@ class Fields:
 
 
 def model_name(field: str, value: object) -> str:
-    """Raises InvalidRequest."""
+    """Check a model name. Raises InvalidRequest."""
     if not isinstance(value, str):
         kind = value.kind if isinstance(value, Nested) else json.dumps(value)
-        raise InvalidRequest(f"{field}: a model's name is a string, not {kind}")
+        raise InvalidRequest(f"{field}: a model name must be a string, not {kind}")
     if len(value) > MAX_MODEL_NAME:
-        raise InvalidRequest(f"{field}: a model's name has at most {MAX_MODEL_NAME} characters")
+        raise InvalidRequest(f"{field}: a model name has at most {MAX_MODEL_NAME} characters")
     return value
 
 
 def fields_of(body: bytes) -> Steps[Fields]:
-    """The body's own; none if it is empty. Raises InvalidRequest."""
+    """The fields of a JSON body; none if it is empty. Raises InvalidRequest."""
     return Fields(body, (yield from document(body))) if body and not body.isspace() else Fields()
 
 
-async def politely(steps: Generator[None, None, Found]) -> Found:
-    """Takes the steps one by one and lets everybody else go between them."""
+async def run_in_steps(steps: Generator[None, None, Found]) -> Found:
+    """Run a generator of steps to its end and yield to the event loop between them."""
     while True:
         try:
             next(steps)

@@ -1,4 +1,4 @@
-"""A form with a file in it, read once and written anew: upstream gets what was read here, in one spelling."""
+"""Multipart forms, parsed and serialised again, so that upstream reads the same fields as the gateway."""
 
 import logging
 import re
@@ -11,10 +11,10 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from ..errors import InvalidRequest
 from .fields import Fields
 
-# It warns of every form that it cannot read: whoever sends them could fill the log.
+# It warns about every malformed form, with which clients could flood the log.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
-# A form for a transcription has eight fields.
+# A transcription form has eight fields.
 MAX_PARTS = 50
 
 FIELD_NAME = re.compile(r"[\w.\[\]-]{1,64}", re.ASCII)
@@ -26,38 +26,38 @@ class Part:
     content: bytes = b""
 
     def read(self) -> tuple[str, tuple[str | None, bytes]]:
-        """The field's name, and its file's name, if it has one, and content. Raises InvalidRequest."""
+        """Field name, and file name (or None) with content. Raises InvalidRequest."""
         _, options = parse_options_header(self.headers.get("content-disposition"))
         name = options.get(b"name", b"").decode("latin-1")
         if not FIELD_NAME.fullmatch(name) or "content-transfer-encoding" in self.headers:
-            raise InvalidRequest("the form has a part that is no field of plain data with a name")
-        # An empty one makes no file, to whoever reads it next.
+            raise InvalidRequest("the form has a part that is not a named field of plain data")
+        # Parsers treat an empty file name as no file.
         filename = options.get(b"filename", b"").decode(errors="replace") or None
         return name, (filename, self.content)
 
 
 class Form:
-    """Raises InvalidRequest for what is none."""
+    """A parsed multipart form. Raises InvalidRequest if it is malformed."""
 
     def __init__(self, body: bytes, media_type: str) -> None:
         kind, options = parse_options_header(media_type)
         if kind != b"multipart/form-data" or b"boundary" not in options:
-            raise InvalidRequest("the request body is not a form: send it as multipart/form-data")
+            raise InvalidRequest("the request body is not a form; send multipart/form-data")
         self._parts = [part.read() for part in _parts(body, options[b"boundary"])]
         if not self._parts:
             raise InvalidRequest("the form has no fields")
 
     @property
     def fields(self) -> Fields:
-        """What is not a file's content."""
+        """The fields that are not files. Raises InvalidRequest."""
         texts = [(name, content) for name, (filename, content) in self._parts if filename is None]
         try:
             return Fields(b"", [(name, content.decode()) for name, content in texts])
         except UnicodeDecodeError:
-            raise InvalidRequest("a field of the form is not UTF-8") from None
+            raise InvalidRequest("a field of the form is not valid UTF-8") from None
 
-    def written(self) -> tuple[bytes, str]:
-        """The form as it is to go upstream, with its media type."""
+    def serialised(self) -> tuple[bytes, str]:
+        """The form to send upstream, with its media type."""
         request = httpx.Request("POST", "http://upstream", files=self._parts)
         return request.read(), request.headers["content-type"]
 
@@ -67,14 +67,14 @@ def _parts(body: bytes, boundary: bytes) -> list[Part]:
     try:
         reader.parser(boundary).write(body)
     except FormParserError as error:
-        raise InvalidRequest(f"the form cannot be read: {error}") from None
+        raise InvalidRequest(f"the form is malformed: {error}") from None
     if not reader.complete:
         raise InvalidRequest("the form ends before its last boundary")
     return reader.parts
 
 
 class _Reader:
-    """What the parser calls."""
+    """Callbacks of the parser."""
 
     def __init__(self) -> None:
         self.parts: list[Part] = []

@@ -1,12 +1,12 @@
 """Finds the members of a JSON object in its bytes, without decoding their values: RFC 8259.
 
-A request's body may have ten megabytes, of which the gateway needs a few members. Decoders build all of it
-while everybody else waits, and keep the last of several members of one name, although servers differ in which
-one they take. Here every member is found, in order and with its place. What is inside a value is not checked:
-the model server does that when it decodes it.
+A request body may have ten megabytes, of which the gateway needs a few members. A decoder would build all of
+it while it blocks the event loop, and would keep only the last of several members of the same name, although
+servers differ in which one they use. Here every member is found, in order and with its position. The inside
+of a value is not validated: the model server does that when it decodes it.
 
-The functions are generators that yield after about a millisecond's work, so that the caller can let others go
-first. They raise InvalidRequest.
+The functions are generators that yield after about a millisecond of work, so that the caller can let other
+tasks run. They raise InvalidRequest.
 """
 
 import json
@@ -16,16 +16,16 @@ from typing import NamedTuple, TypeVar
 
 from ..errors import InvalidRequest
 
-# Far above what anybody needs, and quick to be found out.
+# Far above any real request, and cheap to detect.
 MAX_DEPTH = 500
 MAX_PARTS = 200_000
 MAX_FIELDS = 1000
 
-# Between two yields: steps of a loop, or bytes.
-STEPS = 1000
-STRETCH = 256 * 1024
+# Work between two yields: iterations of a loop, or bytes.
+STEPS_BETWEEN_YIELDS = 1000
+BYTES_BETWEEN_YIELDS = 256 * 1024
 
-# Each pattern is bounded, so that no match takes long. Nobody sends more of these in one place.
+# Each pattern is bounded, so that no match takes long; real requests stay far below the bounds.
 SPACE = re.compile(rb"[ \t\n\r]{0,65536}+")
 # The name of a field, with its colon.
 FIELD = re.compile(
@@ -33,15 +33,15 @@ FIELD = re.compile(
 )
 NEXT = re.compile(rb"[ \t\n\r]{0,65536}+([,\]}])[ \t\n\r]{0,65536}+")
 SCALAR = re.compile(rb'[^\s"\[\]{},:]{1,4096}+')
-# A string from an escape on, in pieces: one with very many escapes is not one long step.
+# Part of a string from an escape on: a string with very many escapes takes several matches.
 TEXT = re.compile(rb'(?:\\.[^"\\]{0,1000}+){0,16}+', re.DOTALL)
-# What no bracket is and no string that is long or has an escape.
+# Everything but brackets, long strings and strings with escapes.
 FLAT = re.compile(rb'(?:[^"\[\]{}]{1,8192}+|"[^"\\]{0,256}+"){0,50}+')
 
 QUOTE, OPENING, CLOSING = ord('"'), b"[{", b"]}"
 BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, zstd
-NO_OBJECT = {
+NOT_AN_OBJECT = {
     "array": re.compile(rb"\["),
     "string": re.compile(rb'"'),
     "number": re.compile(rb"-?\d"),
@@ -51,7 +51,7 @@ NO_OBJECT = {
 
 
 class Span(NamedTuple):
-    """Where a value stands in the body."""
+    """Position of a value in the body."""
 
     start: int
     end: int
@@ -62,21 +62,21 @@ Steps = Generator[None, None, Found]
 
 
 def document(body: bytes) -> Steps[list[tuple[str, Span]]]:
-    """The members of the one object that `body` must be."""
+    """The members of `body`, which must be a single object."""
     start = _spaces(body, 0)
     if start == len(body):
         raise InvalidRequest("the request body is empty; send a JSON object")
     if body[start] != ord("{"):
-        raise InvalidRequest(_no_object(body, start))
+        raise InvalidRequest(_not_an_object(body, start))
     found, end = yield from _members(body, start)
     end = _spaces(body, end)
     if end < len(body):
-        raise InvalidRequest(f"the request body goes on after its JSON object, {_place(body, end)}")
+        raise InvalidRequest(f"the request body has extra data after its JSON object, {_position(body, end)}")
     return found
 
 
 def members(body: bytes, span: Span) -> Steps[list[tuple[str, Span]]]:
-    """The members of the value at `span`; none if it is no object."""
+    """The members of the value at `span`; none if it is not an object."""
     if body[span.start] != ord("{"):
         return []
     found, _ = yield from _members(body, span.start)
@@ -84,7 +84,7 @@ def members(body: bytes, span: Span) -> Steps[list[tuple[str, Span]]]:
 
 
 def items(body: bytes, span: Span) -> Steps[list[Span]]:
-    """The items of the value at `span`; none if it is no array."""
+    """The items of the value at `span`; none if it is not an array."""
     found: list[Span] = []
     if body[span.start] != ord("["):
         return found
@@ -97,7 +97,7 @@ def items(body: bytes, span: Span) -> Steps[list[Span]]:
 
 
 def _members(body: bytes, at: int) -> Steps[tuple[list[tuple[str, Span]], int]]:
-    """The members of the object that begins at `at`, and where it ends."""
+    """The members of the object that begins at `at`, and the position of its end."""
     found: list[tuple[str, Span]] = []
     at = _spaces(body, at + 1)
     if body[at : at + 1] == b"}":
@@ -105,7 +105,7 @@ def _members(body: bytes, at: int) -> Steps[tuple[list[tuple[str, Span]], int]]:
     while True:
         field = FIELD.match(body, at)
         if not field:
-            raise _malformed(body, at, "a field's name and a colon are expected")
+            raise _malformed(body, at, "expected a field name and a colon")
         span = yield from _value(body, field.end())
         found.append((_name(body, *field.span(1)), span))
         if len(found) > MAX_FIELDS:
@@ -125,42 +125,42 @@ def _value(body: bytes, at: int) -> Steps[Span]:
         return Span(at, (yield from _string_end(body, at + 1)))
     if first and first in OPENING:
         return Span(at, (yield from _nested_end(body, at)))
-    raise _malformed(body, at, "a value is expected")
+    raise _malformed(body, at, "expected a value")
 
 
 def _string_end(body: bytes, at: int) -> Steps[int]:
-    """From within a string to behind it."""
+    """The position after the string that contains `at`."""
     start, steps, end = at, 0, -1
     while True:
-        # Bytes are found many times faster than patterns are matched.
+        # bytes.find is many times faster than matching a pattern.
         if end < at:
             end = body.find(b'"', at)
         if end < 0:
-            raise InvalidRequest(f"the request body is cut off within the string {_place(body, start - 1)}")
+            raise InvalidRequest(f"the request body ends within the string {_position(body, start - 1)}")
         escape = body.find(b"\\", at, end)
         if escape < 0:
             return end + 1
-        at = TEXT.match(body, escape).end()  # type: ignore[union-attr]  # it matches nothing, too
+        at = TEXT.match(body, escape).end()  # type: ignore[union-attr]  # it also matches nothing
         steps += 1
-        if not steps % STEPS:
+        if not steps % STEPS_BETWEEN_YIELDS:
             yield
 
 
 def _nested_end(body: bytes, at: int) -> Steps[int]:
-    """From an opening bracket to behind its closing one. Which kind closes is for those who decode it."""
+    """The position after the bracket that closes the one at `at`. The kind of bracket is not checked."""
     start, steps, parts, depth = at, 0, 0, 0
-    size, rest = len(body), at + STRETCH
+    size, rest = len(body), at + BYTES_BETWEEN_YIELDS
     while True:
-        at = FLAT.match(body, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+        at = FLAT.match(body, at).end()  # type: ignore[union-attr]  # it also matches nothing
         if at >= size:
-            raise InvalidRequest(f"the request body is cut off within the value {_place(body, start)}")
+            raise InvalidRequest(f"the request body ends within the value {_position(body, start)}")
         byte = body[at]
         if byte in OPENING:
             depth += 1
             parts += 1
             at += 1
             if depth > MAX_DEPTH:
-                raise InvalidRequest(f"the request body is nested more than {MAX_DEPTH} deep")
+                raise InvalidRequest(f"the request body is nested more than {MAX_DEPTH} levels deep")
             if parts > MAX_PARTS:
                 raise InvalidRequest(f"the request body has more than {MAX_PARTS} objects and arrays")
         elif byte in CLOSING:
@@ -171,53 +171,53 @@ def _nested_end(body: bytes, at: int) -> Steps[int]:
         elif byte == QUOTE:
             at = yield from _string_end(body, at + 1)
         steps += 1
-        if not steps % STEPS or at > rest:
-            rest = at + STRETCH
+        if not steps % STEPS_BETWEEN_YIELDS or at > rest:
+            rest = at + BYTES_BETWEEN_YIELDS
             yield
 
 
 def _spaces(body: bytes, at: int) -> int:
-    return SPACE.match(body, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+    return SPACE.match(body, at).end()  # type: ignore[union-attr]  # it also matches nothing
 
 
 def _next(body: bytes, at: int) -> tuple[bytes, int]:
-    """What follows a value, and what stands behind that."""
+    """The delimiter after a value, and the position of what follows."""
     found = NEXT.match(body, at)
     if not found:
-        raise _malformed(body, at, "a comma or a closing bracket is expected")
+        raise _malformed(body, at, "expected a comma or a closing bracket")
     return found[1], found.end()
 
 
 def _name(body: bytes, start: int, end: int) -> str:
-    """What the string at this place says."""
+    """Decode the field name in this span."""
     text = body[start:end].decode(errors="replace")
     if "\\" not in text:
         return text[1:-1]
     try:
         return str(json.loads(text))
     except ValueError:
-        raise _malformed(body, start, "the name of a field cannot be read") from None
+        raise _malformed(body, start, "invalid field name") from None
 
 
-def _malformed(body: bytes, at: int, why: str) -> InvalidRequest:
+def _malformed(body: bytes, at: int, reason: str) -> InvalidRequest:
     if at >= len(body):
-        return InvalidRequest(f"the request body is cut off: {why} at its end")
-    return InvalidRequest(f"the request body is not valid JSON: {why} {_place(body, at)}")
+        return InvalidRequest(f"the request body is truncated: {reason} at its end")
+    return InvalidRequest(f"the request body is not valid JSON: {reason} {_position(body, at)}")
 
 
-def _no_object(body: bytes, at: int) -> str:
+def _not_an_object(body: bytes, at: int) -> str:
     if body.startswith(BYTE_ORDER_MARKS):
         return "the request body begins with a byte order mark; send JSON in UTF-8 without one"
     if body.startswith(COMPRESSED):
-        return "the request body is compressed; send it as it is, without a Content-Encoding"
-    for kind, pattern in NO_OBJECT.items():
+        return "the request body is compressed; send it uncompressed, without Content-Encoding"
+    for kind, pattern in NOT_AN_OBJECT.items():
         if pattern.match(body, at):
-            return f"the request body is a JSON {kind}; send an object, as in {{…}}"
-    return f"the request body is not valid JSON: an object is expected {_place(body, at)}"
+            return f"the request body is a JSON {kind}; send an object, {{…}}"
+    return f"the request body is not valid JSON: expected an object {_position(body, at)}"
 
 
-def _place(body: bytes, at: int) -> str:
-    """For people: editors count lines, programs bytes."""
+def _position(body: bytes, at: int) -> str:
+    """Line and column for editors, byte offset for programs."""
     line = body.count(b"\n", 0, at) + 1
     column = at - body.rfind(b"\n", 0, at)
     return f"at line {line}, column {column} (byte {at})"

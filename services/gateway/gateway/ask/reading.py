@@ -1,4 +1,4 @@
-"""From a request to an Ask: its body is read and decoded here, and nowhere else."""
+"""Builds an Ask from a request: the only place where a body is read and decoded."""
 
 import asyncio
 
@@ -7,25 +7,28 @@ from starlette.requests import Request
 
 from ..access.caller import Caller
 from .ask import Ask, upstream_headers, upstream_path
-from .fields import Fields, fields_of, politely
+from .fields import Fields, fields_of, run_in_steps
 from .form import Form
 from .request_body import Upload, read_body
 from .route import Route
 
 
 async def read(request: Request, route: Route, caller: Caller, limit: int) -> Ask:
-    """`limit` is for the body, in bytes. Raises InvalidRequest, BodyTooLarge, NotServed, ClientGone."""
+    """Read a request. `limit` is the largest body in bytes.
+
+    Raises InvalidRequest, BodyTooLarge, NotServed, ClientGone.
+    """
     if route.upload:
         return _ask(request, route, caller, Upload(request), Fields())
-    # To a GET a body means nothing; what servers make of one differs.
+    # A body has no meaning for GET, and servers differ in what they do with one.
     has_body = route.method not in ("GET", "HEAD")
     body = await read_body(request, limit) if has_body else b""
     if not route.form:
-        return _ask(request, route, caller, body, await politely(fields_of(body)))
+        return _ask(request, route, caller, body, await run_in_steps(fields_of(body)))
     headers = MutableHeaders(scope=request.scope)
-    # In a thread, for what ten megabytes take.
+    # In a thread: parsing ten megabytes would block the event loop.
     form = await asyncio.to_thread(Form, body, headers.get("content-type", ""))
-    body, headers["content-type"] = await asyncio.to_thread(form.written)
+    body, headers["content-type"] = await asyncio.to_thread(form.serialised)
     return _ask(request, route, caller, body, form.fields)
 
 

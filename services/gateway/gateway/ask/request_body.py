@@ -1,4 +1,4 @@
-"""A request's body: read as a whole, within a limit, or passed on as it comes."""
+"""A request's body: read completely, within a limit, or forwarded as it arrives."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,11 +8,11 @@ from starlette.types import Message, Receive
 
 from ..errors import BodyTooLarge, ClientGone
 
-LEFT = "the client left before its request was complete"
+DISCONNECTED = "the client disconnected before its request was complete"
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """Raises BodyTooLarge, ClientGone."""
+    """Read the whole body. Raises BodyTooLarge, ClientGone."""
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
@@ -25,7 +25,7 @@ async def read_body(request: Request, limit: int) -> bytes:
                 raise _too_large(limit)
             pieces.append(piece)
     except ClientDisconnect:
-        raise ClientGone(LEFT) from None
+        raise ClientGone(DISCONNECTED) from None
     return b"".join(pieces)
 
 
@@ -34,7 +34,7 @@ def _too_large(limit: int) -> BodyTooLarge:
 
 
 class Upload:
-    """A body that goes upstream as it comes, never held. Until it is complete, it alone may receive."""
+    """A body forwarded as it arrives, never buffered. Until its end nothing else may call `receive`."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -45,12 +45,12 @@ class Upload:
             async for piece in self._request.stream():
                 yield piece
         except ClientDisconnect:
-            raise ClientGone(LEFT) from None
+            raise ClientGone(DISCONNECTED) from None
         finally:
             self._complete.set()
 
     def after(self, receive: Receive) -> Receive:
-        """`receive` for those who come after the body."""
+        """A `receive` that waits until the body is complete."""
 
         async def later() -> Message:
             await self._complete.wait()

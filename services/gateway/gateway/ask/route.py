@@ -1,4 +1,4 @@
-"""One path that goes upstream: who may ask for it, and in which form it answers."""
+"""One path forwarded upstream: its access class and the form of its answer."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from .fields import NAMING
 
 @dataclass(frozen=True)
 class Route:
-    """`stream` is the form of an answer that streams; `streams` says whether it does if the request doesn't
-    say. `upstream_path` is Ollama's, where it differs. `operation` is OpenTelemetry's name for what a model
-    does here. `upload` is a body that goes upstream as it comes, `form` one with a file in it. `not_found` is
-    how Ollama says here that there is no such model.
+    """`stream` and `whole` are the forms of a streamed and a complete answer; `streams` is the default if the
+    request does not choose. `upstream_path` is Ollama's path, if it differs. `operation` is OpenTelemetry's
+    name for the model's work. `upload` marks a body that is forwarded as it arrives, `form` a multipart form.
+    `not_found` is Ollama's message on this route for an unknown model.
 
-    What can be asked with GET can be asked with HEAD.
+    Every GET route also answers HEAD.
     """
 
     method: str
@@ -35,7 +35,7 @@ class Route:
 
     @property
     def naming(self) -> frozenset[str]:
-        """The fields in which a request names a model. Ollama takes no more of them where one answers."""
+        """The fields in which a request names a model; for inference Ollama reads only `model`."""
         if self.kind == "web":
             return frozenset()
         return frozenset({"model"}) if self.kind == "inference" else NAMING

@@ -1,14 +1,14 @@
-"""What an answer waits for before it begins, for whoever wants to know."""
+"""Progress of an answer before its first byte."""
 
 from typing import Protocol
 
 
 class Waiting(Protocol):
     def accepted(self) -> None:
-        """The caller may ask this: from now on it counts."""
+        """The request has passed the access checks."""
 
     def waits_for(self, state: str, **fields: object) -> None:
-        """`state` in a word, such as `loading`. Clients are told whose format can say it."""
+        """The answer waits for `state`, such as `loading`. Sent to clients whose format can express it."""
 
     def asked(self, backend: str) -> None:
-        """Upstream is about to be asked: its own limits begin."""
+        """The request is about to be sent upstream: upstream's time limits begin."""

@@ -1,6 +1,6 @@
-"""The only user of the HTTP client; turns its errors into the gateway's.
+"""Requests to upstream; translates transport errors into the gateway's.
 
-It sets no limit on reading: the relay watches that, and knows its heartbeats from upstream's bytes.
+There is no read timeout here: the relay enforces it.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from ..errors import (
     UpstreamTimeout,
     UpstreamTruncated,
     UpstreamUnreachable,
-    without_places,
+    redact,
 )
 from .http1 import Answer, in_chunks
 from .response_body import Body, Sink
 from .transport import OutOfDescriptors, Transport, origin_of
 
-# Compression would hold tokens back.
+# Compression would delay tokens.
 OWN_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "sluice-gateway"}
 
-# An error's body is a line; more than this of it is not read.
+# An error's body is one line; longer ones are truncated.
 MAX_ERROR_BODY = 64 * 1024
 
 
@@ -42,32 +42,33 @@ class UpstreamAnswer:
     media_type: str
     _body: Body
 
-    async def pour(self, sink: Sink) -> None:
-        """As `Body.pour`. Raises UpstreamTruncated where the body breaks off."""
+    async def stream_into(self, sink: Sink) -> None:
+        """As `Body.stream_into`. Raises UpstreamTruncated if the connection is lost."""
         try:
-            await self._body.pour(sink)
+            await self._body.stream_into(sink)
         except httpx.RequestError as error:
-            raise UpstreamTruncated("upstream broke the connection before the answer was complete") from error
+            raise UpstreamTruncated(
+                "upstream closed the connection before the answer was complete"
+            ) from error
 
     def stop(self) -> None:
         self._body.stop()
 
-    def leave(self) -> None:
-        self._body.leave()
+    def discard(self) -> None:
+        self._body.discard()
 
     def close(self) -> None:
-        """Before the body's end this closes the connection, which is how Ollama learns that nobody wants the
-        rest."""
+        """Before the body's end this closes the connection, which makes Ollama stop generating."""
         self._body.close()
 
 
 class Upstream:
-    """One for a worker, made inside its event loop."""
+    """HTTP client of one backend, one per worker, created inside its event loop."""
 
     def __init__(self, base_url: str, connect_timeout: float) -> None:
         url = httpx.URL(base_url.rstrip("/"))
         headers = {**OWN_HEADERS, **_authorization(url)}
-        # From here on without its password: this is what is logged.
+        # Without credentials, because base_url is logged.
         url = url.copy_with(username=None, password=None)
         self.base_url = str(url)
         self._transport = Transport()
@@ -80,24 +81,23 @@ class Upstream:
         await self._transport.aclose()
 
     async def get_json(self, path: str, seconds: float) -> object:
-        """Raises GatewayError."""
+        """GET a JSON document within `seconds`. Raises GatewayError."""
         body = bytearray()
         try:
             async with asyncio.timeout(seconds):
                 with closing(await self.ask("GET", path, b"", {})) as answer:
-                    await answer.pour(body.extend)
+                    await answer.stream_into(body.extend)
         except TimeoutError:
             raise UpstreamTimeout("the model server did not answer in time") from None
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
-            raise UpstreamFailed("upstream sent something that is not JSON") from None
+            raise UpstreamFailed("upstream sent an answer that is not JSON") from None
 
     async def ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> UpstreamAnswer:
-        """The answer, once it has begun, which is to be closed. Its body comes in the pieces in which it
-        arrives.
+        """Return the answer once it has begun; the caller closes it. Its body is delivered as it arrives.
 
-        `path` and `headers` are fit to be sent. The request may reach upstream twice: see `Transport.ask`.
+        `path` and `headers` are sent as they are. The request may reach upstream twice: see `Transport.ask`.
         Raises GatewayError, also for every status that is not 2xx.
         """
         head = self._head(method, path, {**headers, "content-length": str(len(body))})
@@ -110,7 +110,7 @@ class Upstream:
     async def ask_once(
         self, method: str, path: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
     ) -> UpstreamAnswer:
-        """The same for what changes something; a body of a length that is not in `headers` goes in chunks."""
+        """The same for requests that must not be repeated. A body of unknown length is sent chunked."""
         if isinstance(body, bytes):
             headers = {**headers, "content-length": str(len(body))}
         elif "content-length" not in headers:
@@ -133,7 +133,7 @@ async def _checked(answer: Answer) -> UpstreamAnswer:
         encoding = answer.header(b"content-encoding").lower()
         if encoding not in ("", "identity"):
             raise UpstreamFailed(
-                f"the model server's answer is compressed ({encoding}), which was not asked for"
+                f"the model server's answer is compressed ({encoding}), which was not requested"
             )
         if not 200 <= answer.status < 300:
             raise _error_of(answer.status, await _read_error(answer.body))
@@ -144,7 +144,7 @@ async def _checked(answer: Answer) -> UpstreamAnswer:
 
 
 def _authorization(url: httpx.URL) -> dict[str, str]:
-    """Of an address with a user in it: RFC 7617."""
+    """Basic authentication for a URL with user and password: RFC 7617."""
     if not url.userinfo:
         return {}
     pair = f"{url.username}:{url.password}".encode()
@@ -152,18 +152,18 @@ def _authorization(url: httpx.URL) -> dict[str, str]:
 
 
 def _without_answer(error: httpx.RequestError) -> GatewayError:
-    """What went wrong before upstream's headers had come."""
+    """Translate an error that occurred before upstream's headers arrived."""
     if isinstance(error, OutOfDescriptors):
         return Overloaded("the gateway can open no more connections; try again in a few seconds")
     if isinstance(error, httpx.ConnectTimeout):
         return UpstreamUnreachable("the model server did not accept a connection in time")
     if isinstance(error, httpx.ConnectError):
         return UpstreamUnreachable("the model server cannot be reached")
-    return UpstreamFailed("the model server broke the connection or sent something that is not HTTP")
+    return UpstreamFailed("the model server closed the connection or sent an invalid HTTP response")
 
 
 async def _read_error(answer: Body) -> bytes:
-    """What there is of it: if it breaks off, the status still says what happened."""
+    """Read an error's body, as far as it arrives: the status is useful without it."""
     body = bytearray()
 
     def take(data: bytes) -> None:
@@ -172,7 +172,7 @@ async def _read_error(answer: Body) -> bytes:
             answer.stop()
 
     with suppress(httpx.RequestError):
-        await answer.pour(take)
+        await answer.stream_into(take)
     return bytes(body)
 
 
@@ -182,13 +182,13 @@ def _error_of(status: int, body: bytes) -> GatewayError:
     message = message_of(fields["error"]) if fields.get("error") else ""
     if 300 <= status < 400:
         return UpstreamFailed(
-            f"the model server's address leads elsewhere (status {status}); "
-            "GATEWAY_OLLAMA_URL has to be the address to which it leads"
+            f"the model server's address redirects (status {status}); "
+            "set GATEWAY_OLLAMA_URL to the target of the redirect"
         )
-    fit = without_places(message)
-    error = _error_class(status)(fit or f"the model server answered with status {status}")
+    redacted = redact(message)
+    error = _error_class(status)(redacted or f"the model server answered with status {status}")
     if message and 400 <= status < 600:
-        error.upstream = status, body if fit == message else _with_message(body, fit)
+        error.upstream = status, body if redacted == message else _with_message(body, redacted)
     if isinstance(error, UpstreamRefused):
         error.status = status
     return error
@@ -203,7 +203,7 @@ def _error_class(status: int) -> type[GatewayError]:
 
 
 def _with_message(body: bytes, message: str) -> bytes:
-    """The same error in other words."""
+    """The same error body with another message."""
     fields = json.loads(body)
     if isinstance(fields["error"], dict):
         fields["error"]["message"] = message

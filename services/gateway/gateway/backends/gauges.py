@@ -1,7 +1,7 @@
-"""What is looked up at the moment of a scrape, in the worker that answers it: build, settings, backends.
+"""Metrics that are collected at scrape time, in the worker that answers it: build, settings, backends.
 
-Every worker polls the backends, so each of them knows. And a model that a backend has unloaded is gone from
-here, while in the files in which the workers count nothing is ever removed.
+Every worker polls the backends, so any of them can report. Series of unloaded models disappear here, while
+nothing is ever removed from the files in which the workers count.
 """
 
 import platform
@@ -34,32 +34,44 @@ class Gauges(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         build = GaugeMetricFamily(
-            "gateway_build_info", "Always 1; the labels say what runs.", labels=["version", "python"]
+            "gateway_build_info",
+            "Always 1; the labels are the versions of the gateway and of Python.",
+            labels=["version", "python"],
         )
         build.add_metric([__version__, platform.python_version()], 1)
         yield build
-        gpu = GaugeMetricFamily("gateway_gpu_expected", "1 if models are meant to be on a GPU.")
+        gpu = GaugeMetricFamily("gateway_gpu_expected", "1 if models should run on a GPU.")
         gpu.add_metric([], self._settings.gpu_expected == "on")
         yield gpu
-        keys = GaugeMetricFamily("gateway_keys_file_ok", "0 if the keys in force are not those of the file.")
+        keys = GaugeMetricFamily("gateway_keys_file_ok", "0 if the valid keys are not those of the key file.")
         keys.add_metric([], self._keyring.file_ok)
         yield keys
         stall = GaugeMetricFamily(
-            "gateway_loop_stall_seconds", "Longest time in the last minute in which no stream got a byte."
+            "gateway_loop_stall_seconds", "Longest stall of the event loop in the last minute."
         )
         stall.add_metric([], self._loop_watch.longest)
         yield stall
 
         up = GaugeMetricFamily(
-            "gateway_backend_up", "1 if the last poll of the backend worked.", labels=BACKEND
+            "gateway_backend_up", "1 if the last poll of the backend succeeded.", labels=BACKEND
         )
-        models = GaugeMetricFamily("gateway_backend_models", "Models that the backend has.", labels=BACKEND)
+        models = GaugeMetricFamily(
+            "gateway_backend_models", "Models installed on the backend.", labels=BACKEND
+        )
         loaded = GaugeMetricFamily("gateway_backend_models_loaded", "Models in memory.", labels=BACKEND)
-        memory = GaugeMetricFamily("gateway_backend_memory_bytes", "Memory of a loaded model.", labels=LOADED)
-        vram = GaugeMetricFamily("gateway_backend_vram_bytes", "The part of it on the GPU.", labels=LOADED)
-        ratio = GaugeMetricFamily("gateway_backend_gpu_ratio", "The same as a share, 0 to 1.", labels=LOADED)
+        memory = GaugeMetricFamily(
+            "gateway_backend_memory_bytes", "Memory used by a loaded model.", labels=LOADED
+        )
+        vram = GaugeMetricFamily(
+            "gateway_backend_vram_bytes", "GPU memory used by a loaded model.", labels=LOADED
+        )
+        ratio = GaugeMetricFamily(
+            "gateway_backend_gpu_ratio", "Share of a loaded model on the GPU, 0 to 1.", labels=LOADED
+        )
         unload = GaugeMetricFamily(
-            "gateway_backend_unload_seconds", "Until an idle model is unloaded; +Inf: never.", labels=LOADED
+            "gateway_backend_unload_seconds",
+            "Time until an idle model is unloaded; +Inf: never.",
+            labels=LOADED,
         )
         for backend in self._backends:
             up.add_metric([backend.name], backend.up)
@@ -75,20 +87,20 @@ class Gauges(Collector):
 
 
 class Scrape:
-    """All metrics as Prometheus reads them."""
+    """The text of a scrape: all metrics in Prometheus' exposition format."""
 
     def __init__(
         self, settings: Settings, backends: Sequence[Backend], keyring: Keyring, loop_watch: LoopWatch
     ) -> None:
-        self._looked_up = CollectorRegistry()
-        self._looked_up.register(Gauges(settings, backends, keyring, loop_watch))
+        self._current = CollectorRegistry()
+        self._current.register(Gauges(settings, backends, keyring, loop_watch))
         folder = shared.folder()
         self._counted = Exposition(folder) if folder else None
         if folder and settings.workers == 1:
-            # Of several workers each scrape would tell of another one.
-            ProcessCollector(registry=self._looked_up)
+            # With several workers each scrape would report another process.
+            ProcessCollector(registry=self._current)
 
     def text(self) -> bytes:
-        # Without gunicorn there is no folder: the counts of a single process are in the library's registry.
+        # Without gunicorn there is no folder: the counts of the one process are in the default registry.
         counted = self._counted.text().encode() if self._counted else generate_latest()
-        return counted + generate_latest(self._looked_up)
+        return counted + generate_latest(self._current)

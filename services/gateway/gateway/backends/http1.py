@@ -1,4 +1,4 @@
-"""One connection to upstream, in HTTP/1.1 (RFC 9112), without upgrades; trailers are read and dropped."""
+"""One HTTP/1.1 connection to upstream (RFC 9112), without upgrades; trailers are dropped."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
@@ -10,10 +10,10 @@ import httpx
 
 from .response_body import Body
 
-# Idle connections are given up before servers usually close them, so that few are stale.
+# Idle connections are closed before servers usually do it, so that few are stale.
 IDLE_SECONDS = 30
 
-# Far more than a model server sends. The second one bounds trailers too, and whatever else is not a body.
+# Far more than a model server sends. MAX_HEAD_BYTES also bounds trailers and other bytes outside a body.
 MAX_HEADERS = 200
 MAX_HEAD_BYTES = 256 * 1024
 
@@ -22,7 +22,7 @@ Origin = tuple[str, str, int]
 
 
 async def in_chunks(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """A body of unknown length on the wire: RFC 9112, section 7.1."""
+    """Chunked transfer coding of a body of unknown length: RFC 9112, section 7.1."""
     async for piece in body:
         if piece:
             yield b"%x\r\n%b\r\n" % (len(piece), piece)
@@ -31,7 +31,7 @@ async def in_chunks(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 @dataclass(frozen=True)
 class Answer:
-    """Status and headers, once they have come; `body` is to be left with `close`."""
+    """Status and headers of a response. `body` must be closed."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -42,15 +42,15 @@ class Answer:
         return self.header(b"content-type")
 
     def header(self, name: bytes) -> str:
-        """Empty if there is none."""
+        """The header's value, empty if it is missing."""
         found = (value for field, value in self.headers if field.lower() == name)
         return next(found, b"").decode("latin-1")
 
 
 class Connection(asyncio.Protocol):
-    """One connection and the request that it is at, one after the other.
+    """One connection and its current request; requests are sequential.
 
-    Raises httpx.ReadError and RemoteProtocolError. `heard` is whether anything of the answer has come.
+    Raises httpx.ReadError and RemoteProtocolError. `response_began` is whether any byte of it has arrived.
     """
 
     transport: asyncio.Transport
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
         forget: "Callable[[Connection], None]",
     ) -> None:
         self.origin = origin
-        self.heard = False
+        self.response_began = False
         self._keep = keep
         self._forget = forget
         self._loop = asyncio.get_running_loop()
@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
     async def ask(self, head: bytes, body: bytes | AsyncIterable[bytes]) -> Answer:
         if self._lost:
             raise httpx.ReadError(f"the connection was lost: {self._lost}")
-        self.heard = False
+        self.response_began = False
         self._asks_for_head = head.startswith(b"HEAD ")
         self._headers: list[tuple[bytes, bytes]] = []
         answer: asyncio.Future[Answer] = self._loop.create_future()
@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         self._reusable = self._until_close = False
         self._no_body_yet = 0
         self.body = Body(self.transport, self.release)
-        self.on_body = self.body.take  # httptools' callback, without a call between
+        self.on_body = self.body.append  # called by httptools directly
         self._parser = httptools.HttpResponseParser(self)
         try:
             if isinstance(body, bytes):
@@ -91,23 +91,23 @@ class Connection(asyncio.Protocol):
                 await self._send(body)
             return await answer
         finally:
-            answer.cancel()  # if it is not there, nobody will ask for it any more
-            del answer  # an error in it knows this frame
+            answer.cancel()  # after an error nothing awaits it any more
+            del answer  # its exception references this frame
 
     async def _send(self, body: AsyncIterable[bytes]) -> None:
-        """A body that comes piece by piece. An answer that comes meanwhile is a refusal and ends it."""
-        sending = asyncio.ensure_future(self._send_pieces(body))
+        """Send a body in chunks. A response that arrives before its end is an error and ends it."""
+        sending = asyncio.ensure_future(self._send_chunks(body))
         either: set[asyncio.Future[Any]] = {sending, self._head}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
             else:
-                self._reusable = False  # what follows on this connection would be taken for the rest
+                self._reusable = False  # the server would take the next request for the rest of the body
         finally:
             sending.cancel()
 
-    async def _send_pieces(self, body: AsyncIterable[bytes]) -> None:
+    async def _send_chunks(self, body: AsyncIterable[bytes]) -> None:
         async for piece in body:
             self.transport.write(piece)
             if self._writable:
@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
 
     def release(self) -> None:
-        """The body has been left: the connection is used again if all of it has been read."""
+        """The body is closed: keep the connection if all of it has been read."""
         if self._lost or not self.body.complete or not self._reusable:
             self.abort()
             return
@@ -135,22 +135,22 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._expiry:  # an answer that nobody has asked for
+        if self._expiry:  # a response without a request
             self.abort()
             return
-        self.heard = True
+        self.response_began = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.body.end_of_read()
-            self._give_up(str(error) or "another protocol was begun, which nobody asked for")
+            self._protocol_error(str(error) or "unexpected protocol upgrade")
             return
         if self.body.end_of_read():
             self._no_body_yet = 0
         else:
             self._no_body_yet += len(data)
             if self._no_body_yet > MAX_HEAD_BYTES:
-                self._give_up(f"more than {MAX_HEAD_BYTES} bytes came that are of no body")
+                self._protocol_error(f"more than {MAX_HEAD_BYTES} bytes arrived outside a body")
 
     def pause_writing(self) -> None:
         self._writable = self._loop.create_future()
@@ -172,11 +172,11 @@ class Connection(asyncio.Protocol):
             self.body.end_of_read()
         else:
             self._fail(httpx.ReadError(f"the connection was lost: {self._lost}"))
-        # They know this connection, and an error its frames: a circle would wait for the collector.
+        # They reference this connection: a cycle would wait for the garbage collector.
         del self._parser, self.body, self._head
 
-    def _give_up(self, why: str) -> None:
-        self._fail(httpx.RemoteProtocolError(why))
+    def _protocol_error(self, reason: str) -> None:
+        self._fail(httpx.RemoteProtocolError(reason))
         self.abort()
 
     def _fail(self, error: Exception) -> None:
@@ -192,11 +192,11 @@ class Connection(asyncio.Protocol):
             return  # a trailer
         self._headers.append((name, value))
         if len(self._headers) > MAX_HEADERS:
-            raise httpx.RemoteProtocolError(f"more than {MAX_HEADERS} headers came")
+            raise httpx.RemoteProtocolError(f"more than {MAX_HEADERS} headers arrived")
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200:  # something to say before the answer
+        if status < 200:  # an informational response
             self._headers = []
             return
         names = {name.lower() for name, _ in self._headers}
@@ -204,7 +204,7 @@ class Connection(asyncio.Protocol):
         bodiless = self._asks_for_head or status in (204, 304)
         self._until_close = not bodiless and not names & {b"content-length", b"transfer-encoding"}
         if bodiless:
-            # The parser does not know the question, and would wait for the body that the headers tell of.
+            # The parser does not know the request's method and would wait for the announced body.
             self._reusable = False
             self.body.complete = True
         if not self._head.done():

@@ -1,4 +1,4 @@
-"""What Ollama's lists say of its models."""
+"""Parses Ollama's lists of models: /api/tags and /api/ps."""
 
 import math
 import time
@@ -8,7 +8,7 @@ from typing import Any
 
 from ..names import full_name, is_in_cloud
 
-# A model that is never unloaded is, as Ollama says it, unloaded in three hundred years.
+# Ollama reports a model that is never unloaded as expiring in about three hundred years.
 NEVER_SECONDS = 100 * 365 * 86400
 
 
@@ -23,18 +23,18 @@ class LoadedModel:
 
     @property
     def unload_after(self) -> float:
-        """In seconds from now, infinite if never."""
+        """Seconds from now, infinite if never."""
         left = self.unload_at - time.time()
         return math.inf if left > NEVER_SECONDS else max(0.0, left)
 
 
 def listed(tags: object) -> frozenset[str]:
-    """The full names in the answer of /api/tags."""
+    """Full names of the models in an answer of /api/tags."""
     return frozenset(full_name(model["name"]) for model in _models(tags))
 
 
 def remote(tags: object) -> frozenset[str]:
-    """Of those, the ones whose answers come from another host."""
+    """Those of them whose answers come from another host."""
     return frozenset(
         full_name(model["name"])
         for model in _models(tags)
@@ -43,7 +43,7 @@ def remote(tags: object) -> frozenset[str]:
 
 
 def loaded(running: object) -> tuple[LoadedModel, ...]:
-    """What the answer of /api/ps says of the models in memory."""
+    """The models in memory, from an answer of /api/ps."""
     return tuple(
         LoadedModel(
             full_name(model["name"]),
@@ -55,9 +55,9 @@ def loaded(running: object) -> tuple[LoadedModel, ...]:
     )
 
 
-def _timestamp(said: object) -> float:
+def _timestamp(value: object) -> float:
     try:
-        return datetime.fromisoformat(str(said)).timestamp()
+        return datetime.fromisoformat(str(value)).timestamp()
     except ValueError:
         return math.inf
 

@@ -1,4 +1,4 @@
-"""Which model server answers: one today."""
+"""Selects the model server for a request; there is one today."""
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
@@ -12,7 +12,7 @@ from .client import UpstreamAnswer
 
 
 class Pool:
-    """The model servers as the rest of the gateway sees them: together they have these models."""
+    """All model servers, with their models combined."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -22,7 +22,7 @@ class Pool:
         return (self._backend,)
 
     def answer(self, ask: Ask, waiting: Waiting) -> AbstractAsyncContextManager[UpstreamAnswer]:
-        """Picks a model server, which is asked at entry. Raises GatewayError there, as `Upstream.ask`."""
+        """Select a model server and send it the request on entry. Raises GatewayError, as `Upstream.ask`."""
         backend = self._backend
         waiting.asked(backend.name)
         # The route's method, not the client's, which may be HEAD.
@@ -35,25 +35,25 @@ class Pool:
         return backend.stream(method, ask.path, ask.body, ask.headers, model)
 
     async def get_json(self, path: str, seconds: float) -> object:
-        """Raises GatewayError."""
+        """GET a JSON document from the model server. Raises GatewayError."""
         return await self._backend.upstream.get_json(path, seconds)
 
     async def watch(self) -> None:
-        """Keeps what is known up to date, for ever."""
+        """Poll the backends until cancelled."""
         await self._backend.watch()
 
-    async def known(self, seconds: float) -> None:
-        """Returns when all have been looked at once, or after so long."""
+    async def wait_polled(self, seconds: float) -> None:
+        """Wait until every backend has been polled once, at most `seconds`."""
         try:
             await asyncio.wait_for(self._backend.polled.wait(), seconds)
         except TimeoutError:
             return
 
-    # What is known of the models, see policy.Catalogue
+    # The models: see policy.Catalogue
 
     @property
     def missing(self) -> str | None:
-        """What keeps everything from being answered, in words; None if nothing does."""
+        """Why no backend is ready, as text; None if one is."""
         return self._backend.missing
 
     @property
@@ -73,8 +73,8 @@ class Pool:
     def label(self, model: str) -> str:
         return self._backend.label(model)
 
-    async def look(self) -> None:
-        await self._backend.look()
+    async def refresh(self) -> None:
+        await self._backend.refresh()
 
-    async def where(self, model: str) -> Literal["here", "elsewhere"] | None:
-        return await self._backend.where(model)
+    async def locate(self, model: str) -> Literal["local", "remote"] | None:
+        return await self._backend.locate(model)

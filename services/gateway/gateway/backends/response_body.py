@@ -1,14 +1,14 @@
-"""A response's body, on its way from the read of a socket to whoever takes it."""
+"""A response's body, handed from the read of a socket to its consumer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 
 import httpx
 
-# A body that nobody takes is read up to here, then the connection is no longer read from.
+# At most this much of an unconsumed body is buffered; then reading from the connection is paused.
 MAX_AHEAD = 64 * 1024
 
-# What takes a body's bytes. It may return something to wait for before it gets more.
+# Consumer of a body's bytes. It may return an awaitable, to be awaited before it gets more.
 Sink = Callable[[bytes], Awaitable[None] | None]
 
 
@@ -17,52 +17,52 @@ def _released() -> None:
 
 
 class Body:
-    """A response's body, poured into a sink."""
+    """A response's body, streamed into a sink."""
 
     def __init__(self, transport: asyncio.ReadTransport, release: Callable[[], None]) -> None:
         self._transport = transport
         self._release = release
-        self._read: list[bytes] = []  # what the read of the socket that is under way has brought
-        self._held = bytearray()  # what nobody has taken yet
-        # The parser gives each piece straight to the list; then `end_of_read` is called.
-        self.take = self._read.append
+        self._read: list[bytes] = []  # chunks from the current read of the socket
+        self._held = bytearray()  # bytes not consumed yet
+        # The parser appends each chunk directly; then `end_of_read` is called.
+        self.append = self._read.append
         self._sink: Sink | None = None
         self._awaited: Awaitable[None] | None = None
-        self._news: asyncio.Future[None] | None = None
+        self._wakeup: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
         self._paused = False
         self._stopped = False
         self.complete = False
 
-    async def pour(self, sink: Sink) -> None:
-        """Calls `sink` with the bytes of each read at once, within the read, until the body ends or `stop`.
+    async def stream_into(self, sink: Sink) -> None:
+        """Call `sink` with the bytes of each read, during the read itself, until the body ends or `stop`.
 
-        While what the sink has returned is waited for, bytes are held; beyond a limit the connection is not
-        read from. Raises httpx.ReadError, RemoteProtocolError, and whatever the sink raises.
+        While the sink's awaitable is pending, bytes are buffered; beyond a limit reading is paused. Raises
+        httpx.ReadError, RemoteProtocolError, and whatever the sink raises.
         """
         self._sink, self._stopped = sink, False
         try:
             while True:
                 if self._sink is not None and self._held and not self._awaited and not self._stopped:
-                    self._give(self._rest())
+                    self._deliver(self._take_held())
                 if self._awaited:
                     try:
                         await self._awaited
                     finally:
                         self._awaited = None
-                elif self._stopped or not await self._more():
+                elif self._stopped or not await self._wait_for_data():
                     return
         finally:
             self._sink = None
-            if isinstance(self._awaited, Coroutine):  # it will not be waited for any more
+            if isinstance(self._awaited, Coroutine):  # never awaited: close it to avoid a warning
                 self._awaited.close()
 
     def stop(self) -> None:
-        """Has `pour` return; what has not been taken can be poured again."""
+        """Make `stream_into` return; it can be called again for the rest."""
         self._stopped = True
 
-    def leave(self) -> None:
-        """Nobody wants the rest: has `pour` return, and nothing more is read until `close`."""
+    def discard(self) -> None:
+        """Make `stream_into` return, and pause reading until `close`."""
         self._stopped = True
         if not self._paused and not self.complete:
             self._paused = True
@@ -70,12 +70,12 @@ class Body:
 
     def close(self) -> None:
         release, self._release = self._release, _released
-        release()  # and know the connection no longer, which knows this body
+        release()  # once, and without a reference cycle with the connection
 
-    async def _more(self) -> bool:
-        """Waits for whatever comes next; False at the end. Raises what the body failed with."""
+    async def _wait_for_data(self) -> bool:
+        """Wait for more bytes; False at the end. Raises the body's error."""
         if self._failure:
-            # What is raised knows the frames that it passes: neither they nor this body may know it then.
+            # The exception references this frame: drop our references, or a cycle remains.
             failure, self._failure = self._failure, httpx.ReadError("the body has failed before")
             try:
                 raise failure
@@ -86,51 +86,51 @@ class Body:
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        self._news = asyncio.get_running_loop().create_future()
-        await self._news
+        self._wakeup = asyncio.get_running_loop().create_future()
+        await self._wakeup
         return True
 
-    def _rest(self) -> bytes:
+    def _take_held(self) -> bytes:
         data = bytes(self._held)
         self._held.clear()
         return data
 
-    def _give(self, data: bytes) -> None:
+    def _deliver(self, data: bytes) -> None:
         assert self._sink
         try:
             self._awaited = self._sink(data)
-        except Exception as error:  # it is `pour` that is to raise it, not the read of the socket
+        except Exception as error:  # raised by `stream_into`, not by the read of the socket
             self._sink, self._failure = None, error
 
     # For the connection
 
     def end_of_read(self) -> bool:
-        """All that one read of the socket brought has been taken; returns whether that was anything."""
-        came = bool(self._read)
-        if came:
+        """One read of the socket is parsed; returns whether it brought any of the body."""
+        has_data = bool(self._read)
+        if has_data:
             data = self._read[0] if len(self._read) == 1 else b"".join(self._read)
             self._read.clear()
             if self._sink and not (self._held or self._awaited or self._stopped):
-                self._give(data)
+                self._deliver(data)
             else:
                 self._hold(data)
         if self._held or self._awaited or self._stopped or self._failure or self.complete:
             self._wake()
-        return came
+        return has_data
 
     def fail(self, error: Exception) -> None:
-        """What has been taken is still handed over; if that was all, it is no failure."""
+        """End the body with an error, after the buffered bytes; ignored if it is complete."""
         if not self.complete:
             self._failure = error
             self._wake()
 
     def _hold(self, data: bytes) -> None:
         self._held += data
-        # Not at its end: the next answer on this connection would never be read.
+        # Not at its end: the next response on this connection would never be read.
         if len(self._held) > MAX_AHEAD and not self._paused and not self.complete:
             self._paused = True
             self._transport.pause_reading()
 
     def _wake(self) -> None:
-        if self._news and not self._news.done():
-            self._news.set_result(None)
+        if self._wakeup and not self._wakeup.done():
+            self._wakeup.set_result(None)

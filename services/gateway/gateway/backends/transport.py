@@ -1,7 +1,7 @@
-"""Requests over HTTP/1.1 with kept connections, and bodies whose bytes are handed over as they are read.
+"""HTTP/1.1 requests with connection reuse; bodies are handed over as they are read.
 
-httpx's own transport and aiohttp's cost several task switches and layers of generators a token. Here a read
-of the socket calls the parser (httptools), and then whoever takes the body.
+The transports of httpx and aiohttp cost several task switches and layers of generators per token. Here a read
+of the socket calls the parser (httptools), which calls the consumer of the body.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class OutOfDescriptors(httpx.ConnectError):
-    """This process, or the system, may have no more sockets open."""
+    """The process or the system has run out of file descriptors."""
 
 
 def origin_of(url: httpx.URL) -> Origin:
@@ -26,7 +26,7 @@ def origin_of(url: httpx.URL) -> Origin:
 
 
 class Transport:
-    """Connects without a limit of its own to how many there are.
+    """Connection pool without a limit.
 
     Raises httpx.ConnectError, OutOfDescriptors, ConnectTimeout, ReadError and RemoteProtocolError.
     """
@@ -36,23 +36,25 @@ class Transport:
         self._tls: ssl.SSLContext | None = None
 
     async def ask(self, origin: Origin, head: bytes, body: bytes, connect_timeout: float | None) -> Answer:
-        """For what may be asked twice: once more where a kept connection breaks before the answer's first
-        byte. The server may close one at the moment at which it is used again.
+        """Send a request that may be repeated.
 
-        `head` and `body` go out as they are: the head with its empty line, the body with its chunks' sizes.
+        It is sent again if a reused connection is lost before the first byte of the response: the server may
+        close an idle connection at the moment of its reuse.
+
+        `head` and `body` are sent as they are: the head with its empty line, the body already encoded.
         """
         if kept := self._kept(origin):
             try:
                 return await self._on(kept, head, body)
             except httpx.ReadError:
-                if kept.heard:
+                if kept.response_began:
                     raise
         return await self.ask_once(origin, head, body, connect_timeout)
 
     async def ask_once(
         self, origin: Origin, head: bytes, body: bytes | AsyncIterable[bytes], connect_timeout: float | None
     ) -> Answer:
-        """The same on a connection of its own, for what must not be asked twice."""
+        """The same on a new connection, for requests that must not be repeated."""
         return await self._on(await self._connect(origin, connect_timeout), head, body)
 
     async def aclose(self) -> None:
@@ -63,7 +65,7 @@ class Transport:
 
     @property
     def idle(self) -> int:
-        """Connections that are kept for requests to come."""
+        """Number of idle connections."""
         return sum(len(kept) for kept in self._idle.values())
 
     async def _on(self, connection: Connection, head: bytes, body: bytes | AsyncIterable[bytes]) -> Answer:
@@ -75,7 +77,7 @@ class Transport:
 
     def _kept(self, origin: Origin) -> Connection | None:
         kept = self._idle.get(origin)
-        # The one that was used last is the least likely to be stale.
+        # The most recently used connection is the least likely to be stale.
         connection = kept.pop() if kept else None
         if connection:
             connection.leave_idle()
@@ -98,7 +100,7 @@ class Transport:
         return connection
 
     def _trusted(self) -> ssl.SSLContext:
-        # Only when it is needed: the authorities that a system trusts take megabytes.
+        # Created on demand: the system's CA certificates take megabytes.
         self._tls = self._tls or ssl.create_default_context()
         return self._tls
 

@@ -1,4 +1,4 @@
-"""`gateway keys`: what an operator does with keys."""
+"""`gateway keys`: creates, lists, revokes and rotates API keys."""
 
 import argparse
 import re
@@ -11,7 +11,7 @@ from typing import TypeVar
 from ..access.allow_list import EVERY_MODEL
 from ..access.key_file import KeyFile, NoSuchKey
 from ..access.keys import NOTHING, BadKeyFile, allow_list, check_name
-from ..access.roles import MAY
+from ..access.roles import PERMISSIONS
 from ..settings import Settings
 
 T = TypeVar("T")
@@ -23,45 +23,54 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     create = actions.add_parser(
-        "create", help="make a key and print it: it is not stored and not shown again"
+        "create", help="create a key and print it; it is not stored and not shown again"
     )
-    create.add_argument("name", type=_value(check_name), help="whose it is; it stands in the log")
-    create.add_argument("--role", choices=MAY, default="user", help="(%(default)s)")
+    create.add_argument("name", type=_value(check_name), help="owner of the key, as shown in logs")
+    create.add_argument(
+        "--role", choices=PERMISSIONS, default="user", help="what the key permits (default: %(default)s)"
+    )
     create.add_argument(
         "--models",
         type=_value(allow_list),
         default=EVERY_MODEL,
         metavar="PATTERNS",
-        help="the models it may know of, like 'llama3*,smollm2:*' (all)",
+        help="models that the key may use, like 'llama3*,smollm2:*' (default: all)",
     )
     create.add_argument(
-        "--expires", type=_value(duration), metavar="TIME", help="until then it is valid, like 90d (for ever)"
+        "--expires",
+        type=_value(duration),
+        metavar="TIME",
+        help="lifetime of the key, like 90d (default: unlimited)",
     )
     create.set_defaults(do=_create)
-    actions.add_parser("list", help="show which keys there are").set_defaults(do=_list)
-    revoke = actions.add_parser("revoke", help="end all keys of a name, or one by its id, within seconds")
+    actions.add_parser("list", help="list the keys").set_defaults(do=_list)
+    revoke = actions.add_parser(
+        "revoke", help="revoke all keys of a name, or one by its id; takes effect within seconds"
+    )
     revoke.add_argument("name", metavar="NAME|ID")
     revoke.set_defaults(do=_revoke)
-    rotate = actions.add_parser("rotate", help="make a new key like the old one, which ends after a while")
+    rotate = actions.add_parser(
+        "rotate", help="create a new key like the old one, which expires after the overlap"
+    )
     rotate.add_argument("name", metavar="NAME|ID")
     rotate.add_argument(
         "--overlap",
         type=_value(duration),
         default=timedelta(days=1),
         metavar="TIME",
-        help="how long the old one stays valid, like 1h (24h)",
+        help="how long the old key stays valid, like 1h (default: 24h)",
     )
     rotate.set_defaults(do=_rotate)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if not settings.keys_file:
-        return _failed("GATEWAY_KEYS_FILE has to say where the keys are kept")
+        return _failed("set GATEWAY_KEYS_FILE to the path of the key file")
     path = Path(settings.keys_file)
     try:
         arguments.do(arguments, KeyFile(path))
     except NoSuchKey:
-        return _failed(f"there is no key of the name or id {arguments.name}: gateway keys list")
+        return _failed(f"no key has the name or id {arguments.name}; `gateway keys list` shows all")
     except BadKeyFile as error:
         return _failed(f"{path}: {error}")
     except OSError as error:
@@ -70,13 +79,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def duration(text: str) -> timedelta:
-    """`90d`, `24h`, `30m`. Raises ValueError."""
+    """Parse a duration like `90d`, `24h` or `30m`. Raises ValueError."""
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
     if not match:
-        raise ValueError("a time is a number and one of s, m, h, d, w, like 90d")
+        raise ValueError("a duration is a number and one of s, m, h, d, w, like 90d")
     length = timedelta(**{UNITS[match[2]]: int(match[1])})
     if length > LONGEST:
-        raise ValueError("that is more than a hundred years")
+        raise ValueError("the duration is longer than a hundred years")
     return length
 
 
@@ -90,7 +99,7 @@ def _list(_: argparse.Namespace, file: KeyFile) -> None:
     for key in file.read():
         expires = f"{key.expires:%Y-%m-%d %H:%M} UTC" if key.expires else NOTHING
         models = ",".join(key.models.patterns) or NOTHING
-        rows.append((key.id, key.name, key.role, models, f"{expires}{' (over)' * key.is_expired()}"))
+        rows.append((key.id, key.name, key.role, models, f"{expires}{' (expired)' * key.is_expired()}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -105,8 +114,8 @@ def _rotate(arguments: argparse.Namespace, file: KeyFile) -> None:
 
 
 def _show(text: str) -> None:
-    """The key alone goes to standard output, so that a script can take it."""
-    _say("This is the only time that the key is shown; it is in force within seconds.")
+    """Print only the key itself to standard output, for use in scripts."""
+    _say("This key is shown only once. It becomes valid within seconds.")
     print(text)
 
 
@@ -114,13 +123,13 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _failed(why: str) -> int:
-    _say(f"gateway: {why}")
+def _failed(reason: str) -> int:
+    _say(f"gateway: {reason}")
     return 1
 
 
 def _value(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """Lets argparse show what `parse` says of a bad value."""
+    """Wrap `parse` so that argparse shows its error message."""
 
     def parsed(text: str) -> T:
         try:

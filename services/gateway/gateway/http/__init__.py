@@ -1,1 +1,1 @@
-"""Around every request: its path, its id, its record, the pages that may read its answer."""
+"""ASGI middleware around every request: path, request id, log record and CORS."""

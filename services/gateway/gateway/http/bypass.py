@@ -1,10 +1,10 @@
-"""What two short cuts bypass, and the checks at the start that nothing relies on it.
+"""Startup checks that no middleware is installed where two fast paths would bypass it.
 
-`middleware.ShortCut` goes past FastAPI for the routes that answer: its middleware, its dependencies and its
-validation do not happen there. And once an answer flows, `streaming.Generation` writes its frames straight to
-the client's connection: no `send` is called, so whatever wraps the application sees an answer's head, its
-first frame and its end, and nothing between. Middleware that only looks at requests or adds headers belongs
-into `RequestObserver`; what changes bodies has no place in this process.
+`middleware.ShortCut` calls the endpoints of most routes directly: FastAPI's middleware, dependencies and
+validation do not run for them. And once an answer streams, `streaming.Generation` writes its frames straight
+to the client's connection without calling `send`, so whatever wraps the application sees the head of an
+answer, its first frame and its end, and nothing between. Middleware that only inspects requests or adds
+headers belongs in `RequestObserver`; middleware that changes bodies cannot be supported.
 """
 
 from fastapi import FastAPI
@@ -13,19 +13,21 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 
 class Bypassed(RuntimeError):
-    """Something would be ignored for most of an answer."""
+    """Middleware or a dependency that would be bypassed for most of an answer."""
 
 
 def refuse_middleware(app: FastAPI) -> None:
-    """Raises Bypassed if FastAPI has middleware or dependencies of the whole application."""
+    """Raises Bypassed if the FastAPI application has middleware or global dependencies."""
     found = [getattr(middleware.cls, "__name__", "?") for middleware in app.user_middleware]
     found += ["a dependency"] * len(app.router.dependencies)
     if found:
-        raise Bypassed(f"{', '.join(found)}: routes that answer go past FastAPI, see {__name__}")
+        raise Bypassed(
+            f"{', '.join(found)}: would be bypassed, routes are called without FastAPI; see {__name__}"
+        )
 
 
 def refuse_wrappers(app: ASGIApp, outermost: type) -> None:
-    """Raises Bypassed if anything but uvicorn's own is around the gateway, which begins with `outermost`."""
+    """Raises Bypassed if anything but uvicorn's own middleware wraps `outermost`, its first layer."""
     inner = app.app if isinstance(app, ProxyHeadersMiddleware) else app
     if not isinstance(inner, outermost):
-        raise Bypassed(f"{type(inner).__name__}: what is written to a client goes past it, see {__name__}")
+        raise Bypassed(f"{type(inner).__name__}: would be bypassed by streamed answers; see {__name__}")

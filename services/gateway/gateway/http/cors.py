@@ -1,4 +1,4 @@
-"""What browsers are told: which pages may read an answer, and before they ask, that they may ask so."""
+"""CORS: which web pages may read an answer, and the answers to preflight requests."""
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -8,12 +8,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..access.pages import may_read
 from ..origins import Origins
 
-# What clients in a browser look at beyond the body.
+# Response headers that clients in a browser may read.
 EXPOSED = ("x-request-id", "request-id", "retry-after")
 
 
 class Cors:
-    """Whether anybody needs a key may change while the gateway runs, and with it what pages may read."""
+    """Chooses the rule per request: whether API keys are required may change while the gateway runs."""
 
     def __init__(self, app: ASGIApp, origins: Origins) -> None:
         self._open = _Rule(app, origins, is_open=True)

@@ -1,4 +1,4 @@
-"""Errors that a route raises, as the answer to its request."""
+"""Exception handlers: a route's error as the response to its request."""
 
 from collections.abc import Awaitable, Callable
 
@@ -12,8 +12,8 @@ from ..state import record_of
 
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 
-# Where nginx slows failed tries down.
-SLOW_WAY = "@failed_try"
+# The nginx location that rate-limits failed authentication.
+FAILED_TRY = "@failed_try"
 
 
 async def error_response(request: Request, error: Exception) -> Response:
@@ -23,11 +23,11 @@ async def error_response(request: Request, error: Exception) -> Response:
     refusal = api_of(request.scope["path"]).refusal(error, record.request_id)
     response = Response(refusal.body, refusal.status)
     response.raw_headers = refusal.headers
-    if isinstance(error, Unauthorized) and request.headers.get(EDGE_HEADER) == SLOW_WAY:
-        response.headers["x-accel-redirect"] = SLOW_WAY
+    if isinstance(error, Unauthorized) and request.headers.get(EDGE_HEADER) == FAILED_TRY:
+        response.headers["x-accel-redirect"] = FAILED_TRY
     return response
 
 
 async def defect_response(request: Request, _: Exception) -> Response:
-    """FastAPI raises the defect again, and the observer logs it."""
+    """Response to an unexpected exception. FastAPI raises it again, and RequestObserver logs it."""
     return await error_response(request, InternalError())

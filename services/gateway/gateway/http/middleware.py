@@ -1,4 +1,4 @@
-"""Around every request: its path, its id, its record, its one log line. Pure ASGI; bodies pass untouched."""
+"""Pure ASGI middleware: normalised path, request id, log record. Bodies pass unchanged."""
 
 import random
 import re
@@ -21,30 +21,30 @@ from .bypass import refuse_middleware
 
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 
-# What may go into logs and headers as it is.
+# Safe to copy into logs and headers.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 SLASHES = re.compile(r"/{2,}")
 
 
 def clean_path(path: str) -> str:
-    """One slash where clients write several, and none at the end. Dots stay: they lead nowhere."""
+    """Collapse repeated slashes and strip trailing ones. Dot segments stay: no route matches them."""
     return SLASHES.sub("/", path).rstrip("/") or "/"
 
 
 class RequestObserver:
-    """Takes a well-formed `X-Request-Id` or makes one, and settles the request's record at its end."""
+    """Accepts a well-formed `X-Request-Id` or generates one, and settles the request's record at its end."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        # Bound here and not for each request, which takes as long as the line.
+        # Bound once: binding for each request costs as much as writing the line.
         self._log = structlog.get_logger().bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Before anything looks: routes, guards and logs all see the same path.
+        # First of all, so that routes, access control and logs see the same path.
         scope["path"] = clean_path(scope["path"])
         record = RequestRecord(request_id=_request_id(scope), client=_client(scope))
         scope["state"]["record"] = record
@@ -63,7 +63,7 @@ class RequestObserver:
             await state.turnstiles.requests.wait()
             await self._app(scope, receive, send_with_id)
         except Exception:
-            # A defect: the client gets the same shape as for every other error, and never a stack trace.
+            # A bug: the client gets an error of the usual shape, never a stack trace.
             self._log.exception("defect", request_id=record.request_id)
             failure = InternalError()
             record.outcome = failure.outcome
@@ -78,10 +78,10 @@ class RequestObserver:
 
 
 class ShortCut:
-    """Goes straight to the endpoint of a route whose path is exactly what was asked for.
+    """Calls the endpoint directly if the request's path is exactly a route's path.
 
-    FastAPI's own way there costs more than everything else that the gateway does with a request. It remains
-    for paths with parameters, for the documentation, and for what does not exist. See `http.bypass`.
+    FastAPI's dispatch costs more than all the gateway's own work on a request. It still handles paths with
+    parameters, the documentation and unknown paths. See `http.bypass`.
     """
 
     def __init__(self, app: FastAPI, routes: Iterable[BaseRoute], on_error: ErrorHandler) -> None:
@@ -115,7 +115,7 @@ def _request_id(scope: Scope) -> str:
             given: str = value.decode("latin-1")
             if REQUEST_ID.fullmatch(given):
                 return given
-    return f"{random.getrandbits(128):032x}"  # not a secret, and the system's are dear
+    return f"{random.getrandbits(128):032x}"  # not a secret, and os.urandom is slow
 
 
 def _client(scope: Scope) -> str:

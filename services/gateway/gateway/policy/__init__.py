@@ -1,1 +1,1 @@
-"""What may be asked: the models that a caller may know of, and what may leave the machine."""
+"""Access rules: which models a caller may use, and what may leave the machine."""

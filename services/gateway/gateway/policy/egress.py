@@ -1,19 +1,19 @@
-"""What may leave for elsewhere, and from where models may come."""
+"""Egress rules: what may be sent to other hosts, and where models may be pulled from."""
 
 from ..access.allow_list import AllowList
 from ..access.guard import check_web_search
 from ..ask.fields import Fields
 from ..ask.json_spans import Steps
 from ..errors import Forbidden, InvalidRequest
-from ..names import MODEL_NAME, is_in_cloud, meant_by, registry_of
+from ..names import MODEL_NAME, is_in_cloud, registry_of, requested_name
 from ..settings import Settings
 
-# What /api/create took before it took files: the model server would read a file of its own machine.
+# Fields of older versions of /api/create: the model server would read a file on its own machine.
 SERVER_FILES = ("modelfile", "path")
 
 
 class Egress:
-    """Raises Forbidden where the settings do not allow it, with the one that would."""
+    """Raises Forbidden for what the settings disallow, with the setting that would allow it."""
 
     def __init__(self, settings: Settings) -> None:
         self.cloud_allowed = settings.cloud_models == "on"
@@ -24,9 +24,9 @@ class Egress:
         self._pull = AllowList(settings.pull_patterns)
 
     def check_name(self, model: str) -> None:
-        """That the name alone does not already say that it is a model of the cloud."""
+        """Refuse a name that is that of a cloud model by its tag alone."""
         if not self.cloud_allowed and is_in_cloud(model):
-            raise remote(model)
+            raise cloud_forbidden(model)
 
     def check_pull(self, fields: Fields) -> None:
         self._check_insecure(fields)
@@ -34,11 +34,11 @@ class Egress:
             self.check_source(model)
 
     def check_source(self, model: str) -> None:
-        """That it may be pulled."""
+        """Refuse a model that may not be pulled."""
         self.check_name(model)
         self._check_registry(model, "GATEWAY_PULL_REGISTRIES", self._pull_from)
         if not self._pull.has(model):
-            raise Forbidden(f"{model} is not for pulling here: GATEWAY_PULL_MODELS has no pattern for it")
+            raise Forbidden(f"{model} may not be pulled: no pattern in GATEWAY_PULL_MODELS matches it")
 
     def check_push(self, fields: Fields) -> None:
         self._check_insecure(fields)
@@ -46,15 +46,15 @@ class Egress:
             self._check_registry(model, "GATEWAY_PUSH_REGISTRIES", self._push_to)
 
     def check_create(self, fields: Fields) -> None:
-        """All but the model from which it is made: whether that would be pulled is not known here."""
+        """Check all fields but the base model, which depends on the installed models: see Policy."""
         for name in SERVER_FILES:
             if fields.has_any(name):
-                raise InvalidRequest(f"{name}: not taken here; say it with from, files and the like")
+                raise InvalidRequest(f"{name}: not supported; use `from` and `files` instead")
         if fields.has_any("remote_host") and not self.cloud_allowed:
-            raise Forbidden("remote_host: models elsewhere are not used; GATEWAY_CLOUD_MODELS=on allows it")
+            raise Forbidden("remote_host: remote models are disabled; GATEWAY_CLOUD_MODELS=on enables them")
 
     def check_tools(self, fields: Fields) -> Steps[None]:
-        """Ollama searches the web itself, for a tool of this type: the model says for what."""
+        """Refuse tools of the type with which Ollama itself searches the web, for words the model chooses."""
         if self._settings.web_search == "on":
             return
         for tool in (yield from fields.objects("tools")):
@@ -64,17 +64,17 @@ class Egress:
 
     def _check_insecure(self, fields: Fields) -> None:
         if not self._insecure_allowed and fields.has_any("insecure"):
-            raise Forbidden("insecure: only over https; GATEWAY_PULL_INSECURE=on allows it")
+            raise Forbidden("insecure: TLS checks are required; GATEWAY_PULL_INSECURE=on makes them optional")
 
     def _check_registry(self, model: str, setting: str, registries: frozenset[str]) -> None:
         if not MODEL_NAME.fullmatch(model):
-            raise InvalidRequest(f"'{model}' is not a model's name")
-        registry = registry_of(meant_by(model))
+            raise InvalidRequest(f"'{model}' is not a valid model name")
+        registry = registry_of(requested_name(model))
         if registry not in registries:
-            raise Forbidden(f"{registry} is not a registry to use here; {setting} can allow it")
+            raise Forbidden(f"{registry} is not an allowed registry; {setting} can add it")
 
 
-def remote(model: str) -> Forbidden:
+def cloud_forbidden(model: str) -> Forbidden:
     return Forbidden(
-        f"'{model}' is in a cloud, which would get what is asked; GATEWAY_CLOUD_MODELS=on allows it"
+        f"'{model}' runs in a cloud and would send requests there; set GATEWAY_CLOUD_MODELS=on to allow it"
     )

@@ -1,21 +1,21 @@
-"""Whether a caller may ask what a request says: the one place that decides it."""
+"""Decides whether a caller may make a request: allow-lists and egress."""
 
 from collections.abc import Collection
 from typing import Literal, Protocol
 
 from ..access.allow_list import not_found
 from ..ask.ask import Ask
-from ..ask.fields import politely
-from ..names import is_in_cloud, meant_by
+from ..ask.fields import run_in_steps
+from ..names import is_in_cloud, requested_name
 from ..settings import Settings
-from .egress import Egress, remote
+from .egress import Egress, cloud_forbidden
 
-# Where Ollama takes a tool of its own for what it does itself.
-SEARCHING = frozenset({"/v1/messages", "/v1/responses"})
+# Routes on which Ollama runs its own web search tool.
+WEB_SEARCH_PATHS = frozenset({"/v1/messages", "/v1/responses"})
 
 
 class Catalogue(Protocol):
-    """What is known of the models that there are. Both methods that wait raise GatewayError."""
+    """The installed models. The async methods raise GatewayError."""
 
     @property
     def local(self) -> frozenset[str]:
@@ -26,13 +26,13 @@ class Catalogue(Protocol):
         """Models whose answers come from another host."""
 
     def has(self, model: str) -> bool:
-        """Whether there is such a model, as of the last look."""
+        """Whether the model was present at the last poll."""
 
-    async def look(self) -> None:
-        """Makes what is known as of now."""
+    async def refresh(self) -> None:
+        """Poll the model server now."""
 
-    async def where(self, model: str) -> Literal["here", "elsewhere"] | None:
-        """Whether its answers come from this machine."""
+    async def locate(self, model: str) -> Literal["local", "remote"] | None:
+        """Whether the model's answers come from this machine or another host; None if it does not exist."""
 
 
 class Policy:
@@ -43,8 +43,9 @@ class Policy:
         self._catalogue = catalogue
 
     async def check(self, ask: Ask) -> None:
-        """May look at the model server. Raises Forbidden, InvalidRequest, ModelNotFound, and what the look
-        fails with.
+        """Check a request; may poll the model server.
+
+        Raises Forbidden, InvalidRequest, ModelNotFound, and GatewayError if the poll fails.
         """
         if ask.caller.models:
             for name in ask.models():
@@ -52,10 +53,10 @@ class Policy:
         if ask.route.kind == "admin":
             await self._check_managing(ask)
             return
-        if ask.route.path in SEARCHING:
-            await politely(self._egress.check_tools(ask.fields))
+        if ask.route.path in WEB_SEARCH_PATHS:
+            await run_in_steps(self._egress.check_tools(ask.fields))
         for name in ask.models():
-            # As it is listed nearly every client says it; then there is nothing to be resolved.
+            # Nearly every client uses the listed name, which needs no lookup.
             if name not in self._catalogue.local:
                 await self._check_model(name, ask.route.not_found)
 
@@ -74,36 +75,36 @@ class Policy:
                     await self._check_model(name, ask.route.not_found)
 
     async def _check_model(self, model: str, words: str) -> None:
-        """That it is one of the model server's own. What it does not know is not asked of it: it may know it
-        by then, as a reference to another host.
+        """Refuse models that are not local. An unknown model is refused here, not by the model server, which
+        could have got it meanwhile, as a reference to another host.
         """
         if self._egress.cloud_allowed:
             return
         self._egress.check_name(model)
-        where = await self._catalogue.where(model)
-        if where == "elsewhere":
-            raise remote(model)
-        if where is None:
+        location = await self._catalogue.locate(model)
+        if location == "remote":
+            raise cloud_forbidden(model)
+        if location is None:
             raise not_found(model, words)
 
     async def _check_source(self, model: str) -> None:
-        """A model to make another one from: what is not there, Ollama pulls."""
+        """Check the base model of /api/create; Ollama pulls it if it is missing."""
         self._egress.check_name(model)
-        where = await self._catalogue.where(model)
-        if where == "elsewhere" and not self._egress.cloud_allowed:
-            raise remote(model)
-        if where is None:
+        location = await self._catalogue.locate(model)
+        if location == "remote" and not self._egress.cloud_allowed:
+            raise cloud_forbidden(model)
+        if location is None:
             self._egress.check_source(model)
 
     def hides_models(self) -> bool:
-        """Whether there are models that a list must not show."""
+        """Whether lists must hide any models."""
         return bool(self._catalogue.remote) and not self._egress.cloud_allowed
 
     async def hidden(self, models: Collection[str]) -> set[str]:
-        """Those of `models` that a list must not show. Raises GatewayError."""
+        """Those of `models` that lists must hide. Raises GatewayError."""
         if self._egress.cloud_allowed:
             return set()
         if not all(self._catalogue.has(model) for model in models):
-            await self._catalogue.look()
+            await self._catalogue.refresh()
         remote = self._catalogue.remote
-        return {model for model in models if is_in_cloud(model) or meant_by(model) in remote}
+        return {model for model in models if is_in_cloud(model) or requested_name(model) in remote}

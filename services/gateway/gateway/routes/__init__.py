@@ -1,1 +1,1 @@
-"""The HTTP surface: thin, one module a family of paths."""
+"""The HTTP routes: thin, one module for each family of paths."""

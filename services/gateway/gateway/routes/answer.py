@@ -1,4 +1,4 @@
-"""Hands what is asked over to the streaming core."""
+"""Hands a request over to the streaming core."""
 
 from functools import partial
 
@@ -18,9 +18,9 @@ from ..telemetry.record import RequestRecord
 
 
 def answer(request: Request, ask: Ask) -> Relayed:
-    """Raises InvalidRequest where a model's name is none."""
+    """The streaming response to `ask`. Raises InvalidRequest for an invalid model name."""
     state, record = state_of(request), record_of(request)
-    _note(state, record, ask)
+    _record(state, record, ask)
 
     source = partial(state.admission.answer, ask)
     generation = Generation(_dialect(state, ask), record, source, state.turnstiles)
@@ -35,8 +35,8 @@ def _dialect(state: State, ask: Ask) -> Stream | Whole:
     return stream(limit) if stream else ask.route.whole(limit)
 
 
-def _note(state: State, record: RequestRecord, ask: Ask) -> None:
-    """What log and metrics will say of it, also if it is refused."""
+def _record(state: State, record: RequestRecord, ask: Ask) -> None:
+    """Fill in the record for log and metrics, so that refused requests are labelled too."""
     record.asks(ask.route.operation, ask.streams)
     if ask.model is not None:
         record.model = ask.model[:MAX_MODEL_NAME]

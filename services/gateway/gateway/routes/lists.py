@@ -1,4 +1,4 @@
-"""Lists of models, without those that a caller may not know of."""
+"""Lists of models, without those hidden from the caller."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,7 +15,7 @@ from .table import RECOMMENDATIONS
 
 LIST_SECONDS = 10
 
-# The field that has the list, and the one in which each model has its name.
+# The field with the list, and the field with each model's name.
 LISTS = {
     "/api/tags": ("models", "name"),
     "/api/ps": ("models", "name"),
@@ -27,13 +27,13 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def listing(route: Route, passthrough: Endpoint) -> Endpoint:
-    """As upstream has it, where nothing in it is to be hidden."""
+    """Endpoint for a list of models: upstream's answer, filtered if any model may be hidden."""
     field, name = LISTS[route.path]
 
     async def filtered(request: Request) -> Response:
         state = state_of(request)
         caller = state.caller(request, route.kind)
-        # Recommendations are of models that nobody has yet, most of them in the cloud.
+        # Recommendations name models that are not installed, most of them cloud models.
         if not (caller.models or state.policy.hides_models() or route.path == RECOMMENDATIONS):
             return await passthrough(request)
         answer, items = await _items(request, route.path, field)
@@ -47,7 +47,9 @@ def listing(route: Route, passthrough: Endpoint) -> Endpoint:
 
 
 def one_of_list(route: Route, passthrough: Endpoint) -> Endpoint:
-    """`/v1/models/{model}`: Ollama's router cannot match a name with a slash, so that is looked up."""
+    """Endpoint for `/v1/models/{model}`: Ollama's router cannot match a name with a slash, so such a name is
+    looked up in the list.
+    """
 
     async def one(request: Request) -> Response:
         name = request.path_params["model"]

@@ -1,4 +1,4 @@
-"""For those who run the gateway: is it alive, can it answer, what has it counted."""
+"""Endpoints for operators: liveness, readiness, metrics and API documentation."""
 
 import asyncio
 from typing import cast
@@ -8,7 +8,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from ..access.guard import came_by_the_edge
+from ..access.guard import came_through_nginx
 from ..errors import Forbidden, Overloaded
 from ..state import state_of
 from .heads import answer_heads
@@ -16,20 +16,20 @@ from .heads import answer_heads
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/healthz", summary="Alive")
-@router.get("/health", summary="Alive, where other servers have it")
+@router.get("/healthz", summary="Liveness")
+@router.get("/health", summary="Liveness, at the path other servers use")
 async def healthz() -> JSONResponse:
-    """200 as long as the process answers at all; a reason to restart it otherwise."""
+    """200 while the process responds; otherwise restart it."""
     return JSONResponse({"status": "alive"})
 
 
 @router.get(
-    "/readyz", summary="Able to answer", responses={503: {"description": "Not now; `missing` says why"}}
+    "/readyz", summary="Readiness", responses={503: {"description": "Not ready; `missing` gives the reason"}}
 )
 async def readyz(request: Request) -> JSONResponse:
-    """200 when the model server is up and has the default model; a reason to send no traffic otherwise."""
+    """200 while the model server is up and has the default model; otherwise send no traffic."""
     state = state_of(request)
-    missing = "the gateway is stopping" if state.draining else state.pool.missing
+    missing = "the gateway is shutting down" if state.draining else state.pool.missing
     if missing:
         return JSONResponse({"status": "not ready", "missing": missing}, status_code=503)
     access = {"access": "open" if state.keyring.is_open else "keys"}
@@ -39,19 +39,19 @@ async def readyz(request: Request) -> JSONResponse:
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """Reached on the gateway's own port; nginx refuses it."""
-    # Not by its path alone, which clients can spell in many ways.
-    if came_by_the_edge(request):
+    """Available on the gateway's own port; refused through nginx."""
+    # nginx's check of the path is not enough: clients can spell a path in many ways.
+    if came_through_nginx(request):
         raise Forbidden("metrics are not served here")
     state = state_of(request)
     if state.settings.open_metrics == "off":
         state.identify(request, "metrics")
     state.count()
-    # In a thread: putting the text together takes longer than a stream may wait.
+    # In a thread: building the text would block the event loop for too long.
     try:
         return Response(await asyncio.to_thread(state.scrape.text), media_type=CONTENT_TYPE_LATEST)
     except OSError as error:
-        raise Overloaded(f"the metrics cannot be read now: {error.strerror}") from error
+        raise Overloaded(f"the metrics cannot be read at the moment: {error.strerror}") from error
 
 
 @router.get("/openapi.json", include_in_schema=False)
@@ -62,7 +62,7 @@ async def openapi(request: Request) -> JSONResponse:
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
-    """All addresses are relative: a proxy outside may have the gateway under a path of its own."""
+    """All URLs are relative: an outer proxy may serve the gateway under a path prefix."""
     state_of(request).identify(request, "read")
     sent: bytes = request.scope["raw_path"]
     if slashes := len(sent) - len(sent.rstrip(b"/")):

@@ -1,4 +1,4 @@
-"""Every path of Ollama's that goes upstream as it is: identify, read, hand over."""
+"""Ollama's paths that are forwarded unchanged: identify the caller, read the body, hand over."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ router = APIRouter()
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def passing(route: Route) -> Endpoint:
+def forward(route: Route) -> Endpoint:
     async def passthrough(request: Request) -> Response:
         state = state_of(request)
         caller = state.caller(request, route.kind)
@@ -30,20 +30,20 @@ def passing(route: Route) -> Endpoint:
 
 def endpoint(route: Route) -> Endpoint:
     if route.path in LISTS:
-        return listing(route, passing(route))
-    return one_of_list(route, passing(route)) if "{model" in route.path else passing(route)
+        return listing(route, forward(route))
+    return one_of_list(route, forward(route)) if "{model" in route.path else forward(route)
 
 
-# For the documentation, of what upstream answers.
+# Descriptions of upstream's answers for the OpenAPI document.
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    "2XX": {"description": "As Ollama answers it"},
-    "4XX": {"description": "The request is refused, in the words of Ollama or in the same shape"},
-    "5XX": {"description": "The model server cannot be reached, failed, or is too busy"},
+    "2XX": {"description": "Ollama's answer"},
+    "4XX": {"description": "Refused by Ollama, or by the gateway with an error of the same shape"},
+    "5XX": {"description": "The model server is unreachable, failed or is too busy"},
 }
 
 
 def _parameters(route: Route) -> dict[str, Any]:
-    """What FastAPI cannot see, since the endpoints take the request as it is."""
+    """Path parameters for the OpenAPI document; FastAPI cannot derive them from the endpoints' signatures."""
     names = re.findall(r"{(\w+)", route.path)
     schema = {"type": "string", "minLength": 1}
     return {
@@ -61,7 +61,7 @@ for entry in PASSED_ON:
         openapi_extra=_parameters(entry),
         tags=[entry.api.name],
         name=f"{entry.method} {entry.path}",
-        summary=f"{entry.kind}: as Ollama answers it",
+        summary=f"{entry.kind}: same as Ollama",
     )
 
 answer_heads(router)

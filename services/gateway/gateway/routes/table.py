@@ -1,4 +1,4 @@
-"""What exists: every path that goes upstream, who may ask for it, and in which form it answers."""
+"""The route table: every path forwarded upstream, its access class and the form of its answer."""
 
 from ..ask.route import Route
 from ..dialects.anthropic import Messages
@@ -8,7 +8,7 @@ from ..dialects.ollama import Ndjson, Progress
 from ..dialects.openai import Completions, Responses, WholeAnswer
 from ..dialects.whole import WholeText
 
-# Models that there may be, here or elsewhere.
+# Models that a user may want to install or use in the cloud.
 RECOMMENDATIONS = "/api/experimental/model-recommendations"
 
 CHAT_ROUTE = Route("POST", "/chat", "inference", CHAT, ChatSSE, True, "chat", upstream_path="/api/chat")

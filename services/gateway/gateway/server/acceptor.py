@@ -1,4 +1,4 @@
-"""Takes connections from a listening socket: many a turn of the loop, and politely when there is no room.
+"""Takes connections from a listening socket: many a turn of the loop, and run_in_steps when there is no room.
 
 uvloop's own server takes one a turn. A turn is long while hundreds of streams run, so of a burst of newcomers
 some waited for twelve seconds, connected but not heard.

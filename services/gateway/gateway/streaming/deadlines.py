@@ -1,4 +1,4 @@
-"""What is due next in an answer: a sign of life for its client, or the end of somebody's time."""
+"""Deadlines of an answer: the next heartbeat or timeout."""
 
 import math
 from typing import Literal, NamedTuple
@@ -7,21 +7,21 @@ from ..settings import Settings
 from .delivery import Delivery
 from .generation import TAIL_SECONDS, Generation
 
-What = Literal["nothing", "sign of life", "upstream's limit", "reader's limit"]
+What = Literal["nothing", "heartbeat", "upstream timeout", "send timeout"]
 
 
 class Due(NamedTuple):
-    """`at` in seconds of the event loop's clock."""
+    """`at` is in seconds of the event loop's clock."""
 
     at: float
     what: What
 
 
 class Deadlines:
-    """Without a clock of their own: they say what is due from what generation and delivery know.
+    """Computes the next deadline from the state of generation and delivery; has no timers.
 
-    `shortest` is how far off anything can be at least that is not known yet: bytes may begin to flow, or a
-    send to block, while somebody waits for what was due.
+    `shortest` is the longest time to wait before computing again: bytes may begin to flow, or a send may
+    block, while the caller waits for an earlier deadline.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -32,21 +32,21 @@ class Deadlines:
         if delivery.delivered:
             return Due(now + TAIL_SECONDS, "nothing")  # the tail has its own limit
         if delivery.sending_since is not None:
-            return Due(delivery.sending_since + self._settings.send_timeout, "reader's limit")
+            return Due(delivery.sending_since + self._settings.send_timeout, "send timeout")
         limit = self._upstream_limit(generation)
-        if generation.dialect.heartbeat and (sign_of_life := self._sign_of_life(delivery)) < limit:
-            return Due(sign_of_life, "sign of life")
-        return Due(limit, "upstream's limit")
+        if generation.dialect.heartbeat and (heartbeat := self._next_heartbeat(delivery)) < limit:
+            return Due(heartbeat, "heartbeat")
+        return Due(limit, "upstream timeout")
 
     def _upstream_limit(self, generation: Generation) -> float:
-        """Upstream has none before it is asked: what the answer waits for until then is not its time."""
+        """Upstream's timeout, which begins when the request is sent, not while it waits for admission."""
         if generation.last_in is None:
             return math.inf
         if generation.began:
             return generation.last_in + self._settings.idle_timeout
         return generation.last_in + self._settings.first_byte_timeout
 
-    def _sign_of_life(self, delivery: Delivery) -> float:
+    def _next_heartbeat(self, delivery: Delivery) -> float:
         if delivery.committed:
             return delivery.last_out + self._settings.heartbeat
         return delivery.started + self._settings.early_commit

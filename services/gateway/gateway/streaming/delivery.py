@@ -1,4 +1,4 @@
-"""One client of an answer: what it is sent, and how it takes it."""
+"""Sends an answer to its client, and tracks whether the client reads it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,26 +14,26 @@ from ..telemetry.metrics import STALLED_READERS
 
 
 class Connection(Protocol):
-    """The client's connection, where the server lets an application use it. ASGI knows no such thing.
+    """Direct access to the client's connection, an extension of ASGI by our worker.
 
-    What is written there passes neither uvicorn's `send` nor any middleware: see `http.middleware`.
-    `on_lost` is called at the moment at which the connection is lost, before anybody is woken.
+    Bytes written here bypass uvicorn's `send` and all middleware: see `http.bypass`. `on_lost` is called as
+    soon as the connection is lost, before any task is woken.
     """
 
     on_lost: Callable[[], None] | None
 
     def write(self, body: bytes) -> Awaitable[None] | None:
-        """A part of a begun response's body, at once; what is returned must be waited for before the next."""
+        """Write a part of the body; the awaitable, if any, must be awaited before the next write."""
 
     def abort(self) -> None:
-        """Drops the connection with whatever waits to be sent: closing it would wait for the reader."""
+        """Drop the connection and its unsent data: closing it would wait for the reader."""
 
 
 class Delivery:
-    """The only caller of `send` on answers that stream.
+    """The only caller of `send` for streamed answers.
 
-    `direct` is the connection once the first chunk is out. `sending_since` is since when the client has not
-    taken what it was sent, None if it has. `last_out` is when it was last sent anything.
+    `direct` is the connection after the first chunk. `sending_since` is the start of a send that the client
+    has not accepted yet, else None. `last_out` is the time of the last send.
     """
 
     def __init__(self, send: Send, connection: Connection | None) -> None:
@@ -56,7 +56,7 @@ class Delivery:
         await self._send({"type": "http.response.start", **start})
 
     async def send(self, dialect: Stream | Whole, frames: bytes, *, last: bool) -> None:
-        """A part of the answer; returns when the client can take more."""
+        """Send a part of the answer; returns when the client can accept more."""
         self.complete = last
         self.sending_since = self._loop.time()
         if not self.committed:
@@ -65,33 +65,35 @@ class Delivery:
         self.sending_since = None
         self.last_out = self._loop.time()
 
-    def flow(self) -> None:
-        """From now on what comes is written straight to the connection."""
+    def go_direct(self) -> None:
+        """Write all further frames directly to the connection."""
         self.direct = self._connection
 
     async def drain(self, drained: Awaitable[None]) -> None:
-        """Waits for a client that does not take what was written."""
+        """Wait until the client has read enough of what was written."""
         self.sending_since = self._loop.time()
         await drained
         self.sending_since = None
         self.last_out = self._loop.time()
 
-    async def send_aside(self, body: bytes, stopped: asyncio.Future[GatewayError], seconds: float) -> None:
-        """What is no part of the answer, as long as nothing stops that meanwhile. Raises ReaderStalled."""
+    async def send_heartbeat(
+        self, body: bytes, stopped: asyncio.Future[GatewayError], seconds: float
+    ) -> None:
+        """Send bytes that are not part of the answer; gives up if it is stopped. Raises ReaderStalled."""
         await self._within(self._send_unless_complete(_part(body, more=True)), stopped, seconds)
 
-    async def close(self, last: bytes, seconds: float) -> None:
-        """The last words of a begun answer that failed. Raises ReaderStalled."""
-        await self._within(self._send(_part(last, more=False)), None, seconds)
+    async def close(self, final: bytes, seconds: float) -> None:
+        """Send the final error event of a failed stream. Raises ReaderStalled."""
+        await self._within(self._send(_part(final, more=False)), None, seconds)
 
     async def refuse(self, refusal: Refusal, seconds: float) -> None:
-        """Instead of an answer. Raises ReaderStalled."""
+        """Send an error response instead of an answer. Raises ReaderStalled."""
         start, body = refusal.messages()
         await self._send(start)
         await self._within(self._send(body), None, seconds)
 
     def drop(self) -> None:
-        """The client takes nothing: it loses what it has not taken."""
+        """Drop a client that does not read, with its unsent data."""
         STALLED_READERS.inc()
         if self._connection:
             self._connection.abort()
@@ -108,10 +110,10 @@ class Delivery:
             return
         sending.cancel()
         if not done:
-            raise ReaderStalled("the client took nothing for too long")
+            raise ReaderStalled("the client read nothing for too long")
 
     async def _send_unless_complete(self, message: Message) -> None:
-        """When this begins, the answer's end may have been sent since it was decided."""
+        """Send unless the answer has been completed since the task was created."""
         if not self.complete:
             await self._send(message)
 

@@ -1,4 +1,4 @@
-"""One answer of upstream's, from the question to its terminal event, in the frames of its dialect."""
+"""One answer from upstream, from request to terminal event, as frames of its dialect."""
 
 import asyncio
 import time
@@ -14,36 +14,36 @@ from ..telemetry.record import RequestRecord
 from ..turnstile import Turnstiles
 from .delivery import Delivery
 
-# How long the end of upstream's body may take after its last line, for the connection to be used again.
+# How long to wait for the end of upstream's body after its final event, to reuse the connection.
 TAIL_SECONDS = 1.0
 
-# Of a fast upstream. What an ordinary answer's read brings is some hundred bytes.
+# Ordinary reads bring a few hundred bytes; larger ones are processed in turn.
 LARGE_READ = 16 * 1024
 
 
 class Answer(Protocol):
-    """What upstream answers, once it has begun."""
+    """Upstream's response."""
 
     status: int
     media_type: str
 
-    async def pour(self, sink: Callable[[bytes], Awaitable[None] | None]) -> None:
-        """Calls `sink` with what each read of the socket brings, and waits for what it returns."""
+    async def stream_into(self, sink: Callable[[bytes], Awaitable[None] | None]) -> None:
+        """Call `sink` with the bytes of each read, and await what it returns."""
 
     def stop(self) -> None:
-        """Has `pour` return."""
+        """Make `stream_into` return."""
 
-    def leave(self) -> None:
-        """Has `pour` return, and nothing more is read."""
+    def discard(self) -> None:
+        """Make `stream_into` return and read nothing more."""
 
 
 class Generation:
-    """Pulls one answer and hands its frames to the delivery that is attached.
+    """Reads one answer and passes its frames to the attached delivery.
 
-    `source` gives the answer and hears from this what it waits for; it is entered in the task that runs
-    `run`, so whatever it waits for is given up when that is cancelled. `last_in` is when upstream was last
-    heard, or asked; None before it is asked. `status` is what is waited for, until the answer begins. `news`
-    wakes whoever watches over it.
+    `source` opens the answer and reports its progress to this object; it is entered in the task that runs
+    `run`, so cancelling that task also ends whatever the source waits for. `last_in` is the time of the last
+    bytes from upstream, or of the request; None before that. `status` is what the answer waits for until it
+    begins. `changed` wakes the relay.
     """
 
     def __init__(
@@ -65,46 +65,46 @@ class Generation:
         self._delivery: Delivery
         self._answer: Answer | None = None
         self.stopped: asyncio.Future[GatewayError] = self._loop.create_future()
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
 
     def attach(self, delivery: Delivery) -> None:
         self._delivery = delivery
 
     def stop(self, reason: GatewayError) -> None:
-        """Ends it; the first reason counts."""
+        """End the answer; only the first reason counts."""
         if not self.stopped.done():
             self.stopped.set_result(reason)
-            self.news.set()
+            self.changed.set()
 
-    def leave(self) -> None:
-        """Its client is gone. From now on nothing is read: of many that leave together, each would read until
-        its task wakes."""
+    def abandon(self) -> None:
+        """The client has disconnected. Reading stops immediately: if many disconnect together, each answer
+        would otherwise be read until its task runs."""
         if not self._delivery.delivered:
-            self.stop(ClientGone("the client left"))
+            self.stop(ClientGone("the client disconnected"))
             if self._answer:
-                self._answer.leave()
+                self._answer.discard()
 
     def count_chunks(self) -> None:
-        """Brings the count of what has been sent up to date: now and then, and at the end."""
+        """Update the count of sent chunks: periodically and at the end."""
         self._record.count_chunks(self.dialect.events)
 
     async def run(self) -> None:
-        """Returns when the answer is complete or `stop` was called. Raises GatewayError."""
+        """Run until the answer is complete or `stop` is called. Raises GatewayError."""
         async with self._source(self) as answer:
             self.status = None
             self.dialect.open(answer.status, answer.media_type)
             if self.dialect.instead and not self._delivery.committed:
                 self.dialect = self.dialect.instead
             self._answer = answer
-            await answer.pour(self._take)
+            await answer.stream_into(self._take)
             if self.stopped.done():
                 return
             await self._end()
             with suppress(TimeoutError, GatewayError):
                 async with asyncio.timeout(TAIL_SECONDS):
-                    await answer.pour(lambda _: None)
+                    await answer.stream_into(lambda _: None)
 
-    # What the source tells, see Waiting
+    # Progress of the source: see Waiting
 
     def accepted(self) -> None:
         self._record.accepted()
@@ -119,25 +119,26 @@ class Generation:
     # Upstream's bytes
 
     def _take(self, data: bytes) -> Awaitable[None] | None:
-        """Passes on what one read has brought; what is returned must be waited for before the next read.
+        """Process the bytes of one read; the awaitable, if any, must be awaited before the next one.
 
-        Called within the read. Once the answer flows, its bytes are out when this returns: no task is woken.
+        Called during the read. Once frames are written directly, they are out when this returns, without
+        waking a task.
         """
         if len(data) > LARGE_READ:
             return self._take_in_turn(data)
-        # The event loop's clock, which itself stands still while the loop is at something.
+        # Not loop.time(), which is cached during an iteration of the event loop.
         now = time.monotonic()
         frames = self.dialect.feed(data)
         if self.dialect.ended:
             assert self._answer
-            self._answer.stop()  # what follows is no part of the answer
-            return self._pass_on(frames, now)
+            self._answer.stop()  # the rest is not part of the answer
+            return self._send(frames, now)
         self.last_in = now
         if not frames:
             return None
         delivery = self._delivery
         if not delivery.direct:
-            return self._pass_on(frames, now)
+            return self._send(frames, now)
         self._arrived(now)
         delivery.last_out = now
         drained = delivery.direct.write(frames)
@@ -155,16 +156,16 @@ class Generation:
         self.last_in = self._loop.time()
 
     async def _end(self) -> None:
-        """Upstream's body has ended. Raises what the answer failed with."""
+        """Upstream's body has ended. Raises the answer's failure."""
         dialect = self.dialect
         if not dialect.ended:
             if isinstance(dialect, Whole) and dialect.size > LARGE_READ:
                 await self._turnstiles.large_reads.wait()
-            await self._pass_on(dialect.end(), time.monotonic())
+            await self._send(dialect.end(), time.monotonic())
         if dialect.failure:
             raise dialect.failure
 
-    async def _pass_on(self, frames: bytes, arrived: float) -> None:
+    async def _send(self, frames: bytes, arrived: float) -> None:
         complete = self.dialect.ended and not self.dialect.failure
         if frames or complete:
             is_first, self.began = not self.began, True
@@ -173,6 +174,6 @@ class Generation:
             self._arrived(arrived)
             await self._delivery.send(self.dialect, frames, last=complete)
             if is_first:
-                self._record.handed_on(time.monotonic() - arrived)
-                self._delivery.flow()
+                self._record.first_chunk_sent(time.monotonic() - arrived)
+                self._delivery.go_direct()
         self.last_in = self._loop.time()

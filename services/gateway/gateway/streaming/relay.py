@@ -1,8 +1,8 @@
-"""Carries an answer to its client, from the accepted request to its settlement.
+"""Relays an answer to its client, from the accepted request to the settled record.
 
-Two tasks carry an answer. One moves bytes and does nothing else. The other, `run`, watches over it: it waits
-for whatever comes first of the end, a reason to stop, and the next moment at which something is due (a sign
-of life, a limit). So heartbeats and limits cost nothing a token.
+Each answer has two tasks. One only moves bytes. The other, `run`, supervises it: it waits for the end, for a
+reason to stop, or for the next deadline (a heartbeat or a timeout), whichever is first. So heartbeats and
+timeouts cost nothing per token.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from .deadlines import Deadlines
 from .delivery import Connection, Delivery
 from .generation import Generation
 
-# How long a client that does not read may hold up the end of its answer.
-LAST_WORDS_SECONDS = 5.0
+# How long to wait for a client to accept the final error of its answer.
+FINAL_SEND_SECONDS = 5.0
 
 
 class Relay:
-    """`generations` holds the generation while it runs, for whoever has to stop or to count it."""
+    """`generations` holds the generation while it runs, for draining and for the metrics."""
 
     def __init__(
         self,
@@ -44,26 +44,26 @@ class Relay:
         self._turnstiles = turnstiles
         self._deadlines = Deadlines(settings)
         self._loop = asyncio.get_running_loop()
-        self._news = generation.news
-        self._told: object = None  # of what is waited for, what the client has been told
+        self._changed = generation.changed
+        self._sent_status: object = None  # the last status event sent to the client
 
     async def run(self, receive: Receive, send: Send, connection: Connection | None) -> None:
-        """Runs the answer to its end and tells the client how it ended, if there is one left."""
+        """Run the answer to its end and send the client the error, if it failed."""
         generation = self._generation
         self._delivery = delivery = Delivery(send, connection)
         generation.attach(delivery)
         if connection:
-            connection.on_lost = generation.leave
+            connection.on_lost = generation.abandon
         watch = asyncio.create_task(self._watch_client(receive))
         move = asyncio.create_task(generation.run())
-        move.add_done_callback(self._moved)
-        # What it is if this task is cancelled, which is how uvicorn ends a drain that takes too long.
+        move.add_done_callback(self._move_done)
+        # The failure if this task is cancelled, which is how uvicorn ends a drain that takes too long.
         failure: GatewayError | None = Drained("the gateway was stopped before the answer was complete")
         self._generations.add(generation)
         try:
-            failure = await self._oversee(move)
+            failure = await self._supervise(move)
             if failure:
-                await self._turnstiles.requests.wait()  # what ends one may end many
+                await self._turnstiles.requests.wait()  # many may fail at the same moment
         except Exception:
             structlog.get_logger().exception("defect", request_id=self._record.request_id)
             failure = InternalError()
@@ -71,76 +71,78 @@ class Relay:
             watch.cancel()
             if not move.done():
                 move.cancel()
-                # When this returns, the connection to upstream is closed and the model free.
+                # After this the connection to upstream is closed and the model is free.
                 await asyncio.wait({move})
             if delivery.delivered:
-                failure = None  # the client has its answer; what came of upstream's connection is no matter
+                failure = None  # the client has the whole answer; a later upstream error does not matter
             self._generations.discard(generation)
             if connection:
                 connection.on_lost = None
             self._settle(failure)
             if failure:
                 try:
-                    await self._tell(failure)
+                    await self._send_failure(failure)
                 except ReaderStalled:
                     delivery.drop()
 
-    def _moved(self, move: asyncio.Task[None]) -> None:
+    def _move_done(self, move: asyncio.Task[None]) -> None:
         if not move.cancelled():
-            move.exception()  # asyncio complains of those that nobody looks at
-        self._news.set()
+            move.exception()  # marks it as retrieved, or asyncio logs it
+        self._changed.set()
 
     async def _watch_client(self, receive: Receive) -> None:
-        # receive() alone knows that the client has left: uvicorn's send() returns silently then.
+        # Only receive() reports a disconnect: uvicorn's send() then returns silently.
         while (await receive())["type"] != "http.disconnect":
             pass
-        self._generation.leave()
+        self._generation.abandon()
 
-    async def _oversee(self, move: asyncio.Task[None]) -> GatewayError | None:
-        """Returns why the answer failed, or None."""
+    async def _supervise(self, move: asyncio.Task[None]) -> GatewayError | None:
+        """Wait for the end of the answer; returns its failure or None."""
         stopped = self._generation.stopped
         while True:
             now = self._loop.time()
             due = self._deadlines.next(self._generation, self._delivery, now)
-            alarm = self._loop.call_later(max(0, min(due.at - now, self._deadlines.shortest)), self._news.set)
+            alarm = self._loop.call_later(
+                max(0, min(due.at - now, self._deadlines.shortest)), self._changed.set
+            )
             try:
-                await self._news.wait()
+                await self._changed.wait()
             finally:
                 alarm.cancel()
-            self._news.clear()
+            self._changed.clear()
             try:
                 if stopped.done() and not self._delivery.delivered:
                     return stopped.result()
                 if move.done():
                     return move.result()
-                await self._do_what_is_due()
+                await self._handle_deadline()
             except GatewayError as failure:
-                # Its frames know the task that knows it: a cycle would wait for the collector.
+                # Its traceback references the task: a cycle would wait for the garbage collector.
                 return failure.with_traceback(None)
 
-    async def _do_what_is_due(self) -> None:
+    async def _handle_deadline(self) -> None:
         now = self._loop.time()
         due = self._deadlines.next(self._generation, self._delivery, now)
         if now < due.at or due.what == "nothing":
             return
-        if due.what == "reader's limit":
-            raise ReaderStalled("the client took nothing for too long")
-        if due.what == "upstream's limit":
+        if due.what == "send timeout":
+            raise ReaderStalled("the client read nothing for too long")
+        if due.what == "upstream timeout":
             raise UpstreamTimeout("the model server was silent for too long")
-        # Past this point errors are events. Ollama sends no header before its first token, so the
-        # client would otherwise hear nothing for as long as a model takes to load.
+        # From here on errors are events. Ollama sends no headers before its first token, so the client would
+        # otherwise receive nothing while a model loads.
         dialect, stopped = self._generation.dialect, self._generation.stopped
         if not self._delivery.committed:
             await self._delivery.commit(dialect)
-        await self._delivery.send_aside(self._sign_of_life(), stopped, self._settings.send_timeout)
+        await self._delivery.send_heartbeat(self._heartbeat(), stopped, self._settings.send_timeout)
         HEARTBEATS.inc()
 
-    def _sign_of_life(self) -> bytes:
-        """What is waited for, if that is news and the client's format can say it; else a heartbeat."""
+    def _heartbeat(self) -> bytes:
+        """A status event if the status is new and the client's format supports it, else a plain heartbeat."""
         dialect, status = self._generation.dialect, self._generation.status
-        if status is None or status is self._told:
+        if status is None or status is self._sent_status:
             return dialect.heartbeat
-        self._told = status
+        self._sent_status = status
         state, fields = status
         return dialect.status(state, fields) or dialect.heartbeat
 
@@ -150,8 +152,8 @@ class Relay:
             self._record.used(usage.prompt_tokens, usage.output_tokens, usage.seconds)
         self._record.answered(failure.outcome if failure else "ok")
 
-    async def _tell(self, failure: GatewayError) -> None:
-        """Sends the terminal event, or the status if nothing has been sent yet. Raises ReaderStalled."""
+    async def _send_failure(self, failure: GatewayError) -> None:
+        """Send the final error event, or an error response if nothing is sent yet. Raises ReaderStalled."""
         request_id = self._record.request_id
         if isinstance(failure, ClientGone):
             self._record.status = failure.status
@@ -159,6 +161,6 @@ class Relay:
                 raise failure
         elif self._delivery.committed:
             last = self._generation.dialect.error(failure, request_id)
-            await self._delivery.close(last, LAST_WORDS_SECONDS)
+            await self._delivery.close(last, FINAL_SEND_SECONDS)
         else:
-            await self._delivery.refuse(self._api.refusal(failure, request_id), LAST_WORDS_SECONDS)
+            await self._delivery.refuse(self._api.refusal(failure, request_id), FINAL_SEND_SECONDS)

@@ -1,4 +1,4 @@
-"""An answer as what a route returns."""
+"""A relayed answer as a Starlette response."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ from starlette.types import Receive, Scope, Send
 
 from .relay import Relay
 
-# Where the worker puts the client's connection: ASGI's name for what servers offer beyond it.
+# Key of the client's connection in the ASGI scope's `extensions`, set by the worker.
 CONNECTION = "sluice.connection"
 
 
 class Relayed(Response):
-    """Everything that may wait happens once this is called: from then on the client is watched."""
+    """All waiting happens in `__call__`, where a disconnect of the client is noticed."""
 
     def __init__(self, relay: Relay, receive: Callable[[Receive], Receive] = lambda receive: receive) -> None:
         super().__init__()

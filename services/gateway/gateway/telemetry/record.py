@@ -89,7 +89,7 @@ class RequestRecord:
     def first_chunk(self) -> None:
         self.first_chunk_after = time.perf_counter() - self.started
 
-    def handed_on(self, seconds: float) -> None:
+    def first_chunk_sent(self, seconds: float) -> None:
         """The first chunk is out, `seconds` after it came."""
         if self.operation:
             child(metrics.OVERHEAD, "first_byte").observe(seconds)

@@ -178,7 +178,7 @@ class Puller:
                                     loop.time() + (pace.stall if progress.downloading else pace.settle)
                                 )
 
-                    await answer.pour(take)
+                    await answer.stream_into(take)
                     for line in splitter.flush():
                         progress.take(parsed(line))
         except TimeoutError:
