@@ -121,8 +121,8 @@ class GuardedHttp(HttpToolsProtocol):
             self._timer = None
 
     def _on_timeout(self) -> None:
-        """For a head the limit is its total time; for a body it is the longest pause of the client, without the
-        time in which the gateway does not read.
+        """A head must be complete within the limit; a body may not pause for longer, except while the gateway
+        does not read.
         """
         self._timer = None
         if not self._in_head and (self._received or self.flow.read_paused):
