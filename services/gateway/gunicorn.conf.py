@@ -1,4 +1,4 @@
-"""How gunicorn runs the gateway. Everything that an operator may change is a GATEWAY_* variable."""
+"""gunicorn's configuration of the gateway. Operators use GATEWAY_* variables instead."""
 
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,24 @@ from gateway.telemetry.logs import configure_structlog, standard_logging
 
 settings = load_settings()
 configure_structlog(settings)
-descriptors_at_most = raise_limit()
+descriptor_limit = raise_limit()
 shared.set_up()
 
 bind = f"{settings.host}:{settings.port}"
-backlog = 4096  # as nginx; the system may have a lower limit (net.core.somaxconn)
+backlog = 4096  # same as nginx; the kernel may limit it further (net.core.somaxconn)
 workers = settings.workers
 worker_class = "gateway.server.worker.GatewayWorker"
 wsgi_app = "gateway.app:create_app()"
 
-# The grace chain: the application ends its streams a second before uvicorn gives up on them, and uvicorn
-# gives up before gunicorn kills the worker.
+# Order of timeouts in a drain: the application ends its streams a second before uvicorn cancels them, and
+# uvicorn cancels them before gunicorn kills the worker.
 graceful_timeout = int(settings.grace) + 5
-timeout = 30  # without a sign of life; a worker that drains goes on giving them
+timeout = 30  # without a heartbeat from the worker, which continues while it drains
 
 # Above nginx's upstream keepalive_timeout, so that nginx never sends on a connection that is being closed.
 keepalive = 75
 
-# A worker's sign of life is a file: on a disk that stalls, healthy workers would be killed.
+# A worker's heartbeat is a file: on a disk that stalls, healthy workers would be killed.
 if Path("/dev/shm").is_dir():
     worker_tmp_dir = "/dev/shm"
 control_socket_disable = True
@@ -37,21 +37,21 @@ logconfig_dict = standard_logging(settings)
 
 
 def on_starting(arbiter: Any) -> None:
-    if too_few := warning(descriptors_at_most):
-        arbiter.log.warning(too_few)
+    if message := warning(descriptor_limit):
+        arbiter.log.warning(message)
     if Keyring(settings).is_open:
         arbiter.log.warning(
-            "open to everybody on this machine, since there are no keys; make key NAME=me makes one"
+            "no API keys: everyone on this machine has access; create a key with make key NAME=me"
         )
 
 
-# Each worker has a place, where it counts; its replacement gets the same one.
+# Each worker has a slot with its metrics files; its replacement takes the same slot.
 def pre_fork(arbiter: Any, worker: Any) -> None:
-    worker.place = shared.free_place(other.place for other in arbiter.WORKERS.values())
+    worker.slot = shared.free_slot(other.slot for other in arbiter.WORKERS.values())
 
 
 def post_fork(arbiter: Any, worker: Any) -> None:
-    shared.take(worker.place)
+    shared.take_slot(worker.slot)
 
 
 def post_worker_init(worker: Any) -> None:
@@ -59,7 +59,7 @@ def post_worker_init(worker: Any) -> None:
 
 
 def child_exit(arbiter: Any, worker: Any) -> None:
-    shared.give_up(worker.place)
+    shared.release_slot(worker.slot)
 
 
 def on_exit(arbiter: Any) -> None:

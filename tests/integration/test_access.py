@@ -394,7 +394,7 @@ def test_an_origin_that_no_page_can_have_stops_the_start() -> None:
     )  # fmt: skip
     assert started.returncode == 1
     assert "GATEWAY_CORS_ORIGINS: " in started.stderr
-    assert "'https://ui.example/app' is the origin of no page: it has a path" in started.stderr
+    assert "'https://ui.example/app' is not an origin that browsers send: it has a path" in started.stderr
 
 
 def test_what_pushing_takes_is_said_to_who_asks_for_the_account(tmp_path: Path) -> None:

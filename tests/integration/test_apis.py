@@ -202,8 +202,8 @@ def refusal_of(case: Case) -> bytes:
         (404, b'{"error":{"message":"no"}}', "no"),
         (500, b'{"type":"error","error":{"message":"no"}}', "no"),
         (600, b'{"error":"no"}', "no"),
-        (301, b"moved", "GATEWAY_OLLAMA_URL has to be the address to which it leads"),
-        (307, b"", "GATEWAY_OLLAMA_URL has to be the address to which it leads"),
+        (301, b"moved", "GATEWAY_OLLAMA_URL to the target of the redirect"),
+        (307, b"", "GATEWAY_OLLAMA_URL to the target of the redirect"),
     ],
 )
 def test_a_refusal_in_another_shape_is_told_in_the_apis_own(
@@ -224,7 +224,7 @@ def test_an_answer_that_is_compressed_or_in_another_protocol_is_one_clear_error(
 ) -> None:
     compressed = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08"
     switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
-    for raw, says in ((compressed, "compressed (gzip)"), (switched, "sent something that is not HTTP")):
+    for raw, says in ((compressed, "compressed (gzip)"), (switched, "sent an invalid HTTP response")):
         fake.answer("odd", Raw(raw))
         response = post(url, case, "odd", stream=streams)
         assert response.status_code == 502

@@ -194,4 +194,4 @@ def test_verify_fails_where_nobody_answers() -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert f"nobody answers at {url}" in done.stderr
+    assert f"no answer from {url}" in done.stderr

@@ -281,7 +281,15 @@ async def _next(reader: asyncio.StreamReader, seconds: float | None) -> bytes:
 
 def broken(at: Target) -> list[str]:
     """What the logs tell of that must not have happened."""
-    marks = ("defect", "Traceback", "Exception in ASGI", "exited on signal", "[alert]", "[crit]", "[emerg]")
+    marks = (
+        "unhandled_exception",
+        "Traceback",
+        "Exception in ASGI",
+        "exited on signal",
+        "[alert]",
+        "[crit]",
+        "[emerg]",
+    )
     lines = [
         text for process in at.processes for text in process.log.read_text(errors="replace").splitlines()
     ]

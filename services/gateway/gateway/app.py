@@ -1,4 +1,4 @@
-"""Puts the gateway together."""
+"""Builds the gateway's ASGI application."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ from .telemetry import shared
 from .telemetry.logs import configure_structlog
 from .telemetry.tracing import tracing
 
-# How long a worker may wait to know its models; before that it would count their answers under "other".
+# How long the start waits for the first poll; without it models would be counted under "other".
 FIRST_POLL_SECONDS = 1
 
 
@@ -48,8 +48,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         async with tracing(settings) as tracer:
             pool = Pool(Backend("ollama", upstream, settings.default_model, settings.model_names))
             state = State(settings, pool, keyring, tracer)
-            forever = (pool.watch(), keyring.watch(), state.keep_counting(), state.loop_watch.run())
-            background = [asyncio.create_task(task) for task in forever]
+            tasks = (pool.watch(), keyring.watch(), state.update_metrics(), state.loop_watch.run())
+            background = [asyncio.create_task(task) for task in tasks]
             try:
                 await pool.wait_polled(FIRST_POLL_SECONDS)
                 yield {"gateway": state}
@@ -64,14 +64,14 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         version=__version__,
         description="Streams a local model's answers, token by token.",
         lifespan=lifespan,
-        # Their routes are in routes/ops.py, where they ask for a key.
+        # Served by routes/ops.py, which requires a key.
         docs_url=None,
         openapi_url=None,
-        # Beside the description itself, wherever that is: see `docs` there.
+        # Relative to the OpenAPI document: see `docs` in routes/ops.py.
         servers=[{"url": "."}],
         redoc_url=None,
         redirect_slashes=False,
-        # FastAPI's own spans know nothing of models and outcomes, and cost a call a token.
+        # FastAPI's own spans lack models and outcomes, and cost a call per token.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     api.add_exception_handler(GatewayError, error_response)
@@ -79,23 +79,23 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     api.add_exception_handler(Exception, defect_response)
     for part in (chat, passthrough, ops):
         api.include_router(part.router)
-    # Around FastAPI, not within: its own middleware would cost an answering route more than it does for it.
+    # Around FastAPI, not inside: its own middleware stack would cost more than the routes themselves.
     answering = [*chat.router.routes, *passthrough.router.routes]
     return Cors(RequestObserver(ShortCut(api, answering, error_response)), settings.origins)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """The router's own: no such path, or not with this method."""
+    """The router's own errors: unknown path, or method not allowed."""
     assert isinstance(error, HTTPException)
-    what = "method is not allowed" if error.status_code == 405 else "path does not exist"
-    response = await error_response(request, NotServed(f"this {what} here; see /docs", error.status_code))
+    problem = "method is not allowed" if error.status_code == 405 else "path does not exist"
+    response = await error_response(request, NotServed(f"this {problem} here; see /docs", error.status_code))
     if error.status_code == 405:
         response.headers["allow"] = ", ".join(_methods_at(request.scope["route"].path))
     return response
 
 
 def _methods_at(path: str) -> list[str]:
-    """FastAPI has a route for each, and tells only of the first."""
+    """All methods at a path: FastAPI has a route for each, and reports only the first."""
     routes = [route for part in (chat, passthrough, ops) for route in part.router.routes]
     found = (route.methods or () for route in routes if isinstance(route, APIRoute) and route.path == path)
     return sorted(set().union(*found))

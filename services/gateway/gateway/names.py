@@ -1,41 +1,41 @@
-"""Models' names as Ollama reads them."""
+"""Model names as Ollama interprets them."""
 
 import re
 
 # [[host/]namespace/]model[:tag]
 MODEL_NAME = re.compile(r"((\w[\w.:-]{0,349}/)?\w[\w-]{0,79}/)?\w[\w.-]{0,79}(:\w[\w.-]{0,79})?", re.ASCII)
 
-# Of such names; * and ? stand for anything but a slash.
+# Pattern of such names; * and ? match anything but a slash.
 MODEL_PATTERN = re.compile(r"[\w.:/*?-]+", re.ASCII)
 
 REGISTRY_NAME = re.compile(r"\w[\w.:-]{0,349}", re.ASCII)
 
-# Whose models need no registry in their names.
+# The default registry, which names may omit.
 REGISTRY = "registry.ollama.ai"
 
-# As a tag it is none: Ollama takes it off and looks for the rest on its own machine.
+# Not a tag: Ollama strips this suffix and looks for the rest among its local models.
 LOCAL = ":local"
 
 
 def full_name(model: str) -> str:
-    """The name by which one is known here: Ollama compares without regard to case."""
+    """The canonical name: as listed, in lower case, because Ollama ignores case."""
     return shown(model).lower()
 
 
 def shown(model: str) -> str:
-    """The name as Ollama lists it. It takes `latest` for a tag that is not said; its own registry and that
-    registry's `library` may be said, but it never lists them.
+    """The name as Ollama lists it: with the tag `latest` if none is given, and without the default registry
+    and its namespace `library`.
     """
-    *place, name = model.split("/")
-    if len(place) == 2 and place[0].lower() == REGISTRY:
-        del place[0]
-    if len(place) == 1 and place[0].lower() == "library":
-        del place[0]
-    return "/".join([*place, name if ":" in name else f"{name}:latest"])
+    *prefix, name = model.split("/")
+    if len(prefix) == 2 and prefix[0].lower() == REGISTRY:
+        del prefix[0]
+    if len(prefix) == 1 and prefix[0].lower() == "library":
+        del prefix[0]
+    return "/".join([*prefix, name if ":" in name else f"{name}:latest"])
 
 
 def is_in_cloud(model: str) -> bool:
-    """Whether Ollama passes a request for this name on to its cloud, whatever models it has itself."""
+    """Whether Ollama forwards requests for this name to its cloud, whatever models are installed."""
     _, colon, tag = model.rpartition(":")
     tag = tag.strip().lower()
     return bool(colon) and (tag == "cloud" or (tag.endswith("-cloud") and "/" not in tag))
@@ -45,12 +45,12 @@ def without_local(model: str) -> str:
     return model[: -len(LOCAL)] if model[-len(LOCAL) :].lower() == LOCAL else model
 
 
-def requested_name(said: str) -> str:
-    """The full name of the model that a request means by what it says."""
-    return full_name(without_local(said.strip()))
+def requested_name(model: str) -> str:
+    """The canonical name of the model that a request refers to."""
+    return full_name(without_local(model.strip()))
 
 
 def registry_of(model: str) -> str:
-    """From where Ollama pulls it."""
-    place = model.lower().split("/")
-    return place[0] if len(place) == 3 else REGISTRY
+    """The registry from which Ollama pulls a model."""
+    prefix = model.lower().split("/")
+    return prefix[0] if len(prefix) == 3 else REGISTRY

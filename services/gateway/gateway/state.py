@@ -1,4 +1,4 @@
-"""What one worker shares among its requests."""
+"""State of one worker, shared by its requests."""
 
 import asyncio
 from typing import cast
@@ -26,21 +26,21 @@ from .telemetry.output import stdout
 from .telemetry.record import RequestRecord
 from .turnstile import Turnstiles
 
-# Between the terminal events of a drain and uvicorn's own limit, so that the events still get out.
+# Time between the terminal events of a drain and uvicorn's own limit, to deliver the events.
 DRAIN_MARGIN = 1.0
 
-# How old what is told of running streams may be. An alert for streams that do not move waits longer.
+# Longest age of the metrics of running streams. The alert for stalled streams waits longer.
 COUNT_SECONDS = 5
 
 
 class State:
-    """Made in the lifespan, one a worker."""
+    """Created in the lifespan, one per worker."""
 
     def __init__(self, settings: Settings, pool: Pool, keyring: Keyring, tracer: Tracer) -> None:
         self.settings = settings
-        # Ollama reads all of a large model without a word when it has pulled it, or makes another one of it.
-        silence = {"first_byte_timeout": settings.manage_timeout, "idle_timeout": settings.manage_timeout}
-        self.managing = settings.model_copy(update=silence)
+        # Ollama is silent while it verifies a large model after a pull, or creates another one from it.
+        timeouts = {"first_byte_timeout": settings.manage_timeout, "idle_timeout": settings.manage_timeout}
+        self.managing = settings.model_copy(update=timeouts)
         self.pool = pool
         self.keyring = keyring
         self.policy = Policy(settings, pool)
@@ -53,33 +53,33 @@ class State:
         self.turnstiles = Turnstiles()
         self.draining = False
         self._guard = Guard(settings, keyring, self.audit)
-        # What the metrics have of what only ever grows.
+        # Values of the growing counts at the last update of the metrics.
         self._dropped = self._audit_lost = 0
 
     def caller(self, request: Request, kind: RouteClass) -> Caller:
-        """As `Guard.caller`, for what is no longer begun when the gateway stops. Also raises Drained."""
+        """As `Guard.caller`, for requests that are refused while draining. Also raises Drained."""
         if self.draining:
             raise Drained("the gateway is restarting; send the request again")
         return self.identify(request, kind)
 
     def identify(self, request: Request, kind: RouteClass) -> Caller:
-        """As `Guard.caller`: of what is answered to the last."""
+        """As `Guard.caller`, for requests that are also answered while draining."""
         return self._guard.caller(request, kind)
 
     def drain(self) -> None:
-        """Refuses new work from now on, and ends the streams that still run when the grace is over."""
+        """Refuse new requests, and end streams that still run when the grace period is over."""
         self.draining = True
         asyncio.get_running_loop().call_later(self.settings.grace - DRAIN_MARGIN, self._end_answers)
 
     def count(self) -> None:
-        """Brings the metrics of what is still going on up to date."""
+        """Update the metrics of running streams and of the log."""
         TASKS.set(len(asyncio.all_tasks()))
         self._count_lines()
         for generation in self.generations:
             generation.count_chunks()
 
-    async def keep_counting(self) -> None:
-        """For ever: a scrape brings up to date only the worker that answers it."""
+    async def update_metrics(self) -> None:
+        """Update the metrics until cancelled: a scrape updates only the worker that answers it."""
         while True:
             self.count()
             if not self.generations:

@@ -1,53 +1,53 @@
-"""Lets a few through each turn of the event loop.
+"""Limits how much work is done per iteration of the event loop.
 
-Of a thousand requests that begin or end at the same moment, all would be dealt with in one turn: half a
-second in which no running stream gets a byte.
+A thousand requests that begin or end at the same moment would otherwise be processed in one iteration, which
+blocks all running streams for half a second.
 """
 
 import asyncio
 from collections import deque
 
-# A request takes some 0.3 ms to begin, and to end.
+# A request takes about 0.3 ms to begin, and to end.
 REQUESTS_A_TURN = 16
 
-# A line of megabytes takes some milliseconds to be read and passed on.
+# A line of several megabytes takes some milliseconds to process.
 LARGE_READS_A_TURN = 1
 
 
 class Turnstile:
-    """`most` pass a turn."""
+    """Lets `limit` waiters pass per iteration."""
 
-    def __init__(self, most: int) -> None:
-        self._most = self._free = most
+    def __init__(self, limit: int) -> None:
+        self._limit = self._free = limit
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_turning = False
 
     async def wait(self) -> None:
-        """Returns at once while the turn has room, else in a later one; first come, first served."""
+        """Return immediately while the iteration has capacity, else in a later one, in order of arrival."""
         if not self._is_turning:
             self._is_turning = True
             asyncio.get_running_loop().call_soon(self._turn)
         if self._free:
             self._free -= 1
             return
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
-        await place
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter
 
     def _turn(self) -> None:
-        self._free = self._most
+        self._free = self._limit
         while self._free and self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():  # whoever waited there may have been cancelled
-                place.set_result(None)
+            waiter = self._waiting.popleft()
+            if not waiter.done():  # it may have been cancelled
+                waiter.set_result(None)
                 self._free -= 1
-        self._is_turning = self._free < self._most
+        self._is_turning = self._free < self._limit
         if self._is_turning:
             asyncio.get_running_loop().call_soon(self._turn)
 
 
 class Turnstiles:
-    """Those of one loop."""
+    """The turnstiles of one event loop."""
 
     def __init__(self) -> None:
         self.requests = Turnstile(REQUESTS_A_TURN)

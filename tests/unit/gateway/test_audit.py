@@ -15,7 +15,7 @@ from tests.processes import wait_until
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(module, "MOST_SECONDS", 0.1)
+    monkeypatch.setattr(module, "MAX_AGE_SECONDS", 0.1)
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def test_without_a_file_nothing_is_refused_but_what_is_too_much_goes_into_the_lo
     def fails(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "MOST_LINES", 2)
+    monkeypatch.setattr(module, "MAX_LINES", 2)
     monkeypatch.setattr("os.write", fails)
     audit = Audit(Settings())
     for number in range(4):

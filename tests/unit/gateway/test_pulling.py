@@ -223,7 +223,7 @@ async def test_what_may_pass_is_tried_again_until_it_has_passed(failure: Answer)
 async def test_an_end_without_success_is_none_whatever_is_listed() -> None:
     async with PullingOllama(answers={"a": [FAILURES["an end half-way"], GOOD]}).running() as ollama:
         _, lines = await pull(ollama, "a")
-    assert "without saying that it is done" in events(lines, "pull_failed")[0]["reason"]
+    assert "without reporting success" in events(lines, "pull_failed")[0]["reason"]
 
 
 @pytest.mark.parametrize("stuck", [Do.HANG, Do.WAIT], ids=["silence", "the same line over and over"])
@@ -302,7 +302,7 @@ async def test_a_model_that_is_not_listed_after_its_pull_is_pulled_again() -> No
     async with PullingOllama(forgets=1).running() as ollama:
         _, lines = await pull(ollama, "a")
     assert ollama.pulls == ["a", "a"]
-    assert "does not list it" in events(lines, "pull_failed")[0]["reason"]
+    assert "does not list the model" in events(lines, "pull_failed")[0]["reason"]
 
 
 async def test_an_ollama_that_is_not_up_is_waited_for() -> None:

@@ -39,8 +39,8 @@ def test_a_start_removes_what_a_killed_gateway_has_left_and_nothing_of_one_that_
 
 
 def test_a_new_worker_takes_the_first_place_that_is_free() -> None:
-    assert shared.free_place([]) == "0"
-    assert shared.free_place(["0", "2"]) == "1"
+    assert shared.free_slot([]) == "0"
+    assert shared.free_slot(["0", "2"]) == "1"
 
 
 def test_metrics_that_were_imported_too_early_stop_the_start() -> None:

@@ -26,7 +26,7 @@ BACKGROUND = frozenset(
         "backends: Pool.watch",
         "backends: Backend.watch",
         "access: Keyring.watch",
-        "state: State.keep_counting",
+        "state: State.update_metrics",
         "telemetry: LoopWatch.run",
     }
 )

@@ -73,7 +73,7 @@ class Keyring:
                 await asyncio.to_thread(self.reload)
             except Exception:
                 # Whatever the error: if this loop ended, a revoked key would stay valid.
-                structlog.get_logger().exception("defect", file=str(self._path))
+                structlog.get_logger().exception("unhandled_exception", file=str(self._path))
                 self.file_ok = False
 
     def reload(self) -> None:

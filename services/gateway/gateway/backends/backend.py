@@ -159,7 +159,7 @@ class Backend:
             self._failure = error
         except Exception:
             # Whatever the error: if this loop ended, /readyz would report an old state for ever.
-            structlog.get_logger().exception("defect", backend=self.name)
+            structlog.get_logger().exception("unhandled_exception", backend=self.name)
             self._failure = UpstreamFailed("the model server's list of models is malformed")
         self._polled_at = began
         self.up = self._failure is None

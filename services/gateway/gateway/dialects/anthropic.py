@@ -12,7 +12,7 @@ from .usage import usage_of
 
 
 class Event(msgspec.Struct):
-    """What of an event is of interest."""
+    """The fields of an event that the gateway reads."""
 
     type: Any = None
     error: Any = None
@@ -34,14 +34,14 @@ _TYPES = {
 
 
 def own_id(request_id: str) -> str:
-    """A request's id as Anthropic writes it, in the header `request-id` and in errors."""
+    """The request id in Anthropic's format, for the header `request-id` and for errors."""
     return request_id if request_id.startswith("req_") else f"req_{request_id}"
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
     kind = _TYPES.get(error.status, "api_error")
-    told = {"type": kind, "message": error.message}
-    return {"type": "error", "error": told, "request_id": own_id(request_id)}
+    detail = {"type": kind, "message": error.message}
+    return {"type": "error", "error": detail, "request_id": own_id(request_id)}
 
 
 def is_error_body(fields: dict[str, Any]) -> bool:
@@ -53,7 +53,7 @@ class Messages(EventStream):
 
     def __init__(self, max_unit_bytes: int) -> None:
         super().__init__(max_unit_bytes)
-        self._guess: dict[str, Any] = {}
+        self._estimate: dict[str, Any] = {}
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         body = json.dumps(error_body(error, request_id)).encode()
@@ -69,10 +69,10 @@ class Messages(EventStream):
         elif kind == "message_stop":
             self.ended = True
         elif kind == "message_start" and isinstance(event.message, dict):
-            # What it says of tokens is a guess, until message_delta says what it was.
-            self._guess = _fields(event.message.get("usage"))
+            # Its token counts are an estimate; message_delta has the final ones.
+            self._estimate = _fields(event.message.get("usage"))
         elif kind == "message_delta":
-            self.usage = usage_of({"usage": {**self._guess, **_fields(event.usage)}})
+            self.usage = usage_of({"usage": {**self._estimate, **_fields(event.usage)}})
 
 
 def _fields(value: object) -> dict[str, Any]:

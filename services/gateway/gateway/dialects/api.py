@@ -1,4 +1,4 @@
-"""The four APIs, and how each words an error before the first byte."""
+"""The four APIs and the shape of their errors before the first byte."""
 
 import json
 from collections.abc import Callable
@@ -14,9 +14,8 @@ from .whole import JSON
 
 @dataclass(frozen=True)
 class Api:
-    """`is_error_body` says whether an error of upstream's has this API's shape, and passes as it is; there is
-    none where upstream does not know this API. `own_id` is how its clients read a request's id, in a header
-    `request-id` and in errors.
+    """`is_error_body` tells whether upstream's error has this API's shape and is forwarded unchanged; None if
+    upstream does not serve this API. `own_id` formats the request id for the header `request-id` and errors.
     """
 
     name: str
@@ -25,13 +24,13 @@ class Api:
     own_id: Callable[[str], str] | None = None
 
     def refusal(self, error: GatewayError, request_id: str) -> Refusal:
-        """`error` instead of an answer; upstream's own where it has this API's shape."""
+        """The error response; upstream's own body if it has this API's shape."""
         status, body = error.status, json.dumps(self.error_body(error, request_id)).encode()
         if error.upstream and self.is_error_body:
-            status, said = error.upstream
-            fields = parsed(said)
+            status, upstream_body = error.upstream
+            fields = parsed(upstream_body)
             if fields and self.is_error_body(fields):
-                body = self._with_own_id(said, fields, request_id)
+                body = self._with_own_id(upstream_body, fields, request_id)
         headers = [
             (b"content-type", JSON.encode()),
             (b"content-length", b"%d" % len(body)),
@@ -46,7 +45,7 @@ class Api:
         return headers
 
     def _with_own_id(self, body: bytes, fields: dict[str, Any], request_id: str) -> bytes:
-        """Upstream's id is known nowhere else."""
+        """Replace upstream's request id, which appears in no log, by ours."""
         if not self.own_id or "request_id" not in fields:
             return body
         return json.dumps({**fields, "request_id": self.own_id(request_id)}).encode()
@@ -59,7 +58,7 @@ ANTHROPIC = Api("anthropic", anthropic.error_body, anthropic.is_error_body, anth
 
 
 def api_of(path: str) -> Api:
-    """Whose clients ask for `path`, also if it does not exist."""
+    """The API that `path` belongs to, even if no route matches it."""
     if path.startswith("/v1/messages"):
         return ANTHROPIC
     if path.startswith("/v1/"):

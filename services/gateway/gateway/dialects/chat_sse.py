@@ -13,7 +13,7 @@ from .splitter import LINE
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
-    """The gateway's own shape of an error, before and after the first byte."""
+    """The gateway's own error shape, before and after the first byte."""
     return {
         "error": {
             "message": error.message,
@@ -43,6 +43,6 @@ class ChatSSE(Ndjson):
         return b"event: error\ndata: %b\n\n" % json.dumps(error_body(error, request_id)).encode()
 
     def frame(self, unit: bytes) -> bytes:
-        if b"\r" in unit:  # white space to JSON, but the end of a line to SSE
+        if b"\r" in unit:  # white space in JSON, but a line end in SSE
             unit = unit.replace(b"\r", b" ").rstrip() + LINE
         return b"id: %d\ndata: %b\n" % (self.events, unit)

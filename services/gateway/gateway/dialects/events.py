@@ -12,12 +12,12 @@ from .decoding import decoded, parsed
 from .splitter import EVENT, EventSplitter
 from .stream import Stream
 
-# What an event's lines may begin with.
+# Valid beginnings of an event's lines.
 FIELDS = (b"data", b"event", b"id", b"retry", b":")
 DATA = b"data: "
 DONE = b"[DONE]"
 
-Said = TypeVar("Said")
+Decoded = TypeVar("Decoded")
 
 
 class EventStream(Stream):
@@ -30,19 +30,19 @@ class EventStream(Stream):
         data = data_of(unit)
         return data == DONE or parsed(data) is not None
 
-    def read(self, decoder: msgspec.json.Decoder[Said], event: bytes) -> Said | None:
-        """What an event says; None if it has no data. Fails the stream if it cannot be read."""
+    def read(self, decoder: msgspec.json.Decoder[Decoded], event: bytes) -> Decoded | None:
+        """Decode an event's data; None if it has none. Fails the stream if it is malformed."""
         at = event.find(DATA)
         if at == 0 or event[at - 1 : at] == b"\n":
-            # As upstream writes it: one line of data, which is the last one.
-            said = decoded(decoder, event[at + len(DATA) :])
-            if said is not None:
-                return said
+            # Upstream's usual form: a single data line, the last of the event.
+            value = decoded(decoder, event[at + len(DATA) :])
+            if value is not None:
+                return value
         data = data_of(event)
-        said = decoded(decoder, data)
-        if said is None and (data or not event.lstrip().startswith(FIELDS)):
+        value = decoded(decoder, data)
+        if value is None and (data or not event.lstrip().startswith(FIELDS)):
             self.fail(UpstreamFailed("upstream sent an event that is not a JSON object in UTF-8"))
-        return said
+        return value
 
 
 def data_of(event: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Ollama's own API: NDJSON, passed on as it comes. https://docs.ollama.com/api/streaming"""
+"""Ollama's own API: NDJSON, forwarded unchanged. https://docs.ollama.com/api/streaming"""
 
 import json
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ import msgspec
 from ..errors import GatewayError, UpstreamFailed, UpstreamTruncated
 from .decoding import decoded, message_of, parsed
 from .splitter import LINE
-from .stream import CUT_OFF, Stream
+from .stream import TRUNCATED, Stream
 from .usage import Usage, usage_of
 from .whole import JSON
 
 
 class Line(msgspec.Struct):
-    """What of a line says whether it is the last one."""
+    """The fields that mark the last line of a stream."""
 
     done: Any = None
     status: Any = None
@@ -26,7 +26,7 @@ LINES = msgspec.json.Decoder(Line)
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
-    """Ollama's shape of an error before the first byte. The request id is in the header."""
+    """Ollama's error shape before the first byte. The request id is in the header."""
     return {"error": error.message}
 
 
@@ -35,15 +35,14 @@ def is_error_body(fields: dict[str, Any]) -> bool:
 
 
 class Ndjson(Stream):
-    """An answer; the last line has `"done":true`.
+    """An NDJSON stream; the last line has `"done":true`.
 
-    Some are one JSON object, as upstream says in their media type (when a model is only loaded, for one). Its
-    end is that of the body.
+    Some answers are a single JSON object, by their media type (when a model is only loaded, for example).
+    They end with the body.
     """
 
     media_type = "application/x-ndjson"
-    # White space before the next line: every JSON parser accepts it, and clients that read line by line
-    # get no empty line.
+    # White space before the next line: JSON parsers accept it, and clients that read lines get no empty one.
     heartbeat: ClassVar[bytes] = b" "
     separator = LINE
     is_one_object = False
@@ -57,7 +56,7 @@ class Ndjson(Stream):
             return super().end()
         frames = self._frames(self._splitter.flush())
         if not self.ended and self.events != 1:
-            self.fail(UpstreamTruncated(CUT_OFF))
+            self.fail(UpstreamTruncated(TRUNCATED))
         self.ended = True
         return frames.removesuffix(LINE)
 
@@ -88,7 +87,7 @@ class Ndjson(Stream):
 
 
 class Progress(Ndjson):
-    """What pull, push and create tell; the last line has the status `success`."""
+    """Progress of pull, push and create; the last line has the status `success`."""
 
     def is_last(self, line: Line) -> bool:
         return bool(line.status == "success")

@@ -18,7 +18,7 @@ from .whole import Whole
 
 
 class Chunk(msgspec.Struct):
-    """What of a chunk of a completion is of interest."""
+    """The fields of a completion chunk that the gateway reads."""
 
     model: Any = None
     usage: Any = None
@@ -26,7 +26,7 @@ class Chunk(msgspec.Struct):
 
 
 class Event(msgspec.Struct):
-    """What of an event of a response is of interest."""
+    """The fields of a response event that the gateway reads."""
 
     type: Any = None
     response: Any = None
@@ -47,7 +47,7 @@ _TYPES = {
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
-    """Ollama's rendering of OpenAI's errors, with the gateway's code."""
+    """OpenAI's error shape as Ollama writes it, with the gateway's code."""
     kind = _TYPES.get(error.status, "api_error")
     return {"error": {"message": error.message, "type": kind, "param": None, "code": error.code}}
 
@@ -57,7 +57,7 @@ def is_error_body(fields: dict[str, Any]) -> bool:
 
 
 class WholeAnswer(Whole):
-    """An answer that doesn't stream, with an id that no other answer has."""
+    """A complete answer, with a unique id instead of Ollama's repeating one."""
 
     _REPEATED = re.compile(rb'(?<="id":")(chatcmpl-|cmpl-|resp_)\d+(?=")')
 
@@ -75,7 +75,7 @@ class Completions(EventStream):
     def __init__(self, max_unit_bytes: int) -> None:
         super().__init__(max_unit_bytes)
         self._unique = _token()
-        # How the chunks of this answer begin, up to the end of their id, and how they are to begin.
+        # Beginning of this answer's chunks up to the end of their id, and its replacement.
         self._beginning: tuple[bytes, bytes] | None = None
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
@@ -95,7 +95,7 @@ class Completions(EventStream):
 
     def inspect(self, unit: bytes) -> None:
         try:
-            # Nearly every one is this; the rest takes longer to be read.
+            # Fast path for nearly every chunk.
             chunk = CHUNKS.decode(unit[len(DATA) :]) if unit.startswith(DATA) and unit.isascii() else None
         except (ValueError, RecursionError):
             chunk = None
@@ -109,7 +109,7 @@ class Completions(EventStream):
         if chunk.error is not None:
             self.fail(UpstreamFailed(message_of(chunk.error)))
         elif chunk.model == "":
-            # What becomes of an error that Ollama meets midway: an empty chunk of no model.
+            # Ollama turns an error midway into an empty chunk without a model.
             self.fail(UpstreamFailed("the model server failed in the middle of the answer"))
         elif chunk.usage is not None:
             self.usage = usage_of({"usage": chunk.usage}) or self.usage
@@ -128,13 +128,13 @@ class Responses(EventStream):
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         number = self.events
-        # OpenAI's client raises for an event with an `error` object; the documented fields stand beside it.
-        told = {"type": "error", "code": error.code, "message": error.message, "param": None}
-        told["error"] = error_body(error, request_id)["error"]
+        # OpenAI's client raises for an event with an `error` object; the documented fields are added to it.
+        detail = {"type": "error", "code": error.code, "message": error.message, "param": None}
+        detail["error"] = error_body(error, request_id)["error"]
         reason = {"code": "server_error", "message": error.message}
         response = {**self._response, "id": self._unique.decode()}
         failed = {**response, "status": "failed", "error": reason}
-        return _event({**told, "sequence_number": number}) + _event(
+        return _event({**detail, "sequence_number": number}) + _event(
             {"type": "response.failed", "sequence_number": number + 1, "response": failed}
         )
 
@@ -152,7 +152,7 @@ class Responses(EventStream):
         elif kind == "response.created":
             self._response = {**self._response, **response}
             if repeated := str(response.get("id") or ""):
-                # Where it is an id: what the model says may be the same text.
+                # Only as an id: the generated text may contain the same characters.
                 self._repeated = re.compile(rb'("id"\s*:\s*")' + re.escape(repeated.encode()) + rb'(?=")')
         elif kind in self._last:
             self.ended = True
@@ -160,8 +160,8 @@ class Responses(EventStream):
 
 
 def _token() -> bytes:
-    """For an id: Ollama draws its own from a thousand, or a million, numbers."""
-    return b"%024x" % random.getrandbits(96)  # not a secret, and the system's are slow
+    """A unique id: Ollama draws its own from only a thousand, or a million, numbers."""
+    return b"%024x" % random.getrandbits(96)  # not a secret, and os.urandom is slow
 
 
 def _event(fields: dict[str, Any]) -> bytes:

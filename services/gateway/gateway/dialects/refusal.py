@@ -1,4 +1,4 @@
-"""An error as a whole answer, in the words of the API that was asked."""
+"""An error response in the shape of the requested API."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -10,8 +10,8 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True)
 class Refusal:
-    """`headers` has the body's type and length, and what the error itself needs; `ids` is the request's id,
-    which the middleware adds to what passes it.
+    """`headers` has content type, length and the error's own headers; `ids` has the request id headers, which
+    the middleware adds to responses sent through it.
     """
 
     status: int
@@ -20,14 +20,14 @@ class Refusal:
     ids: Headers
 
     def messages(self) -> tuple[Message, Message]:
-        """For `send`, as ASGI has it."""
+        """The response as ASGI messages."""
         return (
             {"type": "http.response.start", "status": self.status, "headers": self.headers},
             {"type": "http.response.body", "body": self.body},
         )
 
-    def last_words(self) -> bytes:
-        """On the wire, where there is no application to send it: the connection is closed after it."""
+    def raw(self) -> bytes:
+        """The response as raw HTTP/1.1, for errors outside the application; closes the connection."""
         headers = [*self.headers, (b"connection", b"close"), *self.ids]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         phrase = HTTPStatus(self.status).phrase.encode()

@@ -1,4 +1,4 @@
-"""Cutting a byte stream into lines or events, however it was chunked on its way."""
+"""Splits a byte stream into lines or events, independent of how it was chunked."""
 
 from typing import ClassVar
 
@@ -10,9 +10,9 @@ SPACE = ord(" ")
 
 
 class Splitter:
-    """Splits at `separator` alone: JSON strings may hold every other character that ends a line elsewhere.
+    """Splits only at `separator`: JSON strings may contain all other line separators of Unicode.
 
-    Linear in the number of bytes, also for one unit that comes in very many pieces.
+    Linear in the number of bytes, even for a unit that arrives in very many pieces.
     """
 
     to_be_replaced: ClassVar[bytes | None] = None
@@ -25,7 +25,7 @@ class Splitter:
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Returns the units that `data` completes, without their ends and without empty ones.
+        """Returns the units that `data` completes, without separators; empty ones are dropped.
 
         Raises UpstreamFailed when a unit grows beyond the limit.
         """
@@ -41,27 +41,27 @@ class Splitter:
             self._pieces.append(rest)
             self._size += len(rest)
             if self._size > self._max_bytes:
-                raise UpstreamFailed(f"upstream sent more than {self._max_bytes} bytes in one piece")
+                raise UpstreamFailed(f"upstream sent a line or event of more than {self._max_bytes} bytes")
         return units
 
     def is_one(self, data: bytes) -> bool:
-        """Whether `data` is exactly one unit with its end, which is what nearly every read brings."""
+        """Whether `data` is exactly one unit with its separator, as in nearly every read."""
         size = len(data)
         ends_there = data.find(self._separator) == size - self._length > 0
-        # What begins with white space may be nothing else.
+        # A unit that begins with white space may be empty.
         if not ends_there or data[0] <= SPACE or self._pieces or size > self._max_bytes:
             return False
         return self.to_be_replaced is None or self.to_be_replaced not in data
 
     def flush(self) -> list[bytes]:
-        """Returns the last unit if the stream ended without an end after it."""
+        """Returns the last unit if the stream ended without a separator."""
         return self.feed(self._separator)
 
 
 class EventSplitter(Splitter):
-    """Splits at empty lines, whose ends and those of all other lines may be CR LF, or CR, as well as LF.
+    """Splits at empty lines; lines may end with CR LF, CR or LF.
 
-    In JSON text neither can stand by itself, so all of them become LF.
+    JSON text contains no raw CR or LF, so all line ends are normalised to LF.
     https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
     """
 
@@ -71,7 +71,7 @@ class EventSplitter(Splitter):
         super().__init__(EVENT, max_bytes)
 
     def feed(self, data: bytes) -> list[bytes]:
-        # A separator, or the end of a line, may have been cut in two.
+        # A separator or a line end may be split between two reads.
         while self._pieces and self._pieces[-1].endswith((b"\n", b"\r")):
             last = self._pieces.pop()
             self._size -= len(last)

@@ -1,4 +1,4 @@
-"""What every stream of an answer has in common: units are checked for being the last one, and passed on."""
+"""Base of all streamed answers: inspects each unit, finds the last one, and forwards them."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -8,14 +8,14 @@ from .splitter import Splitter
 from .usage import Usage
 from .whole import JSON, Whole
 
-CUT_OFF = "upstream closed the stream before the answer was complete"
+TRUNCATED = "upstream closed the stream before the answer was complete"
 
 
 class Stream:
-    """The state of one answer. Feed it bytes until `ended`; `failure` says how it went wrong, if it did.
+    """The state of one answer. Feed it bytes until `ended`; `failure` is its error, if it failed.
 
-    A subclass knows its wire format: how upstream's units become the client's frames, which one is the last,
-    and how an error is told before the first byte and after it.
+    A subclass implements a wire format: how upstream's units become the client's frames, which unit is the
+    last, and the form of an error after the first byte.
     """
 
     http_status: ClassVar[int] = 200
@@ -30,11 +30,11 @@ class Stream:
         self.ended = False
         self.failure: GatewayError | None = None
         self.usage: Usage | None = None
-        # What takes an answer that comes in one piece after all, if the client has nothing of it yet.
+        # Takes over if upstream does not stream after all and nothing has been sent to the client.
         self.instead: Whole | None = None
 
     def open(self, status: int, media_type: str) -> None:
-        """Upstream has begun to answer."""
+        """Upstream's status and headers have arrived."""
         if media_type.lower().startswith(JSON):
             self.instead = Whole(self._max_unit_bytes)
             self.instead.open(status, media_type)
@@ -63,33 +63,33 @@ class Stream:
         return self._frames(units)
 
     def end(self) -> bytes:
-        """Upstream has closed: returns what is left. It is a failure if no unit was the last one."""
+        """Upstream has closed: returns the remaining frames. Fails if the final unit is missing."""
         frames = self._frames([unit for unit in self._splitter.flush() if self.is_whole(unit)])
         if not self.ended:
-            self.fail(UpstreamTruncated(CUT_OFF))
+            self.fail(UpstreamTruncated(TRUNCATED))
         return frames
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
-        """What ends an answer that failed after its first byte: the error, and the terminal marker if any."""
+        """The end of an answer that failed after its first byte: the error, and a terminal marker if any."""
         raise NotImplementedError
 
     def status(self, state: str, fields: Mapping[str, object]) -> bytes:
-        """What is waited for, before the answer begins: a comment. Empty where the format cannot say it."""
+        """What the answer waits for, as a comment; empty if the format has no comments."""
         return b": %b\n\n" % state.encode()
 
     def new_splitter(self, max_unit_bytes: int) -> Splitter:
         return Splitter(self.separator, max_unit_bytes)
 
     def frame(self, unit: bytes) -> bytes:
-        """One unit with its separator, as the client gets it."""
+        """The client's frame for one unit with its separator."""
         return unit
 
     def inspect(self, unit: bytes) -> None:
-        """Looks at a unit with its separator: ends the stream or fails it, if that is what it says."""
+        """Inspect a unit with its separator: it may end the stream or fail it."""
         raise NotImplementedError
 
     def is_whole(self, unit: bytes) -> bool:
-        """Whether a unit that upstream's end cut off was complete all the same."""
+        """Whether a final unit without separator is complete."""
         raise NotImplementedError
 
     def fail(self, error: GatewayError) -> None:

@@ -1,4 +1,4 @@
-"""What upstream says at the end of an answer: its tokens and, in Ollama's own APIs, where the time went."""
+"""Usage reported at the end of an answer: token counts and, in Ollama's own API, durations."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ SECOND = 1e9  # in the unit of Ollama's durations
 
 @dataclass(slots=True)
 class Usage:
-    """`seconds`: total, load, prompt, generation; empty where nothing is said of them."""
+    """`seconds` has total, load, prompt and generation; empty if not reported."""
 
     prompt_tokens: int
     output_tokens: int
@@ -16,12 +16,12 @@ class Usage:
 
 
 def usage_of(fields: dict[str, Any]) -> Usage | None:
-    """In any of the four APIs; None if `fields` does not have it. Ollama leaves out what is zero."""
-    said = fields.get("usage")
-    if isinstance(said, dict):
+    """Usage in the format of any of the four APIs, or None. Ollama omits zero counts."""
+    usage = fields.get("usage")
+    if isinstance(usage, dict):
         names = ("prompt_tokens", "completion_tokens")
-        prompt, output = names if names[0] in said else ("input_tokens", "output_tokens")
-        return Usage(_number(said, prompt), _number(said, output))
+        prompt, output = names if names[0] in usage else ("input_tokens", "output_tokens")
+        return Usage(_number(usage, prompt), _number(usage, output))
     if "total_duration" not in fields and "prompt_eval_count" not in fields and "eval_count" not in fields:
         return None
     seconds = {
@@ -35,6 +35,6 @@ def usage_of(fields: dict[str, Any]) -> Usage | None:
 
 
 def _number(fields: dict[str, Any], name: str) -> int:
-    """What is no count there is taken for none: a metric that goes wrong must not take an answer with it."""
+    """A count, 0 if it is invalid: a bad count must not fail the answer."""
     value = fields.get(name)
     return value if isinstance(value, int) and 0 <= value < 2**63 else 0

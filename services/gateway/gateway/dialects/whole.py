@@ -1,4 +1,4 @@
-"""An answer in one piece: held until it is complete, so that a client never gets half of one."""
+"""Answers that are not streamed: buffered until complete, so that a client never gets a partial one."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from ..errors import GatewayError, UpstreamFailed
 from .decoding import parsed
 from .usage import Usage, usage_of
 
-# Reading more at once would hold up the streams beside it. An answer that is larger is one of vectors.
+# Parsing more would block the event loop. Larger answers are embeddings.
 MAX_PARSED_BYTES = 64 * 1024
 MAX_CHECKED_BYTES = 4 * 1024 * 1024
 USAGE = (b'"usage"', b'"prompt_eval_count"', b'"eval_count"')
@@ -19,8 +19,9 @@ ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Whole:
-    """Takes upstream's status and body as they are, if they are JSON. Nothing can be sent before them, so
-    there is no heartbeat: the status is the only place in which such a client looks for an error."""
+    """Forwards upstream's status and body unchanged if the body is JSON. Has no heartbeat: nothing can be
+    sent before the status, where such a client expects errors.
+    """
 
     heartbeat = b""
     events = 0
@@ -64,7 +65,7 @@ class Whole:
                 return b""
             if not self._is(JSON):
                 self._media_type = JSON
-        if any(mark in answer for mark in USAGE):
+        if any(name in answer for name in USAGE):
             self.usage = usage_of(_fields(answer))
         return answer
 
@@ -75,7 +76,7 @@ class Whole:
         return b""
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
-        """Nothing can follow a whole answer."""
+        """Nothing can follow a complete answer."""
         return b""
 
     def _fail(self, message: str) -> None:
@@ -84,7 +85,7 @@ class Whole:
 
 
 class WholeText(Whole):
-    """The same of a route that may also answer in plain text."""
+    """The same for routes that may also answer with plain text."""
 
     text_too = True
 
@@ -97,13 +98,13 @@ def _is_json(answer: bytes) -> bool:
             answer.decode()
         ANY_JSON.decode(answer)
     except (ValueError, RecursionError):
-        # Half a surrogate pair is JSON, but not to msgspec.
+        # msgspec rejects an unpaired surrogate escape, which is valid JSON.
         return len(answer) <= MAX_PARSED_BYTES and parsed(answer) is not None
     return True
 
 
 def _fields(answer: bytes) -> dict[str, Any]:
     if len(answer) > MAX_PARSED_BYTES:
-        # The numbers stand behind the vectors; if what is there is something else, it is no JSON.
+        # The counts follow the vectors; anything else there fails to parse.
         answer = b"{" + answer[answer.rfind(b"]") + 1 :].lstrip(b", \r\n")
     return parsed(answer) or {}

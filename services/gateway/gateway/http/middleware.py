@@ -64,7 +64,7 @@ class RequestObserver:
             await self._app(scope, receive, send_with_id)
         except Exception:
             # A bug: the client gets an error of the usual shape, never a stack trace.
-            self._log.exception("defect", request_id=record.request_id)
+            self._log.exception("unhandled_exception", request_id=record.request_id)
             failure = InternalError()
             record.outcome = failure.outcome
             if not record.status:

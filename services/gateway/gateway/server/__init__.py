@@ -1,1 +1,1 @@
-"""All that touches the insides of uvicorn and gunicorn."""
+"""Everything that depends on internals of uvicorn and gunicorn."""

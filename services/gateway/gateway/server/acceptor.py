@@ -1,7 +1,7 @@
-"""Takes connections from a listening socket: many a turn of the loop, and run_in_steps when there is no room.
+"""Accepts connections, many per iteration of the event loop, or refuses them with 503.
 
-uvloop's own server takes one a turn. A turn is long while hundreds of streams run, so of a burst of newcomers
-some waited for twelve seconds, connected but not heard.
+uvloop's own server accepts one per iteration. With hundreds of running streams an iteration is long, so in a
+burst of new connections some waited twelve seconds before their request was read.
 """
 
 import asyncio
@@ -16,27 +16,27 @@ from ..dialects.chat_sse import error_body
 from ..errors import Overloaded
 from ..telemetry.metrics import REFUSED_CONNECTIONS
 
-# Of one socket, shared by all workers: one that takes everything leaves nothing for the others.
-MOST_A_TURN = 64
+# The socket is shared by all workers: one that accepts everything leaves nothing for the others.
+MAX_ACCEPTS_PER_TURN = 64
 
 PAUSE_SECONDS = 0.1
 
-# What accept fails with when no more may be open, in this process or the system: accept(2).
-NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# errno values of accept(2) when the process or the system is out of resources.
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Acceptor:
     """Owns one listening socket. As asyncio's servers: `close`, then `wait_closed`."""
 
     def __init__(
-        self, listener: socket.socket, new_protocol: Callable[[], asyncio.Protocol], most: int
+        self, listener: socket.socket, new_protocol: Callable[[], asyncio.Protocol], max_accepts: int
     ) -> None:
         self._listener = listener
         self._new_protocol = new_protocol
-        self._most = most
+        self._max_accepts = max_accepts
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[None]] = set()
-        # Given up for a moment when there is no other, so that somebody can be told.
+        # Reserve descriptor, closed briefly so that a connection can be accepted and refused with 503.
         self._spare: int | None = _any_descriptor()
         self._resuming: asyncio.TimerHandle | None = None
         listener.setblocking(False)
@@ -44,7 +44,7 @@ class Acceptor:
 
     def close(self) -> None:
         self._loop.remove_reader(self._listener.fileno())
-        # As long as somebody has it open, the system goes on connecting newcomers.
+        # While the socket is open, the kernel completes new connections.
         self._listener.close()
         if self._resuming:
             self._resuming.cancel()
@@ -56,14 +56,14 @@ class Acceptor:
             await asyncio.wait(self._connecting)
 
     def _accept(self) -> None:
-        for _ in range(self._most):
+        for _ in range(self._max_accepts):
             try:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno not in NO_ROOM:
-                    continue  # it is gone before it was taken
+                if error.errno not in OUT_OF_RESOURCES:
+                    continue  # the client disconnected before it was accepted
                 if not self._refuse():
                     self._pause()
                     return
@@ -75,11 +75,11 @@ class Acceptor:
     async def _connect(self, connection: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(self._new_protocol, connection)
-        except OSError:  # it is gone already
+        except OSError:  # the client has disconnected
             connection.close()
 
     def _refuse(self) -> bool:
-        """Whether somebody could be told that there is no room, or nobody is there."""
+        """Refuse one connection with 503. False if not even that is possible."""
         self._spare = _any_descriptor() if self._spare is None else self._spare
         if self._spare is None:
             return False
@@ -87,20 +87,20 @@ class Acceptor:
         try:
             connection, _ = self._listener.accept()
         except OSError as error:
-            return error.errno not in NO_ROOM
+            return error.errno not in OUT_OF_RESOURCES
         else:
             REFUSED_CONNECTIONS.inc()
             with connection, suppress(OSError):
                 connection.setblocking(False)
                 connection.send(REFUSAL)
-                # What has come and is not read would have the system take the answer back.
+                # Unread data would make the kernel reset the connection and discard the answer.
                 connection.recv(65536)
             return True
         finally:
             self._spare = _any_descriptor()
 
     def _pause(self) -> None:
-        """Trying again at once would take all of the loop's time."""
+        """Retry later: retrying immediately would keep the event loop busy."""
         self._loop.remove_reader(self._listener.fileno())
         self._resuming = self._loop.call_later(PAUSE_SECONDS, self._resume)
 

@@ -1,24 +1,25 @@
-"""How many files and connections this process may have open."""
+"""The limit on open files and connections of this process."""
 
 import resource
 
 # Four thousand streams: each has one connection to its client and one to the model server.
-ENOUGH = 8192
-MOST = 1024 * 1024
+RECOMMENDED = 8192
+MAXIMUM = 1024 * 1024
 
 
 def raise_limit() -> int:
-    """Raises the limit as far as a process may without being root; returns what it is then."""
+    """Raise the soft limit as far as an unprivileged process may; returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = max(soft, min(hard, MOST))
+    limit = max(soft, min(hard, MAXIMUM))
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     return limit
 
 
 def warning(limit: int) -> str | None:
-    if limit >= ENOUGH:
+    """A warning for the operator if the limit is low."""
+    if limit >= RECOMMENDED:
         return None
     return (
-        f"no more than {limit} files and connections can be open, enough for some {limit // 2} streams; "
+        f"the limit of {limit} open files and connections is enough for about {limit // 2} streams only; "
         "raise the hard limit: ulimit -Hn, systemd's LimitNOFILE, Compose's ulimits"
     )

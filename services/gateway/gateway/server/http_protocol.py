@@ -1,6 +1,6 @@
-"""HTTP/1.1 towards clients: uvicorn's, with limits on how large a head is and how slowly a request comes.
+"""uvicorn's HTTP/1.1 protocol with limits on the size of a head and the duration of a request.
 
-nginx has such limits too. These are for those who reach the gateway without it, and for what gets past it.
+nginx has such limits too. These protect against clients that reach the gateway directly.
 """
 
 import asyncio
@@ -19,50 +19,50 @@ from ..http.middleware import clean_path
 from ..streaming.response import CONNECTION
 from .connection import Exchange, without_chunks
 
-# Twice what nginx lets pass. One read of the socket may bring more than that at once.
+# Twice nginx's limit. One read of the socket may exceed it.
 MAX_HEAD = 64 * 1024
 
 VERSIONS = ("1.1", "1.0")
 
 
 class GuardedHttp(HttpToolsProtocol):
-    """Also lets the application use its client's connection, as `streaming.delivery.Connection` has it."""
+    """Also gives the application access to its client's connection: `streaming.delivery.Connection`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.parser = Parser(self)
         self._limit: float = self.app_state["gateway"].settings.request_timeout
         self._timer: asyncio.TimerHandle | None = None
-        # Whether a request is expected, or has begun and is not complete; and whether that is so of its head.
+        # Whether a request is expected or incomplete, and whether its head is.
         self._arriving = self._in_head = True
         self._head_size = 0
-        self._heard = False
-        # uvicorn knows the last one only, also where a client has asked for several at once.
+        self._received = False
+        # uvicorn tracks only the last one, even if a client pipelines several.
         self._unanswered: deque[Exchange] = deque()
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._watch()
+        self._start_timer()
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
+        self._received = True
         super().data_received(data)
         if self._in_head:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._refuse(HeadTooLarge(f"the request's head is larger than {MAX_HEAD} bytes"))
-        # Between requests, what is no request ends uvicorn's own wait for the next one.
+        # Between requests, invalid data ends uvicorn's own wait for the next one.
         if not self._timer and (self._arriving or not self.cycle or self.cycle.response_complete):
-            self._watch()
+            self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._unwatch()
-        self._give_up()
+        self._stop_timer()
+        self._disconnect_all()
         super().connection_lost(exc)
 
-    # What the parser and uvicorn call
+    # Callbacks of the parser and of uvicorn
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -72,13 +72,13 @@ class GuardedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         if self.parser.get_http_version() not in VERSIONS:
-            raise NotHttp("a version of HTTP that is not spoken here")
+            raise NotHttp("this HTTP version is not supported")
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise NotHttp("this is no proxy")
-            return  # it comes again without its offer
+                raise NotHttp("CONNECT is not supported: this is not a proxy")
+            return  # parsed again without the upgrade
         if self.parser.get_http_version() == "1.0":
-            self.expect_100_continue = False  # HTTP/1.0 knows no such answer
+            self.expect_100_continue = False  # HTTP/1.0 has no 100 Continue
         super().on_headers_complete()
         if self.cycle and self.cycle.scope is self.scope:
             exchange = Exchange(self.cycle)
@@ -90,7 +90,7 @@ class GuardedHttp(HttpToolsProtocol):
             return
         super().on_message_complete()
         self._arriving = False
-        self._unwatch()
+        self._stop_timer()
 
     def on_response_complete(self) -> None:
         self._unanswered.popleft().end()
@@ -103,38 +103,39 @@ class GuardedHttp(HttpToolsProtocol):
         is_old = cycle.scope["http_version"] == "1.0"
         super()._start_asgi_task(cycle, without_chunks(cycle, app) if is_old else app)
 
-    def head_without_offer(self) -> bytes:
-        """The head that the parser has just read, for another try."""
+    def head_without_upgrade(self) -> bytes:
+        """The head that has just been parsed, without the upgrade, to be parsed again."""
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         lines = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
         return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, lines)
 
-    # Time
+    # Timeouts
 
-    def _watch(self) -> None:
-        self._heard = False
-        self._timer = self.loop.call_later(self._limit, self._overdue)
+    def _start_timer(self) -> None:
+        self._received = False
+        self._timer = self.loop.call_later(self._limit, self._on_timeout)
 
-    def _unwatch(self) -> None:
+    def _stop_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
             self._timer = None
 
-    def _overdue(self) -> None:
-        """For a head this is all the time there is, for a body the longest silence: the client's own, not one
-        while nobody takes what it sends."""
+    def _on_timeout(self) -> None:
+        """A head must be complete within the limit; a body may not pause for longer, except while the gateway
+        does not read.
+        """
         self._timer = None
-        if not self._in_head and (self._heard or self.flow.read_paused):
-            self._watch()
+        if not self._in_head and (self._received or self.flow.read_paused):
+            self._start_timer()
         elif self.headers is None:
-            self.transport.close()  # it has not said anything
+            self.transport.close()  # nothing has been sent
         else:
-            self._refuse(RequestTooSlow(f"nothing more of the request came for {self._limit:g} s"))
+            self._refuse(RequestTooSlow(f"no more of the request arrived within {self._limit:g} s"))
 
     def _refuse(self, error: GatewayError) -> None:
-        """Instead of the application, to which its client is gone if it has begun with this request."""
+        """Answer instead of the application; if that has begun, its client counts as disconnected."""
         self._arriving = False
-        self._unwatch()
+        self._stop_timer()
         if self.transport.is_closing():
             return
         if self._may_answer():
@@ -143,34 +144,36 @@ class GuardedHttp(HttpToolsProtocol):
             api = api_of(clean_path(path)) if path else CHAT
             refusal = api.refusal(error, request_id)
             structlog.get_logger().info(
-                "refused",
+                "request_refused",
                 request_id=request_id,
                 status=refusal.status,
                 code=error.code,
                 client=self.client[0] if self.client else "",
             )
-            self.transport.write(refusal.last_words())
-        # At once: what is written from now on would fail.
-        self._give_up()
+            self.transport.write(refusal.raw())
+        # First, because later writes of the application would fail.
+        self._disconnect_all()
         self.transport.close()
 
-    def _give_up(self) -> None:
-        """Tells the application that nobody is there any more."""
+    def _disconnect_all(self) -> None:
+        """Notify the application that its client is gone."""
         for exchange in self._unanswered:
-            exchange.lose()
+            exchange.disconnected()
             exchange.end()
         self._unanswered.clear()
 
     def _may_answer(self) -> bool:
-        """Whether what is written now is the answer to the request that is arriving."""
+        """Whether a response written now would be the one to the arriving request."""
         if not self.cycle or self.pipeline:
             return not self.pipeline
         return self.cycle.response_complete if self._in_head else not self.cycle.response_started
 
 
 class Parser(httptools.HttpRequestParser):
-    """llhttp takes all that follows an offer to go on in another protocol, a request's body too, for that
-    protocol's. Here an offer changes nothing: the head is read once more without it, then what follows.
+    """Ignores protocol upgrades.
+
+    llhttp treats all that follows an Upgrade header, even the body, as the other protocol. Here the head is
+    parsed again without the header, then the rest.
     """
 
     def __init__(self, protocol: GuardedHttp) -> None:
@@ -179,7 +182,7 @@ class Parser(httptools.HttpRequestParser):
 
     def _start(self) -> None:
         super().__init__(self._protocol)
-        # As uvicorn has it: what follows a request that is the last one is no reason not to answer that.
+        # As in uvicorn: data after the last request of a connection does not prevent its answer.
         self.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def feed_data(self, data: Any) -> None:
@@ -188,9 +191,9 @@ class Parser(httptools.HttpRequestParser):
             try:
                 super().feed_data(rest)
                 return
-            except httptools.HttpParserUpgrade as offer:
-                rest = rest[offer.args[0] :]
-                head = self._protocol.head_without_offer()
-                # Anew: behind a request that is the last one, llhttp reads no other.
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                head = self._protocol.head_without_upgrade()
+                # Restart: after a request with `Connection: close`, llhttp parses no other.
                 self._start()
                 super().feed_data(head)

@@ -1,4 +1,4 @@
-"""gunicorn's worker: uvicorn, with a drain that ends every stream properly."""
+"""The gunicorn worker: uvicorn with a graceful drain of all streams."""
 
 import asyncio
 import signal
@@ -14,18 +14,17 @@ from uvicorn_worker import UvicornWorker
 from ..http.bypass import refuse_wrappers
 from ..http.cors import Cors
 from ..settings import load_settings
-from .acceptor import MOST_A_TURN, Acceptor
+from .acceptor import MAX_ACCEPTS_PER_TURN, Acceptor
 from .http_protocol import GuardedHttp
 
 NOTIFY_SECONDS = 1.0
 
 
 class DrainingServer(Server):
-    """Accepts connections itself, tells the application that it is to stop, and gunicorn that the worker is
-    alive while it drains.
+    """Accepts connections itself, starts the application's drain, and sends gunicorn heartbeats meanwhile.
 
-    uvicorn does none of this: newcomers would wait for running streams, those would be cut without a terminal
-    event, and gunicorn would take a worker that drains for one that hangs.
+    uvicorn does none of this: new connections would wait for running streams, streams would be cut without a
+    terminal event, and gunicorn would kill a draining worker as hung.
     """
 
     def __init__(self, worker: "GatewayWorker") -> None:
@@ -34,10 +33,10 @@ class DrainingServer(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         refuse_wrappers(self.config.loaded_app, Cors)
-        await super().startup(sockets=[])  # it has nothing to listen to
-        most = max(1, MOST_A_TURN // load_settings().workers)
-        accepting = [Acceptor(listener, self._protocol, most) for listener in sockets or ()]
-        self.servers = cast(list[asyncio.Server], accepting)
+        await super().startup(sockets=[])  # uvicorn itself listens on nothing
+        max_accepts = max(1, MAX_ACCEPTS_PER_TURN // load_settings().workers)
+        acceptors = [Acceptor(listener, self._protocol, max_accepts) for listener in sockets or ()]
+        self.servers = cast(list[asyncio.Server], acceptors)
 
     def _protocol(self) -> GuardedHttp:
         return GuardedHttp(self.config, self.server_state, self.lifespan.state)
@@ -46,7 +45,7 @@ class DrainingServer(Server):
         self.lifespan.state["gateway"].drain()
         notify = asyncio.create_task(self._notify())
         try:
-            # Without the sockets: they are gunicorn's, which closes them itself.
+            # Without the sockets: gunicorn owns and closes them.
             await super().shutdown()
         finally:
             notify.cancel()
@@ -60,7 +59,7 @@ class DrainingServer(Server):
 
 
 class GatewayWorker(UvicornWorker):
-    CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - the base class's way of configuring
+    CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - the base class requires it
         "loop": "uvloop",
         "http": GuardedHttp,
         "lifespan": "on",
@@ -75,8 +74,8 @@ class GatewayWorker(UvicornWorker):
 
     def init_signals(self) -> None:
         super().init_signals()
-        # uvicorn ends in order on these and raises them again. By default that ends the process at once, with
-        # its last log lines unwritten.
+        # After its shutdown uvicorn raises these signals again, which by default ends the process at once,
+        # with its last log lines unwritten.
         for terminating in (signal.SIGINT, signal.SIGTERM):
             signal.signal(terminating, lambda *_: sys.exit(0))
 
@@ -84,7 +83,7 @@ class GatewayWorker(UvicornWorker):
         self.config.app = self.wsgi
         server = DrainingServer(self)
         self._install_sigquit_handler()
-        # The sockets within gunicorn's: its own complain when uvicorn has closed them.
+        # The plain sockets: gunicorn's wrappers fail once uvicorn has closed them.
         await server.serve(sockets=[listener.sock for listener in self.sockets])
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)

@@ -65,7 +65,7 @@ class Relay:
             if failure:
                 await self._turnstiles.requests.wait()  # many may fail at the same moment
         except Exception:
-            structlog.get_logger().exception("defect", request_id=self._record.request_id)
+            structlog.get_logger().exception("unhandled_exception", request_id=self._record.request_id)
             failure = InternalError()
         finally:
             watch.cancel()

@@ -1,7 +1,7 @@
-"""Who has managed models, and with what result: one JSON line each, in a stream of its own.
+"""The audit log: who has managed models, and with what result, one JSON line each, in a separate stream.
 
-Nobody waits for the stream. A line that cannot be written is kept and tried again; if that lasts, managing is
-refused rather than left unwritten, provided that there is a file for it.
+Writing is asynchronous. A line that cannot be written is kept and retried; if that lasts and a file is
+configured, managing models is refused until lines can be written again.
 """
 
 import atexit
@@ -20,15 +20,15 @@ from ..settings import Settings
 
 STANDARD_ERROR = 2
 RETRY_SECONDS = 1.0
-# How old a line may be before managing is refused, and how many are kept.
-MOST_SECONDS = 5.0
-MOST_LINES = 1000
-# For what waits when the process ends.
+# Age of a line at which managing models is refused, and the number of lines kept.
+MAX_AGE_SECONDS = 5.0
+MAX_LINES = 1000
+# Time limit for pending lines when the process ends.
 EXIT_SECONDS = 1.0
 
 
 class Audit:
-    """`waiting` counts the lines that are not written yet, `lost` those that never will be."""
+    """`waiting` counts pending lines, `lost` those that were discarded."""
 
     def __init__(self, settings: Settings) -> None:
         self._file = Path(settings.audit_file) if settings.audit_file else None
@@ -46,31 +46,31 @@ class Audit:
 
     @property
     def problem(self) -> str | None:
-        """Why lines wait, in words; None if nothing is wrong."""
+        """Why lines are pending, as text; None if there is no problem."""
         if not self._problem and not self._is_late():
             return None
-        return f"{self.waiting} lines cannot be written: {self._problem or 'nobody takes them'}"
+        return f"{self.waiting} lines cannot be written: {self._problem or 'the output is blocked'}"
 
     @property
     def blocks(self) -> bool:
-        """Whether nothing more may be managed until lines are written."""
+        """Whether managing models is refused until lines are written."""
         return self._file is not None and self._is_late()
 
     def write(self, **fields: object) -> None:
         line = json.dumps({"event": "audit", "timestamp": datetime.now(UTC).isoformat(), **fields})
         self._lines.append((time.monotonic(), line))
-        if len(self._lines) > MOST_LINES:
-            self._lose()
+        if len(self._lines) > MAX_LINES:
+            self._discard_oldest()
         if self._thread is None:
             self._thread = Thread(target=self._run, name="audit writer", daemon=True)
             self._thread.start()
         self._news.set()
 
     def _is_late(self) -> bool:
-        return bool(self._lines) and time.monotonic() - self._lines[0][0] > MOST_SECONDS
+        return bool(self._lines) and time.monotonic() - self._lines[0][0] > MAX_AGE_SECONDS
 
-    def _lose(self) -> None:
-        """The oldest line goes where all others are; perhaps that can be written."""
+    def _discard_oldest(self) -> None:
+        """Discard the oldest line, and write it to the ordinary log instead."""
         _, line = self._lines.popleft()
         self.lost += 1
         structlog.get_logger().error("audit_line_lost", problem=self._problem, line=line)
@@ -80,19 +80,19 @@ class Audit:
             self._news.wait()
             self._news.clear()
             while self._lines:
-                said = self._problem
-                self._try()
+                previous = self._problem
+                self._try_oldest()
                 if self._problem:
-                    if self._problem != said:
-                        structlog.get_logger().error("audit", problem=self.problem)
+                    if self._problem != previous:
+                        structlog.get_logger().error("audit_write_failed", problem=self.problem)
                     time.sleep(RETRY_SECONDS)
             self._done.set()
 
-    def _try(self) -> None:
+    def _try_oldest(self) -> None:
         first = self._lines[0]
         try:
             if self._file:
-                # Opened anew each time, since it is seldom: so it may be rotated, and workers share it.
+                # Opened for each line, which is rare: the file can be rotated and is shared by the workers.
                 with self._file.open("ab", buffering=0) as stream:
                     self._write(stream.fileno(), first[1])
             else:
@@ -101,11 +101,11 @@ class Audit:
             self._problem = error.strerror or type(error).__name__
         else:
             self._problem = None
-            with suppress(ValueError):  # it has been given up meanwhile
+            with suppress(ValueError):  # it has been discarded meanwhile
                 self._lines.remove(first)
 
     def _write(self, descriptor: int, line: str) -> None:
-        # A full disk may have taken half a line; what follows begins a new one.
+        # A full disk may have taken part of a line: start a new one.
         data = f"{line}\n".encode()
         data = b"\n" + data if self._torn else data
         while data:
@@ -114,17 +114,17 @@ class Audit:
             data = data[written:]
 
     def _finish(self) -> None:
-        """Waits for what can still be written, and loses the rest."""
+        """Wait for pending lines, and discard the rest."""
         self._done.clear()
         self._news.set()
         if self._thread:
             self._done.wait(EXIT_SECONDS)
         while self._lines:
-            self._lose()
+            self._discard_oldest()
 
 
 def unusable(settings: Settings) -> str | None:
-    """Why lines could not be written."""
+    """Why the audit file cannot be written; None if it can."""
     if not settings.audit_file:
         return None
     try:

@@ -1,8 +1,8 @@
-"""The text of a scrape, put together from the files of all places.
+"""Renders a scrape from the metrics files of all worker slots.
 
-The library's own way parses every key of every file and renders every label of every line each time. For
-twenty models on every route and four workers that takes 0.3 s and holds up the streams for 0.1 s. Here a key
-is read once; what is left to do is to add the numbers up and write each behind its text.
+The library parses every key of every file and renders every label of every line at each scrape. For twenty
+models on every route and four workers that takes 0.3 s and blocks the event loop for 0.1 s. Here each key is
+parsed once; a scrape only adds up the values and writes them after their prepared texts.
 """
 
 import json
@@ -14,14 +14,14 @@ from pathlib import Path
 
 HEADER = 8
 
-# Of the library's kinds of files, those in which the sum over all workers is what is meant.
+# The library's kinds of files whose values are summed over the workers.
 SUMMED = frozenset({"counter", "histogram", "summary", "gauge_sum", "gauge_livesum"})
 _length_at = struct.Struct("i").unpack_from
 
 
 @dataclass(slots=True)
 class _Child:
-    """One set of labels. The numbers are places in the list of totals; buckets stand in the order of `le`."""
+    """One set of labels. The integers index the list of totals; buckets are in the order of `le`."""
 
     buckets: list[tuple[float, str, int]] = field(default_factory=list)
     others: list[tuple[str, int]] = field(default_factory=list)
@@ -35,7 +35,7 @@ class _Family:
 
 
 class _File:
-    """What is known of one file: where its values are (in doubles), and to which total each belongs."""
+    """Index of one file: positions of its values (in doubles), and the total of each."""
 
     def __init__(self) -> None:
         self.used = HEADER
@@ -52,7 +52,7 @@ class Exposition:
         self._one_at_a_time = threading.Lock()
 
     def text(self) -> str:
-        """For a thread of its own; again and again it lets the event loop go first."""
+        """The text of a scrape. Called in a thread; yields to the event loop's thread repeatedly."""
         with self._one_at_a_time:
             return self._render(self._totals())
 
@@ -62,16 +62,16 @@ class Exposition:
         for path in sorted(self._folder.glob("*.db")):
             try:
                 with path.open("rb") as opened:
-                    # A place that is taken anew has new files for what goes on in it.
+                    # A reused slot has new files for its live gauges.
                     key = path.name, path.stat().st_ino
                     data = opened.read()
             except FileNotFoundError:
                 continue  # its worker has just died
             if len(data) < HEADER:
-                continue  # there was no room for it
+                continue  # the disk was full when it was created
             kind, _, _ = path.stem.rpartition("_")
             if kind not in SUMMED:
-                raise ValueError(f"{path.name}: the values of several workers are not added up for this kind")
+                raise ValueError(f"{path.name}: the values of several workers are not summed for this kind")
             file = files[key] = self._files.get(key) or _File()
             self._learn(file, data, kind.partition("_")[0])
             totals.extend([0.0] * (len(self._known) - len(totals)))
@@ -83,7 +83,7 @@ class Exposition:
         return totals
 
     def _learn(self, file: _File, data: bytes, kind: str) -> None:
-        """Reads the keys that are new: length, key, padding to 8 bytes, value and time stamp as doubles."""
+        """Parse new entries: length, key, padding to 8 bytes, value and timestamp as doubles."""
         (used,) = _length_at(data)
         while file.used < used:
             (length,) = _length_at(data, file.used)

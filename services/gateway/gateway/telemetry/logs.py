@@ -1,4 +1,4 @@
-"""The shape of every line in the log."""
+"""Configures the log: the format of every line."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ def _renderers(settings: Settings) -> list[Any]:
 
 
 def _without_escapes(_: Any, __: str, line: EventDict) -> EventDict:
-    """A client's text must not steer the terminal. Stack traces keep their lines."""
+    """Escape control characters from clients. Stack traces keep their line breaks."""
     for name, value in line.items():
         if isinstance(value, str) and not value.isprintable() and name != "exception":
             line[name] = value.encode("unicode_escape").decode()
@@ -27,7 +27,7 @@ def _without_escapes(_: Any, __: str, line: EventDict) -> EventDict:
 
 
 def configure_structlog(settings: Settings) -> None:
-    """The gateway's own lines: to stdout without the cost of the standard library's logging."""
+    """Configure the gateway's own lines: to stdout, without the cost of the standard library's logging."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -42,7 +42,7 @@ def configure_structlog(settings: Settings) -> None:
 
 
 def standard_logging(settings: Settings) -> dict[str, Any]:
-    """A `logging.config` dictionary that gives the lines of gunicorn and uvicorn the same shape as ours."""
+    """`logging.config` dictionary that gives gunicorn's and uvicorn's lines the same format as ours."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -63,10 +63,10 @@ def standard_logging(settings: Settings) -> dict[str, Any]:
         "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "same", "stream": stdout}},
         "root": {"level": logging.getLevelName(settings.log_level.upper()), "handlers": ["stdout"]},
         "loggers": {
-            # uvicorn's worker takes over this logger's handlers for its own lines.
+            # uvicorn's worker uses this logger's handlers for its own lines.
             "gunicorn.error": {"handlers": ["stdout"], "propagate": False},
             "gunicorn.access": {"handlers": [], "propagate": False},
-            # One line a request to upstream, which our own line has already.
+            # It logs a line per request to upstream, which our own request line covers.
             "httpx": {"level": "WARNING"},
         },
     }

@@ -1,9 +1,9 @@
-"""How long the event loop was held up: for so long no stream got a byte."""
+"""Measures how long the event loop is blocked, during which no stream gets a byte."""
 
 import asyncio
 
 TICK_SECONDS = 0.02
-# What is told is at least as old as this, and at most twice.
+# The reported value covers between one and two of these windows.
 WINDOW_SECONDS = 30.0
 
 
@@ -13,11 +13,11 @@ class LoopWatch:
 
     @property
     def longest(self) -> float:
-        """In seconds, in the last minute or its half; what is below a tick may be missed."""
+        """Longest stall in seconds within the last 30 to 60 s; stalls shorter than a tick may be missed."""
         return max(self._longest, self._longest_before)
 
     async def run(self) -> None:
-        """For ever."""
+        """Measure until cancelled."""
         loop = asyncio.get_running_loop()
         window_ends = loop.time() + WINDOW_SECONDS
         while True:

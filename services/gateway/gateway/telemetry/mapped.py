@@ -1,8 +1,8 @@
-"""The files in which a worker keeps its counts, safe from a full file system and from missing descriptors.
+"""Memory-mapped files of a worker's metrics, robust against a full file system and missing descriptors.
 
-In the format of prometheus_client's own (mmap_dict.py), and in their place. One of those that cannot grow
-goes on as if it had, for good; and a mapped file without room behind it ends the process with SIGBUS. Here
-room is reserved before it is used. What finds none is counted in memory until there is some.
+They replace prometheus_client's own (mmap_dict.py) and have the same format. When the original cannot grow a
+file, it permanently loses values, and a mapped file without disk space ends the process with SIGBUS. Here
+space is reserved before it is used, and values that do not fit are kept in memory until they do.
 """
 
 import mmap
@@ -10,14 +10,14 @@ import os
 import struct
 import time
 
-# At the beginning of a file: how much of it is used, and four bytes of nothing.
+# File header: the number of bytes in use, and four bytes of padding.
 HEADER = 8
 INITIAL_BYTES = 64 * 1024
 
-# Between two looks for room.
+# Between two attempts to reserve space.
 RETRY_SECONDS = 5.0
 
-# The number, and when it was set.
+# The value and its timestamp.
 Value = tuple[float, float]
 
 _length = struct.Struct("i")
@@ -25,55 +25,55 @@ _value = struct.Struct("dd")
 
 
 class CountFile:
-    """Values by their keys. The library asks for nothing else of its own class."""
+    """Values by key: the part of the library's MmapedDict that it uses."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._map: mmap.mmap | None = None
         self._used = HEADER
         self._positions: dict[str, int] = {}
-        self._homeless: dict[str, Value] = {}
-        self._next_look = 0.0
+        self._unstored: dict[str, Value] = {}
+        self._next_try = 0.0
 
     def read_value(self, key: str) -> Value:
         if key not in self._positions:
-            self._look_for_room(key, (0.0, 0.0))
+            self._store(key, (0.0, 0.0))
         at = self._positions.get(key)
         if self._map is None or at is None:
-            return self._homeless[key]
+            return self._unstored[key]
         value: Value = _value.unpack_from(self._map, at)
         return value
 
     def write_value(self, key: str, value: float, timestamp: float) -> None:
         at = self._positions.get(key)
         if self._map is not None and at is not None:
-            # In one piece, so that nobody reads half of it.
+            # A single write, so that a scrape cannot read half of it.
             self._map[at : at + _value.size] = _value.pack(value, timestamp)
         else:
-            self._homeless[key] = value, timestamp
-            self._look_for_room(key, (value, timestamp))
+            self._unstored[key] = value, timestamp
+            self._store(key, (value, timestamp))
 
     def close(self) -> None:
         if self._map is not None:
             self._map.close()
             self._map = None
 
-    def _look_for_room(self, key: str, value: Value) -> None:
-        """For everything that has none."""
-        self._homeless.setdefault(key, value)
-        if time.monotonic() < self._next_look:
+    def _store(self, key: str, value: Value) -> None:
+        """Try to move all values from memory into the file."""
+        self._unstored.setdefault(key, value)
+        if time.monotonic() < self._next_try:
             return
         try:
             if self._map is None:
                 self._open()
-            for waiting, counted in tuple(self._homeless.items()):
+            for waiting, counted in tuple(self._unstored.items()):
                 if waiting not in self._positions:
                     self._append(waiting)
-                if any(counted):  # otherwise the file may know better, from the worker before
+                if any(counted):  # a zero must not overwrite the previous worker's value
                     self.write_value(waiting, *counted)
-                del self._homeless[waiting]
+                del self._unstored[waiting]
         except OSError:
-            self._next_look = time.monotonic() + RETRY_SECONDS
+            self._next_try = time.monotonic() + RETRY_SECONDS
 
     def _open(self) -> None:
         with open(self._name, "a+b") as file:
@@ -97,7 +97,7 @@ class CountFile:
             with open(self._name, "r+b") as file:
                 self._map = _mapped(file.fileno(), 2 * len(self._map))
         self._map[self._used : end] = entry
-        # Only now: up to here a reader looks.
+        # Last, because readers trust this length.
         self._map[: _length.size] = _length.pack(end)
         self._used = end
         self._positions[key] = end - _value.size
@@ -109,5 +109,5 @@ def _mapped(descriptor: int, size: int) -> mmap.mmap:
 
 
 def _padding(length: int) -> int:
-    """So that the value behind a key of this length begins at a multiple of eight."""
+    """Padding after a key of this length, so that its value is aligned to eight bytes."""
     return 8 - (length + _length.size) % 8

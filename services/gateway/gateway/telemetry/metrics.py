@@ -1,7 +1,7 @@
-"""Every number that requests leave behind. What is asked for at the moment of a scrape is in gauges.py.
+"""Metrics that are updated by requests. Those collected at scrape time are in backends/gauges.py.
 
-Names are those of OpenTelemetry's GenAI conventions where they have one. Labels are bounded: a model that the
-backend has, else "other"; a route's template, never a path; nothing that a user wrote.
+Names follow OpenTelemetry's GenAI conventions where they exist. Labels are bounded: a model that the backend
+has, else "other"; a route's template, never a path; no text from clients.
 """
 
 from bisect import bisect_right
@@ -15,17 +15,17 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 from . import shared
 from .mapped import CountFile
 
-# A second series for each one, which nothing here reads.
+# Saves a second series for each metric, which nothing reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 if shared.folder():
     values.MmapedDict = CountFile  # type: ignore[assignment, attr-defined]
-    # A file a place instead of one a process: it goes on counting in the file of the worker it replaces.
-    values.ValueClass = values.MultiProcessValue(shared.place)  # type: ignore[no-untyped-call]
+    # Files per worker slot instead of per process: a replacement continues its predecessor's files.
+    values.ValueClass = values.MultiProcessValue(shared.slot)  # type: ignore[no-untyped-call]
 
-# Up to minutes, because a cold load takes them.
+# Up to minutes, because loading a model can take that long.
 LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
-# From a small model on a GPU to a large one on a CPU, and then what is a stall.
+# From a small model on a GPU to a large one on a CPU, and stalls beyond.
 GAPS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 40, 120)
 SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
@@ -37,85 +37,85 @@ OPERATION, MODEL = "gen_ai_operation_name", "gen_ai_request_model"
 REQUESTS = Counter("gateway_requests_total", "Finished requests.", ["route", "model", "outcome", "status"])
 IN_FLIGHT = Gauge(
     "gateway_requests_in_flight",
-    "Requests for a model's answer that are not finished.",
+    "Requests for a model's answer in progress.",
     ["answer"],
     multiprocess_mode="livesum",
 )
-# So that each is 0 before the first one.
+# Exports 0 before the first request.
 IN_FLIGHT.labels("stream")
 IN_FLIGHT.labels("whole")
 TASKS = Gauge(
     "gateway_tasks",
-    "Tasks of the event loop; two or three a running stream, and a few that stay.",
+    "Tasks of the event loop: two or three per running stream, and a few permanent ones.",
     multiprocess_mode="livesum",
 )
 TIME_TO_FIRST_CHUNK = Histogram(
     "gen_ai_client_operation_time_to_first_chunk_seconds",
-    "From the arrival of a request that streams to its first chunk.",
+    "Time from the arrival of a streaming request to its first chunk.",
     [OPERATION, MODEL, "load"],
     buckets=LONG,
 )
 TIME_PER_OUTPUT_CHUNK = Histogram(
     "gen_ai_client_operation_time_per_output_chunk_seconds",
-    "Between two chunks of a stream.",
+    "Time between two chunks of a stream.",
     [OPERATION, MODEL],
     buckets=GAPS,
 )
 DURATION = Histogram(
     "gen_ai_client_operation_duration_seconds",
-    "From the arrival of a request for a model's answer to its end.",
+    "Time from the arrival of a request for a model's answer to its end.",
     [OPERATION, MODEL, "outcome"],
     buckets=LONG,
 )
 TOKEN_USAGE = Histogram(
     "gen_ai_client_token_usage",
-    "Tokens of a request, as the model server reports them.",
+    "Tokens of a request, as reported by the model server.",
     [OPERATION, MODEL, "gen_ai_token_type"],
     buckets=TOKENS,
 )
 TOKENS_TOTAL = Counter(
     "gateway_tokens_total",
-    "Tokens; counted are the chunks of streams for which none were reported.",
+    "Tokens reported by the model server, or else counted as chunks of a stream.",
     ["model", "type", "source"],
 )
-CHUNKS = Counter("gateway_chunks_total", "Chunks sent, also of streams that still run.", ["model"])
+CHUNKS = Counter("gateway_chunks_total", "Chunks sent, including running streams.", ["model"])
 OVERHEAD = Histogram(
     "gateway_overhead_seconds",
-    "What the gateway itself takes, before upstream is asked and after its first byte.",
+    "Time spent in the gateway: before the request to upstream, and on upstream's first byte.",
     ["phase"],
     buckets=SHORT,
 )
 UPSTREAM_PHASE = Histogram(
     "gateway_upstream_phase_seconds",
-    "What the model server says its time went into; waiting is what it does not say.",
+    "Time per phase, as reported by the model server; waiting is the rest of its total.",
     ["model", "phase"],
     buckets=LONG,
 )
-HEARTBEATS = Counter("gateway_heartbeats_total", "Signs of life sent to clients that waited.")
+HEARTBEATS = Counter("gateway_heartbeats_total", "Heartbeats sent to waiting clients.")
 REFUSED_CONNECTIONS = Counter(
-    "gateway_refused_connections_total", "Connections refused since no more can be open."
+    "gateway_refused_connections_total", "Connections refused for lack of file descriptors."
 )
-LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped_total", "Lines of the log that could not be written.")
+LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped_total", "Log lines that could not be written.")
 AUDIT_WAITING = Gauge(
     "gateway_audit_lines_waiting",
-    "Lines about who has managed models that are not written yet.",
+    "Audit log lines not written yet.",
     multiprocess_mode="livesum",
 )
-AUDIT_LOST = Counter("gateway_audit_lines_lost_total", "Those that never will be.")
-STALLED_READERS = Counter("gateway_stalled_readers_total", "Clients dropped because they took nothing.")
+AUDIT_LOST = Counter("gateway_audit_lines_lost_total", "Audit log lines lost.")
+STALLED_READERS = Counter("gateway_stalled_readers_total", "Clients dropped because they read nothing.")
 
 
 @lru_cache(maxsize=4096)
 def child(metric: Metric, *labels: object) -> Metric:
-    """`metric.labels`, which takes longer than the counting."""
+    """Cached `metric.labels`, which takes longer than the update itself."""
     return metric.labels(*labels)
 
 
 class Gaps:
     """The time between the chunks of one stream.
 
-    A chunk is a number appended to `arrivals`, in seconds. They become counts now and then, many at a time
-    and before they are many, and the histogram gets those at the stream's end.
+    Each chunk appends its time in seconds to `arrivals`. Periodically these are converted to bucket counts
+    in bulk, and at the stream's end the counts are added to the histogram.
     """
 
     __slots__ = ("_counts", "_sum", "arrivals")
@@ -129,7 +129,7 @@ class Gaps:
         arrivals = self.arrivals
         if len(arrivals) < 2:
             return
-        # Sorting them and looking for the bounds takes half as long as looking for the bucket of each.
+        # Sorting the gaps and searching for the bounds is twice as fast as finding each gap's bucket.
         gaps = sorted(map(sub, arrivals[1:], arrivals))
         below = 0
         for bucket, bound in enumerate((*GAPS, inf)):
@@ -140,10 +140,10 @@ class Gaps:
         del arrivals[:-1]
 
     def flush(self, histogram: Histogram) -> None:
-        """Adds what `histogram.observe` would have added for each gap.
+        """Equivalent to `histogram.observe` for each gap.
 
-        The library has no call for many at once, and observing every chunk takes five times as long as
-        counting it here. So this reaches for the two attributes in which a histogram keeps its values.
+        The library has no bulk call, and observing every chunk takes five times as long as counting it here.
+        So this accesses the two private attributes in which a histogram keeps its values.
         """
         self.count()
         if self._sum:

@@ -1,7 +1,7 @@
-"""Lines to a file descriptor, written by a thread of its own.
+"""Writes lines to a file descriptor in a separate thread.
 
-Whoever logs never waits, neither for a terminal that nobody reads nor for a disk, and never gets an error
-from them: what cannot be written is dropped and counted.
+Logging never blocks on a terminal or disk, and never raises: lines that cannot be written are dropped and
+counted.
 """
 
 import atexit
@@ -14,22 +14,22 @@ from threading import Event, Thread
 # A line is some 500 bytes.
 MAX_WAITING = 10_000
 
-# How long the writer waits for more after a line: one write for many, and few switches between threads.
+# How long the writer collects lines after the first: fewer writes and thread switches.
 COLLECT_SECONDS = 0.02
 MAX_BYTES = 64 * 1024
 
-# For what waits when the process ends.
+# Time limit for pending lines when the process ends.
 EXIT_SECONDS = 1.0
 
 
 class LineWriter:
-    """A text stream as loggers want one. `dropped` counts the lines that could not be written."""
+    """A text stream for loggers. `dropped` counts the lines that could not be written."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.dropped = 0
         self._begin()
-        # A thread is not inherited, and what waits here is written by the parent.
+        # A fork does not inherit the thread, and the parent writes the pending lines.
         os.register_at_fork(after_in_child=self._begin)
         atexit.register(self.wait, EXIT_SECONDS)
 
@@ -42,10 +42,10 @@ class LineWriter:
         return len(text)
 
     def flush(self) -> None:
-        """Loggers call it after each line; the writer does it in its own time."""
+        """Does nothing: the thread writes when it is ready."""
 
     def wait(self, seconds: float) -> bool:
-        """Whether everything that waited was written, or dropped, within `seconds`."""
+        """Wait up to `seconds`; whether all pending lines were written or dropped."""
         if self._thread is None:
             return True
         written = Event()
@@ -80,12 +80,12 @@ class LineWriter:
                 written.set()
 
     def _write(self, lines: bytes) -> None:
-        # Half a line is all that a full disk has taken, perhaps; what follows begins a new one.
+        # A full disk may have taken part of a line: start a new one.
         lines = b"\n" + lines if self._torn and lines else lines
         while lines:
             try:
                 written = os.write(self._descriptor, lines)
-            except BlockingIOError:  # whoever gave us the descriptor does not want to wait for it
+            except BlockingIOError:  # the descriptor was inherited in non-blocking mode
                 poll = select.poll()
                 poll.register(self._descriptor, select.POLLOUT)
                 poll.poll()

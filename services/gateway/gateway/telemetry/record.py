@@ -1,4 +1,4 @@
-"""The record of a request, which feeds its log line and the metrics."""
+"""The record of a request: source of its log line, audit line and metrics."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,18 +11,17 @@ from . import metrics
 from .audit import Audit
 from .metrics import Gaps, child
 
-# Probes and scrapes come every few seconds; what makes them fail has a line of its own.
+# Probes and scrapes arrive every few seconds; the cause of a failing one is logged separately.
 QUIET_ROUTES = frozenset({"/health", "/healthz", "/readyz", "/metrics"})
 
 COLD_SECONDS = 0.1
-"""A load that took longer was one. Ollama gives a `load_duration` for a model in memory too: what it takes
-to look that up, a few milliseconds, tens where the machine is busy. Reading the smallest of models takes
-hundreds, even from the page cache."""
+"""Longer loads count as cold. Ollama also reports a `load_duration` for a model in memory: the lookup takes a
+few milliseconds, tens on a busy machine. Loading even the smallest model takes hundreds."""
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is known of one request; whoever learns a thing writes it here."""
+    """Everything that is recorded about one request."""
 
     request_id: str
     client: str
@@ -32,24 +31,24 @@ class RequestRecord:
     outcome: Outcome | None = None
     # The name of the caller's key, never the key.
     key: str | None = None
-    # What is asked of those things that are written down for good.
+    # The action for the audit log, None if the request is not audited.
     audited: str | None = None
     audited_models: list[str] = field(default_factory=list)
     model: str | None = None
-    # The model as a label: a model that the backend has, else "other", so that users cannot make new series.
+    # The model as a label: one that the backend has, else "other", so that clients cannot create new series.
     model_label: str = "other"
     backend: str | None = None
-    # OpenTelemetry's name for what a model does; None if the request is not for a model's answer.
+    # OpenTelemetry's operation name; None if the request is not for a model's answer.
     operation: str | None = None
     streams: bool = False
-    # Whether the model was in memory when the request came, as far as was known.
+    # Whether the model was in memory at the last poll before the request.
     was_loaded: bool = False
     first_chunk_after: float | None = None
     chunks: int = 0
     gaps: Gaps = field(default_factory=Gaps)
     prompt_tokens: int | None = None
     output_tokens: int | None = None
-    # Seconds, as upstream gives them at the end of an answer: total, load, prompt, generation.
+    # Seconds reported by upstream at the end of an answer: total, load, prompt, generation.
     upstream_seconds: dict[str, float] = field(default_factory=dict)
     trace_id: str | None = None
     asked_after: float | None = None
@@ -57,13 +56,13 @@ class RequestRecord:
     _in_flight: Gauge | None = None
 
     def asks(self, operation: str | None, streams: bool) -> None:
-        """What it is for, if it is accepted. `operation` is None if it is not for a model's answer: a pull
-        may take an hour without a token, and nobody waits for those.
+        """Set what the request is for, if it is accepted. `operation` is None for anything but a model's
+        answer: a pull may take an hour and has no tokens.
         """
         self._asks = operation, streams
 
     def accepted(self) -> None:
-        """The caller may ask this."""
+        """The request has passed the access checks."""
         self.operation, self.streams = self._asks
         if self.operation:
             self._in_flight = child(metrics.IN_FLIGHT, "stream" if self.streams else "whole")
@@ -76,11 +75,11 @@ class RequestRecord:
             self._in_flight.dec()
 
     def used(self, prompt_tokens: int, output_tokens: int, seconds: dict[str, float]) -> None:
-        """As upstream reports it at the end of an answer."""
+        """Set the usage that upstream reported at the end of the answer."""
         self.prompt_tokens, self.output_tokens, self.upstream_seconds = prompt_tokens, output_tokens, seconds
 
     def asked(self, backend: str) -> None:
-        """Upstream is about to be asked."""
+        """The request is about to be sent upstream."""
         self.backend = backend
         self.asked_after = time.perf_counter() - self.started
         if self.operation:
@@ -90,19 +89,19 @@ class RequestRecord:
         self.first_chunk_after = time.perf_counter() - self.started
 
     def first_chunk_sent(self, seconds: float) -> None:
-        """The first chunk is out, `seconds` after it came."""
+        """The first chunk has been sent, `seconds` after it arrived."""
         if self.operation:
             child(metrics.OVERHEAD, "first_byte").observe(seconds)
 
     def count_chunks(self, chunks: int) -> None:
-        """`chunks` have been sent until now; called now and then."""
+        """Update the number of chunks sent so far; called periodically."""
         if self.operation and chunks > self.chunks:
             child(metrics.CHUNKS, self.model_label).inc(chunks - self.chunks)
         self.chunks = chunks
         self.gaps.count()
 
     def settle(self, log: FilteringBoundLogger, audit: Audit) -> None:
-        """Writes down and counts the request; called once, whatever has happened."""
+        """Log, audit and count the request; called exactly once."""
         duration = time.perf_counter() - self.started
         self.outcome = self.outcome or ("ok" if self.status < 400 else "rejected")
         if self.audited:
@@ -169,15 +168,15 @@ class RequestRecord:
             child(metrics.UPSTREAM_PHASE, self.model_label, phase).observe(seconds)
 
     def _phases(self) -> dict[str, float]:
-        said = self.upstream_seconds
-        if not said.get("prompt") and not said.get("generation"):
-            # Of an embedding Ollama tells no more; the rest is work, not waiting.
-            return {"load": said["load"]} if "load" in said else {}
-        phases = {phase: said.get(phase, 0) for phase in ("load", "prompt", "generation")}
-        return {**phases, "waiting": max(0, said.get("total", 0) - sum(phases.values()))}
+        reported = self.upstream_seconds
+        if not reported.get("prompt") and not reported.get("generation"):
+            # For embeddings Ollama reports only the load; the rest is work, not waiting.
+            return {"load": reported["load"]} if "load" in reported else {}
+        phases = {phase: reported.get(phase, 0) for phase in ("load", "prompt", "generation")}
+        return {**phases, "waiting": max(0, reported.get("total", 0) - sum(phases.values()))}
 
     def _was_cold(self) -> bool:
-        """Known for certain only from the last line of Ollama's own APIs."""
+        """Reported only in the last line of Ollama's own API; otherwise derived from the last poll."""
         if self.upstream_seconds:
             return self.upstream_seconds.get("load", 0) > COLD_SECONDS
         return not self.was_loaded

@@ -1,7 +1,7 @@
-"""Where the workers keep their counts: a folder of files in memory, one set of files a place.
+"""The directory of the workers' metrics files, in memory, with one set of files per worker slot.
 
-A worker that dies is replaced, and its replacement takes its place and goes on counting in its files. So
-nothing that a dead worker has counted is lost, and there are no more files than workers have run at a time.
+The replacement of a dead worker takes its slot and continues its files. So no counts are lost, and there are
+never more files than workers at a time.
 """
 
 import fcntl
@@ -21,39 +21,39 @@ METRICS = "gateway.telemetry.metrics"
 PREFIX = "sluice-metrics-"
 MEMORY = Path("/dev/shm")  # noqa: S108
 
-# What one worker's first files take; more is found as they grow.
+# Size of one worker's first files; they may grow later.
 LEAST_BYTES = 512 * 1024
 
 _folder: Path | None = None
 _lock: IO[str] | None = None  # held by the master and its workers for as long as one of them lives
-_place = "master"
+_slot = "master"
 
 
 def set_up() -> None:
-    """Makes the folder, once in a master. Where there is no room for one, each process counts for itself.
+    """Create the directory, once in the master. Without space for one, each process counts separately.
 
-    Raises RuntimeError if metrics.py has been imported: it has decided then how counts are kept.
+    Raises RuntimeError if metrics.py has been imported: it decides at import how values are stored.
     """
     global _folder, _lock
     if _folder:
         return  # gunicorn reads its configuration again when it reloads
     if METRICS in sys.modules:
-        raise RuntimeError(f"{METRICS} was imported before the workers' folder was made")
-    # On a disk, counting would wait for it whenever the system writes the pages back.
-    for where in (MEMORY, Path(tempfile.gettempdir())):
-        if _folder is None and os.access(where, os.W_OK):
-            _remove_stale(where)
-            _folder = _made_in(where)
+        raise RuntimeError(f"{METRICS} was imported before the metrics directory was created")
+    # Not on a disk, where updates would block during write-back.
+    for parent in (MEMORY, Path(tempfile.gettempdir())):
+        if _folder is None and os.access(parent, os.W_OK):
+            _remove_stale(parent)
+            _folder = _create_in(parent)
     if _folder:
         _lock = (_folder / "lock").open("w")
         fcntl.flock(_lock, fcntl.LOCK_EX)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_folder)  # where the library looks for it
 
 
-def _made_in(where: Path) -> Path | None:
-    """A folder with room in it, or None."""
+def _create_in(parent: Path) -> Path | None:
+    """Create a directory with space for the files; None if there is none."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=where))
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     except OSError:
         return None
     try:
@@ -65,10 +65,10 @@ def _made_in(where: Path) -> Path | None:
     return folder
 
 
-def _remove_stale(where: Path) -> None:
-    """The folders of gateways that were killed and could not do it themselves."""
-    for lock in where.glob(f"{PREFIX}*/lock"):
-        with suppress(OSError), lock.open() as opened:  # another user's, or somebody still holds it
+def _remove_stale(parent: Path) -> None:
+    """Remove the directories of gateways that were killed."""
+    for lock in parent.glob(f"{PREFIX}*/lock"):
+        with suppress(OSError), lock.open() as opened:  # another user's, or still in use
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(lock.parent)
 
@@ -82,23 +82,24 @@ def folder() -> Path | None:
     return _folder
 
 
-def free_place(taken: Iterable[str]) -> str:
+def free_slot(taken: Iterable[str]) -> str:
+    """The lowest slot number that is not taken."""
     occupied = set(taken)
     return next(str(number) for number in count() if str(number) not in occupied)
 
 
-def take(place: str) -> None:
-    """In the new worker."""
-    global _place
-    _place = place
+def take_slot(number: str) -> None:
+    """Called in a new worker."""
+    global _slot
+    _slot = number
 
 
-def place() -> str:
-    """Whose files this process counts in."""
-    return _place
+def slot() -> str:
+    """The slot whose files this process updates."""
+    return _slot
 
 
-def give_up(place: str) -> None:
-    """Its worker is gone, and with it what was going on in it; what it has counted stays."""
+def release_slot(number: str) -> None:
+    """Drop the live gauges of a dead worker; its counters stay."""
     if _folder:
-        mark_process_dead(place)  # type: ignore[no-untyped-call]
+        mark_process_dead(number)  # type: ignore[no-untyped-call]

@@ -1,8 +1,8 @@
-"""Where a request's time went, for those who collect traces.
+"""Distributed tracing.
 
-The client's trace context goes on to the model server, always. Where an OTLP endpoint is set, the request
-also becomes spans, and the model server gets the context of ours. They are put together when the request has
-ended, from what its record knows by then: the stream itself does nothing for them.
+The client's trace context is always propagated to the model server. If an OTLP endpoint is set, the request
+also produces spans, and the model server gets our context. Spans are built from the record when the request
+has ended, so tracing costs nothing while an answer streams.
 """
 
 import asyncio
@@ -30,27 +30,27 @@ from .. import __version__
 from ..settings import Settings
 from .record import QUIET_ROUTES, RequestRecord
 
-# Without an SDK it makes spans that record nothing and stand for the client's own context.
-SILENT = NoOpTracer()
+# Its spans record nothing and carry the client's context.
+NO_TRACER = NoOpTracer()
 PROPAGATOR = TraceContextTextMapPropagator()
 CONTEXT_HEADERS = (b"traceparent", b"tracestate")
 
-# For the spans that wait when a worker ends; gunicorn kills it 5 s after its last stream.
+# Time limit for pending spans when a worker ends; gunicorn kills it 5 s after its last stream.
 FLUSH_SECONDS = 3.0
 
-# The exporter complains of every batch, and every full queue.
-COMPLAINT_SECONDS = 60.0
-COMPLAINERS = (
+# The exporter warns about every failed batch and every full queue.
+WARNING_SECONDS = 60.0
+RATE_LIMITED_LOGGERS = (
     "opentelemetry.exporter.otlp.json.http.trace_exporter",
     "opentelemetry.sdk._shared_internal",
 )
 
-# Ways to end that are no fault of the service.
-NOT_OURS = frozenset({"ok", "rejected", "client_gone"})
+# Outcomes that are not errors of the service.
+NOT_ERRORS = frozenset({"ok", "rejected", "client_gone"})
 
 
-class Seldom(logging.Filter):
-    """Lets a line pass once in a while."""
+class RateLimit(logging.Filter):
+    """Passes at most one line per WARNING_SECONDS."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,52 +60,52 @@ class Seldom(logging.Filter):
         now = time.monotonic()
         if now < self._next:
             return False
-        self._next = now + COMPLAINT_SECONDS
+        self._next = now + WARNING_SECONDS
         return True
 
 
 @asynccontextmanager
 async def tracing(settings: Settings) -> AsyncIterator[Tracer]:
-    """One worker's tracer; what it has not exported yet when the worker ends is exported then."""
-    # Its warnings are about clients' headers: whoever sends them could fill the log.
+    """One worker's tracer; pending spans are exported on exit."""
+    # It warns about malformed headers, with which clients could flood the log.
     logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)
     if settings.otlp_endpoint is None:
-        yield SILENT
+        yield NO_TRACER
         return
-    # Only here, because loading them takes time and memory. They read the rest of OTEL_* themselves.
+    # Imported on demand: they take time and memory. They read the other OTEL_* variables themselves.
     from opentelemetry.exporter.otlp.json.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    seldom = Seldom()
-    for name in COMPLAINERS:
-        logging.getLogger(name).addFilter(seldom)
+    rate_limit = RateLimit()
+    for name in RATE_LIMITED_LOGGERS:
+        logging.getLogger(name).addFilter(rate_limit)
     ours = Resource.create({"service.name": "sluice-gateway", "service.version": __version__})
-    # Not the global one, which would make other libraries trace too.
+    # Not the global provider, which would make other libraries trace too.
     provider = TracerProvider(resource=ours.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     try:
         yield provider.get_tracer("sluice-gateway", __version__)
     finally:
-        # A daemon, so that a collector that does not answer cannot keep the process.
-        last_words = Thread(target=provider.shutdown, daemon=True)
-        last_words.start()
-        await asyncio.to_thread(last_words.join, FLUSH_SECONDS)
+        # A daemon thread, so that an unresponsive collector cannot block the exit.
+        flush = Thread(target=provider.shutdown, daemon=True)
+        flush.start()
+        await asyncio.to_thread(flush.join, FLUSH_SECONDS)
 
 
 class RequestTrace:
     """One request's part of a trace, from its arrival until `end`.
 
-    `headers` tell the model server of which trace its part is.
+    `headers` propagate the trace context to the model server.
     """
 
     def __init__(self, tracer: Tracer, scope: Scope, record: RequestRecord) -> None:
         self.headers: dict[str, str] = {}
         self._record = record
         self._method: str = scope["method"]
-        # Probes and scrapes would be most of what is collected.
-        self._tracer = SILENT if scope["path"] in QUIET_ROUTES else tracer
+        # Probes and scrapes would be most of the traces.
+        self._tracer = NO_TRACER if scope["path"] in QUIET_ROUTES else tracer
         self._arrived = time.time_ns()
         self._span = self._tracer.start_span(
             self._method, _sent_context(scope), SpanKind.SERVER, start_time=self._arrived
@@ -122,7 +122,7 @@ class RequestTrace:
         record, end = self._record, time.time_ns()
         self._span.update_name(f"{self._method} {record.route}")
         self._span.set_attributes(_attributes(self._method, record))
-        if record.outcome not in NOT_OURS:
+        if record.outcome not in NOT_ERRORS:
             self._span.set_status(Status(StatusCode.ERROR))
         if record.asked_after is not None:
             first = self._at(record.first_chunk_after)
@@ -139,17 +139,17 @@ class RequestTrace:
 
 
 def _sent_context(scope: Scope) -> Context:
-    """What the client sent; empty if that is not well-formed."""
+    """The client's trace context; empty if it is malformed."""
     sent: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
         if name in CONTEXT_HEADERS:
             sent.setdefault(name.decode(), []).append(value.decode("latin-1"))
-    # Two parents are as good as none; several states are one, in their order.
+    # More than one traceparent is invalid; several tracestate headers are combined in order.
     return PROPAGATOR.extract(sent, Context()) if len(sent.get("traceparent", ())) == 1 else Context()
 
 
 def _attributes(method: str, record: RequestRecord) -> dict[str, AttributeValue]:
-    """In OpenTelemetry's names, where it has one. Nothing of what was said, and no header."""
+    """Span attributes under OpenTelemetry's names where they exist. No prompts, answers or headers."""
     known = {
         "http.request.method": method,
         "http.route": record.route,

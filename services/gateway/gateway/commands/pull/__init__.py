@@ -1,1 +1,1 @@
-"""`gateway pull`: sees to it that Ollama has the models that are wanted."""
+"""`gateway pull`: has Ollama pull the configured models."""

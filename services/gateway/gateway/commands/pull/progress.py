@@ -1,11 +1,11 @@
-"""What the lines of one pull add up to, and the log lines that tell it."""
+"""Progress of one pull: sums over its lines, and the log lines that report it."""
 
 import time
 from typing import Any
 
 import structlog
 
-# A speed over less than this says nothing.
+# Shortest time over which a speed is measured.
 SPEED_WINDOW = 1.0
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -21,13 +21,13 @@ class Progress:
         self._statuses: set[str] = set()
         self._layers: dict[str, tuple[int, int]] = {}
         self._resumed = 0
-        self._started = self._told = self._marked = time.monotonic()
-        self._marked_bytes = 0
+        self._started = self._reported = self._measured = time.monotonic()
+        self._measured_bytes = 0
         self._speed: float | None = None
 
     @property
     def downloading(self) -> bool:
-        """Whether Ollama says something at least whenever bytes arrive; all else it does in silence."""
+        """Whether Ollama is downloading, when it reports every arrival of bytes; other phases are silent."""
         return self.status.startswith("pulling") or not self.status
 
     @property
@@ -40,7 +40,7 @@ class Progress:
         return sum(done for done, _ in self._layers.values())
 
     def take(self, line: dict[str, Any]) -> bool:
-        """Whether this line says anything that was not so before: a download that is stuck repeats itself."""
+        """Process a line; whether it shows any progress. A stalled download repeats its last line."""
         self.status = str(line.get("status", ""))
         moved = new_status = self.status not in self._statuses
         self._statuses.add(self.status)
@@ -51,12 +51,12 @@ class Progress:
             moved = moved or self._layers.get(digest) != layer
             self._layers[digest] = layer
         now = time.monotonic()
-        if self.status != "success" and (new_status or now - self._told >= self._report_every):
-            self._told = now
+        if self.status != "success" and (new_status or now - self._reported >= self._report_every):
+            self._reported = now
             structlog.get_logger().info("pulling", model=self.model, status=self.status, **self._numbers(now))
         return moved
 
-    def tell_pulled(self) -> None:
+    def log_pulled(self) -> None:
         seconds = time.monotonic() - self._started
         structlog.get_logger().info(
             "pulled", model=self.model, fetched_bytes=self.fetched, duration_seconds=round(seconds, 1)
@@ -64,13 +64,13 @@ class Progress:
 
     def _numbers(self, now: float) -> dict[str, Any]:
         total = sum(total for _, total in self._layers.values())
-        # Ollama counts twice what it fetches again after a break.
+        # Ollama counts bytes twice that it fetches again after an interruption.
         done = sum(min(layer) for layer in self._layers.values())
         if not total:
             return {}
-        if now - self._marked >= SPEED_WINDOW:
-            self._speed = max(0, self.fetched - self._marked_bytes) / (now - self._marked)
-            self._marked, self._marked_bytes = now, self.fetched
+        if now - self._measured >= SPEED_WINDOW:
+            self._speed = max(0, self.fetched - self._measured_bytes) / (now - self._measured)
+            self._measured, self._measured_bytes = now, self.fetched
         percent = 100 * done // total
         words = [f"{percent}% of {_size(total)}"]
         numbers: dict[str, Any] = {"percent": percent, "done_bytes": done, "total_bytes": total}

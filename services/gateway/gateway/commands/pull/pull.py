@@ -1,4 +1,4 @@
-"""Has Ollama pull one model after the other, and does not give up on what can still come right."""
+"""Has Ollama pull the models one after the other, and retries temporary errors."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from ...errors import GatewayError, UpstreamFailed, UpstreamTimeout, UpstreamTru
 from ...names import full_name
 from ...settings import Settings
 from ...telemetry.logs import configure_structlog
-from .lines import parsed, stays
+from .lines import is_permanent, parsed
 from .progress import Progress
 
 MAX_LINE_BYTES = 1024 * 1024
@@ -30,25 +30,25 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class Pace:
-    """Times in seconds."""
+    """Intervals and timeouts in seconds."""
 
     poll: float = 1
-    """Between two looks for an Ollama that is not up."""
+    """Between two polls of an Ollama that is not up."""
     remind: float = 30
-    """Between two lines that say that it still is not."""
-    look: float = 10
-    """For an answer of /api/tags."""
+    """Between two log lines about that."""
+    list_timeout: float = 10
+    """Timeout of /api/tags."""
     report: float = 5
-    """Between two lines that say how far a download is."""
+    """Between two progress lines."""
     stall: float = 60
-    """A download that does not move for this long is begun again where it stands."""
+    """A download without progress for this long is restarted; it resumes where it was."""
     settle: float = 3600
-    """The same for what comes after: Ollama reads all of a large model without a word, and if it is cut
-    there, it takes the file unread the next time."""
+    """The same after the download: Ollama verifies a large model silently, and if it is interrupted there, it
+    skips the verification the next time."""
     first_delay: float = 1
     longest_delay: float = 60
     patience: float = 5
-    """A model that is to be tried again within this keeps its turn, up to `tries` times."""
+    """A model whose next attempt is due within this time keeps its turn, up to `tries` times."""
     tries: int = 3
 
 
@@ -60,13 +60,13 @@ class Wanted:
 
 
 def run(settings: Settings) -> int:
-    """The command's exit status: 0 if every model is there, 1 if one cannot be had."""
+    """Exit status: 0 if every model is installed, 1 if one was refused."""
     configure_structlog(settings)
     return asyncio.run(until_signal(settings))
 
 
 async def until_signal(settings: Settings) -> int:
-    """The same; SIGTERM and SIGINT end it at once, and with it Ollama's download, which can be resumed."""
+    """The same; SIGTERM and SIGINT end it immediately, with Ollama's download, which can be resumed."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     received: list[int] = []
 
@@ -75,7 +75,7 @@ async def until_signal(settings: Settings) -> int:
         if task:
             task.cancel()
 
-    # A container's first process does not hear a signal for which it has no handler.
+    # Process 1 of a container ignores signals without a handler.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
     upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
@@ -103,13 +103,13 @@ class Puller:
         self._refused: dict[str, str] = {}
 
     async def run(self) -> dict[str, str]:
-        """Returns when every model is there or refused; the refused ones with the reason."""
+        """Run until every model is installed or refused; returns the refused ones with the reason."""
         log = structlog.get_logger()
         if self._waiting:
-            there = await self._listed()
-            self._waiting = [model for model in self._waiting if full_name(model.name) not in there]
+            installed = await self._listed()
+            self._waiting = [model for model in self._waiting if full_name(model.name) not in installed]
         while self._waiting:
-            # Whoever has waited longest, in the order given: no model can keep another from its turn.
+            # The model that is due first, in the given order, so that none blocks another.
             await self._turn(min(self._waiting, key=lambda model: model.due))
         if self._refused:
             log.error("models_missing", models=self._refused, todo=REMEDY)
@@ -132,9 +132,9 @@ class Puller:
         try:
             await self._pull(progress)
             if full_name(model.name) not in await self._listed():
-                raise UpstreamFailed("Ollama says that it has pulled the model, but does not list it")
+                raise UpstreamFailed("Ollama reported success, but does not list the model")
         except GatewayError as error:
-            if stays(error):
+            if is_permanent(error):
                 self._waiting.remove(model)
                 self._refused[model.name] = error.message
                 structlog.get_logger().error("pull_refused", model=model.name, reason=error.message)
@@ -142,10 +142,10 @@ class Puller:
                 self._put_off(model, progress, error.message)
         else:
             self._waiting.remove(model)
-            progress.tell_pulled()
+            progress.log_pulled()
 
     def _put_off(self, model: Wanted, progress: Progress, reason: str) -> None:
-        # A connection that breaks now and then still gets there, a file that is always wrong does not.
+        # A download that makes progress despite interruptions will finish, one that never verifies will not.
         if progress.fetched > 0 and progress.downloading:
             model.failures = 0
         longest = min(self._pace.longest_delay, self._pace.first_delay * 2 ** min(model.failures, 30))
@@ -161,7 +161,7 @@ class Puller:
         )
 
     async def _pull(self, progress: Progress) -> None:
-        """One attempt. Raises GatewayError, UpstreamRefused where another one would be the same."""
+        """One attempt. Raises GatewayError; UpstreamRefused if the error is permanent."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._pace.stall) as limit:
@@ -184,14 +184,14 @@ class Puller:
         except TimeoutError:
             raise UpstreamTimeout(f"stalled at {progress.status or 'the start'!r}") from None
         if progress.status != "success":
-            raise UpstreamTruncated("Ollama ended the pull without saying that it is done")
+            raise UpstreamTruncated("Ollama ended the pull without reporting success")
 
     async def _listed(self) -> frozenset[str]:
-        """What is there; waits until Ollama says it."""
+        """The installed models; waits until Ollama answers."""
         reminded = -math.inf
         while True:
             try:
-                return listed(await self._upstream.get_json("/api/tags", self._pace.look))
+                return listed(await self._upstream.get_json("/api/tags", self._pace.list_timeout))
             except GatewayError as error:
                 if time.monotonic() - reminded >= self._pace.remind:
                     reminded = time.monotonic()

@@ -1,1 +1,1 @@
-"""The verification record: what runs here, and the proof that it streams."""
+"""`gateway verify`: a record of what runs here, and of checks that it streams."""

@@ -1,4 +1,4 @@
-"""What the path is made of: versions, machine, model, and where the model runs."""
+"""Facts about the stack: versions, machine, model, and where the model runs."""
 
 import importlib.metadata
 import os
@@ -14,7 +14,7 @@ import httpx
 
 
 def package_versions() -> dict[str, str]:
-    """The gateway as installed in this environment, and what it is built on."""
+    """Versions of the installed gateway and of its dependencies."""
     service = "sluice-gateway"
     versions = {service: importlib.metadata.version(service)}
     for requirement in importlib.metadata.requires(service) or []:
@@ -51,7 +51,7 @@ def _processor() -> str:
 
 
 class ModelServer:
-    """Ollama or the embedded engine, by way of `client`. Facts are None if they cannot be had."""
+    """Ollama or the embedded engine, reached through `client`. Unknown facts are None."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
@@ -62,7 +62,7 @@ class ModelServer:
 
     @property
     def _engine(self) -> dict[str, Any]:
-        """What the embedded engine says of itself; {} for Ollama."""
+        """The embedded engine's description of itself; {} for Ollama."""
         return self._about.get("engine") or {}
 
     @property
@@ -83,7 +83,7 @@ class ModelServer:
 
     @property
     def api(self) -> str:
-        """What its version is the version of."""
+        """The product that `version` belongs to."""
         return "Ollama API of the embedded engine" if self.embedded else "Ollama"
 
     def version(self) -> str | None:

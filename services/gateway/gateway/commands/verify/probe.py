@@ -11,7 +11,7 @@ import httpx
 
 
 class ProbeFailed(Exception):
-    """No answer came; the message says why."""
+    """No complete answer; the message gives the reason."""
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Event:
 
     @property
     def generated(self) -> float | None:
-        """When the model server made it, in seconds of its own clock; None if it does not say."""
+        """Creation time, in seconds of the model server's clock; None if unknown."""
         stamp = self.data.get("created_at")
         return _timestamp(stamp) if isinstance(stamp, str) else None
 
@@ -52,7 +52,7 @@ def ask(client: httpx.Client, request: dict[str, Any], show: Callable[[str], Non
                 raise ProbeFailed(f"POST /chat answered {response.status_code}: {response.text[:300]}")
             answer = Answer(response.status_code, dict(response.headers))
             rest = b""
-            # By hand: a library for event streams hides which events came in one read, and that is looked at.
+            # Not with an SSE library, which would hide which events arrived in the same read.
             for piece in response.iter_bytes():
                 arrived = time.perf_counter() - started
                 *blocks, rest = (rest + piece).split(b"\n\n")
@@ -62,7 +62,7 @@ def ask(client: httpx.Client, request: dict[str, Any], show: Callable[[str], Non
                         answer.events.append(event)
                         show(event.text)
     except httpx.HTTPError as error:
-        raise ProbeFailed(f"the answer broke off: {error or type(error).__name__}") from error
+        raise ProbeFailed(f"the answer was interrupted: {error or type(error).__name__}") from error
     return answer
 
 

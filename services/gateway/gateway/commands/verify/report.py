@@ -1,4 +1,4 @@
-"""The verification record as text for people."""
+"""Renders the verification record as text."""
 
 import json
 import textwrap
@@ -31,7 +31,7 @@ def render(record: dict[str, Any]) -> str:
         ),
         _line(
             "runs on",
-            f"{runtime['runs_on'] or 'not known'}, {runtime['threads'] or '?'} thread(s), "
+            f"{runtime['runs_on'] or 'unknown'}, {runtime['threads'] or '?'} thread(s), "
             f"{_bytes(runtime['memory_bytes'])}, context {runtime['context_length'] or '?'}",
         ),
         _line("request", json.dumps(record["request"]["body"])),
@@ -66,12 +66,12 @@ def _line(label: str, text: str) -> str:
 
 
 def _pairs(versions: dict[str, str | None]) -> str:
-    return ", ".join(f"{name} {version or 'not known'}" for name, version in versions.items())
+    return ", ".join(f"{name} {version or 'unknown'}" for name, version in versions.items())
 
 
 def _bytes(count: int | None) -> str:
     if count is None:
-        return "size not known"
+        return "size unknown"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 

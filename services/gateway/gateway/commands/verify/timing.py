@@ -1,4 +1,4 @@
-"""Streamed or buffered: compares when tokens were made with when they arrived."""
+"""Streamed or buffered: compares creation and arrival times of tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ LATENESS_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Timing:
-    """Of one answer, in seconds. `lateness` is against the promptest event, so the clocks need not agree."""
+    """Timing of one answer in seconds. `lateness` is relative to the fastest event, so clocks may differ."""
 
     events: int
     distinct_arrivals: int
@@ -27,7 +27,7 @@ class Timing:
 
     @property
     def streamed(self) -> bool | None:
-        """None if the model server does not say when it made its tokens."""
+        """None if the model server does not report when it created its tokens."""
         if self.generation_span is None or self.lateness_median is None:
             return None
         allowed = max(LATENESS_SECONDS, LATENESS_SHARE * self.generation_span)

@@ -1,4 +1,4 @@
-"""`gateway verify`: asks one question, checks how the answer came, and writes it all down."""
+"""`gateway verify`: sends one request, checks how the answer arrives, and prints a record."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ QUESTION = "Why is the sky blue? Explain it in a few paragraphs."
 TOKENS = 160
 ENOUGH_EVENTS = 20
 FIRST_EVENT_SHARE = 0.3
-# Loading the model is not what is checked, and may take minutes.
+# Loading the model is not part of the check, and may take minutes.
 TIMEOUT = httpx.Timeout(60, read=660)
 
 
@@ -34,12 +34,12 @@ class Check:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the record; 0 if every check passed."""
+    """Print the record. Exit status 0 if every check passed."""
     if arguments.out and not Path(arguments.out).absolute().parent.is_dir():
-        print(f"FAILED: there is no folder for {arguments.out}", file=sys.stderr)
+        print(f"FAILED: the directory of {arguments.out} does not exist", file=sys.stderr)
         return 1
     if arguments.cacert and not Path(arguments.cacert).is_file():
-        print(f"FAILED: there is no file {arguments.cacert}", file=sys.stderr)
+        print(f"FAILED: the file {arguments.cacert} does not exist", file=sys.stderr)
         return 1
     programs = dict(program.split("=", 1) for program in arguments.program)
     trusted = ssl.create_default_context(cafile=arguments.cacert)
@@ -70,9 +70,9 @@ def _reach(client: httpx.Client) -> None:
     try:
         client.get("/healthz")
         if client.get("/api/version").status_code == 401:
-            raise ProbeFailed("a key is needed: set SLUICE_KEY to one that is valid there")
+            raise ProbeFailed("an API key is required: set SLUICE_KEY to a valid one")
     except httpx.HTTPError as error:
-        raise ProbeFailed(f"nobody answers at {client.base_url}: {error}") from error
+        raise ProbeFailed(f"no answer from {client.base_url}: {error}") from error
 
 
 def first_model(server: ModelServer) -> str:
@@ -164,9 +164,9 @@ def _checks(client: httpx.Client, answer: Answer, timing: Timing) -> list[Check]
 
 def _lateness(timing: Timing) -> str:
     if timing.lateness_median is None or timing.lateness_longest is None:
-        return "the model server does not say when it made its tokens"
+        return "the model server does not report when it created its tokens"
     return (
-        f"against the promptest one, events came {1000 * timing.lateness_median:.1f} ms late "
+        f"relative to the fastest event, events were {1000 * timing.lateness_median:.1f} ms late "
         f"(longest {1000 * timing.lateness_longest:.1f} ms)"
     )
 
@@ -204,11 +204,13 @@ def _model(server: ModelServer, model: str) -> dict[str, Any]:
 def _runtime(server: ModelServer, model: str) -> dict[str, Any]:
     loaded = named(server.loaded(), model)
     size, on_gpu = loaded.get("size"), loaded.get("size_vram")
-    where = None
+    runs_on = None
     if size:
-        where = "CPU" if not on_gpu else "GPU" if on_gpu >= size else f"{on_gpu / size:.0%} GPU, the rest CPU"
+        runs_on = (
+            "CPU" if not on_gpu else "GPU" if on_gpu >= size else f"{on_gpu / size:.0%} GPU, the rest CPU"
+        )
     return {
-        "runs_on": where,
+        "runs_on": runs_on,
         "memory_bytes": size,
         "gpu_memory_bytes": on_gpu,
         "context_length": loaded.get("context_length"),
