@@ -38,7 +38,7 @@ def full() -> Iterator[int]:
 
 
 OUTPUTS: dict[str, Callable[[], AbstractContextManager[int]]] = {
-    "nobody reads": unread,
+    "it is not read": unread,
     "its reader is gone": broken,
     "its disk is full": full,
 }

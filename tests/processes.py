@@ -53,7 +53,7 @@ def wait_until(condition: Callable[[], object], seconds: float, what: str) -> No
 
 
 class Process:
-    """A program with its output in a file, started in a process group of its own.
+    """A program with its output in a file, started in its own process group.
 
     With `output`, a descriptor, the output goes there instead and cannot be read here.
     """

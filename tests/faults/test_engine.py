@@ -75,15 +75,15 @@ def test_a_reader_that_resumes_gets_the_rest_and_the_number_of_dropped_lines() -
                     client.get(f"{url}/api/status")
         os.close(writer)
         os.set_blocking(reader, False)
-        heard = b""
+        received = b""
 
         def listen() -> bool:
-            nonlocal heard
+            nonlocal received
             try:
-                heard += os.read(reader, 2**20)
+                received += os.read(reader, 2**20)
             except BlockingIOError:
                 httpx.get(f"{url}/api/status")
-            return b'"log_lines_dropped"' in heard
+            return b'"log_lines_dropped"' in received
 
         wait_until(listen, 30, "the dropped lines are reported")
         ends(process)

@@ -276,16 +276,16 @@ def odd_run_folders(checkout: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("command", ["run", "demo"])
 def test_an_unusable_run_directory_is_named(fake: FakeOllama, checkout: Path, odd: str, command: str) -> None:
     (checkout / ".run").symlink_to(odd_run_folders(checkout)[odd])
-    said = refusal(checkout, fake, command=command)
-    assert re.fullmatch(r"the directory \.run/\d+ cannot be written \(.+\); .+\n", said)
+    got = refusal(checkout, fake, command=command)
+    assert re.fullmatch(r"the directory \.run/\d+ cannot be written \(.+\); .+\n", got)
 
 
 def test_a_full_run_directory_is_named(fake: FakeOllama, checkout: Path) -> None:
     # With this limit, every write to a file fails, as on a full disk.
-    said = refusal(checkout, fake, script='ulimit -f 0 && exec "$@"')
+    got = refusal(checkout, fake, script='ulimit -f 0 && exec "$@"')
     assert re.fullmatch(
         r"the directory \.run/\d+ cannot be written \(.+\); .+free some space.+\n",
-        said,
+        got,
     )
 
 

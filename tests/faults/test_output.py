@@ -48,7 +48,7 @@ def test_a_log_that_cannot_be_written_fails_no_request(
         assert [answer.status_code for answer in answers] == [200] * REQUESTS
         assert all(b'"done":true' in answer.content for answer in answers)
         assert client.get("/healthz").status_code == 200
-        if trouble != "nobody reads":  # these lines still fit into the buffer
+        if trouble != "it is not read":  # these lines still fit into the buffer
             wait_until(lambda: dropped(client), 30, "what was dropped is counted")
         process.popen.send_signal(signal.SIGTERM)
         assert process.popen.wait(30) == 0
@@ -70,15 +70,15 @@ def test_dropped_lines_are_reported_once_the_log_is_read_again(fake: FakeOllama,
             client.post("/chat", json=question())
         wait_until(lambda: dropped(client), 30, "what was dropped is counted")
         reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-        said = b""
+        got = b""
 
         def reported() -> bool:
-            nonlocal said
+            nonlocal got
             try:
-                said += os.read(reading, 65536)
+                got += os.read(reading, 65536)
             except BlockingIOError:
                 client.post("/chat", json=question())
-            return b'"request"' in said
+            return b'"request"' in got
 
         wait_until(reported, 30, "requests are logged again")
     os.close(reading)

@@ -317,7 +317,7 @@ def test_the_audit_log_has_caller_and_result(guarded: Guarded) -> None:
     ]
     others = [
         guarded.ask("POST", "/api/show", "admin", {"model": "llama3:8b"}),
-        guarded.ask("POST", "/api/me", "none"),  # of whom nobody knows who it is; the log has it
+        guarded.ask("POST", "/api/me", "none"),  # without a key: in the log, not in the audit
     ]
 
     def lines() -> list[dict[str, object]]:
@@ -359,9 +359,9 @@ def test_an_invalid_key_file_at_the_start_is_logged_as_json(tmp_path: Path) -> N
     with gateway("http://127.0.0.1:9", tmp_path, **settings) as (process, url):
         assert httpx.get(f"{url}/api/version").status_code == 401
     lines = [json.loads(text) for text in process.output.splitlines()]
-    told = [line for line in lines if line["event"] == "keys"]
-    assert told
-    assert {line["in_force"] for line in told} == {"0 keys from before"}
+    got = [line for line in lines if line["event"] == "keys"]
+    assert got
+    assert {line["in_force"] for line in got} == {"0 keys from before"}
 
 
 def test_pages_of_this_machine_may_read_until_there_is_a_key(tmp_path: Path) -> None:
@@ -377,9 +377,9 @@ def test_pages_of_this_machine_may_read_until_there_is_a_key(tmp_path: Path) -> 
         )
         answers = [httpx.get(f"{url}/api/version", headers={"Origin": origin}) for origin in origins]
         asked = [httpx.options(f"{url}/chat", headers={"Origin": origin, **preflight}) for origin in origins]
-        told = [answer.headers.get("access-control-allow-origin") for answer in answers]
-        assert told == [answer.headers.get("access-control-allow-origin") for answer in asked]
-        return {origin for origin in told if origin}
+        got = [answer.headers.get("access-control-allow-origin") for answer in answers]
+        assert got == [answer.headers.get("access-control-allow-origin") for answer in asked]
+        return {origin for origin in got if origin}
 
     with FakeOllama().running() as fake, gateway(fake.url, tmp_path, **settings) as (_, url):
         assert readers(url) == {"http://localhost:5173", "tauri://localhost", "https://ui.example.org"}
@@ -411,9 +411,9 @@ def test_a_refused_account_request_says_what_pushing_needs(tmp_path: Path) -> No
                 ):
                     answer = httpx.request(method, f"{url}{path}")
                     assert answer.status_code == 403
-                    said = re.findall(r"GATEWAY_\w+", answer.json()["error"])
-                    assert said[-2:] == ["GATEWAY_ACCOUNT_API", "GATEWAY_PUSH_REGISTRIES"]
-                    assert ("GATEWAY_ADMIN_API" in said) is (not settings)
+                    got = re.findall(r"GATEWAY_\w+", answer.json()["error"])
+                    assert got[-2:] == ["GATEWAY_ACCOUNT_API", "GATEWAY_PUSH_REGISTRIES"]
+                    assert ("GATEWAY_ADMIN_API" in got) is (not settings)
                 if settings:
                     pushed = httpx.post(f"{url}/api/push", json={"model": "x"})
                     assert "GATEWAY_PUSH_REGISTRIES" in pushed.json()["error"]

@@ -652,8 +652,8 @@ def test_a_whole_answer_of_another_kind_reaches_its_client(
 def test_openais_client_gets_a_transcription(faked: Clients, fake: FakeOllama) -> None:
     fake.answer("listens", b'{"text":"Hello"}')
     recording = ("hi.wav", bytes(range(256)) * 10)
-    told = faked.openai.audio.transcriptions.create(model="listens", file=recording, prompt="a greeting")
-    assert told.text == "Hello"
+    got = faked.openai.audio.transcriptions.create(model="listens", file=recording, prompt="a greeting")
+    assert got.text == "Hello"
     with refused("openai", 404, "model 'absent' not found"):
         faked.openai.audio.transcriptions.create(model="absent", file=recording)
 
@@ -696,8 +696,8 @@ def test_anthropics_client_may_send_two_keys_of_which_one_is_for_here(
             also = {"X-Api-Key": other}
             with anthropic.Anthropic(auth_token=token, base_url=url, default_headers=also) as client:
                 question: Any = [{"role": "user", "content": STORY}]
-                with client.messages.stream(model="m", messages=question, max_tokens=5) as told:
-                    assert "".join(told.text_stream) == "Hello"
+                with client.messages.stream(model="m", messages=question, max_tokens=5) as got:
+                    assert "".join(got.text_stream) == "Hello"
 
 
 WEATHER: dict[str, Any] = {

@@ -207,8 +207,8 @@ def test_a_body_over_the_limit_is_413_in_the_same_shape_from_nginx_and_gateway(
     request_id = response.headers["x-request-id"]
     by_gateway = bool(line_of(edge_log, request_id)["upstream"])
     assert by_gateway == (size == MAX_BODY + 1)
-    told = BodyTooLarge(f"the request body is larger than {MAX_BODY} bytes")
-    assert (response.status_code, response.json()) == (413, api_of(path).error_body(told, request_id))
+    got = BodyTooLarge(f"the request body is larger than {MAX_BODY} bytes")
+    assert (response.status_code, response.json()) == (413, api_of(path).error_body(got, request_id))
 
 
 @pytest.mark.parametrize(("given", "kept"), [("my-id.1", True), ("x" * 129, False), ("a b", False)])

@@ -49,14 +49,14 @@ def assert_error(answer: httpx.Response, status: int, type_: str, code: str) -> 
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
     assert "not running" not in answer.text
-    told = answer.json()["error"]
+    got = answer.json()["error"]
     match api_of(answer.request.url.path).name:
         case "ollama":
-            assert isinstance(told, str)
+            assert isinstance(got, str)
         case "anthropic":
-            assert told["type"] == type_
+            assert got["type"] == type_
         case _:
-            assert (told["type"], told["code"]) == (type_, code)
+            assert (got["type"], got["code"]) == (type_, code)
 
 
 @pytest.mark.parametrize("padding", [0, 200_000], ids=["small", "large"])
@@ -170,8 +170,8 @@ def test_the_gateways_limits_apply_before_nginxs(fake: FakeOllama, tmp_path: Pat
         nginx(port_of(inside), settings=SHORT) as (_, url),
     ):
         question = {"model": "silent", "messages": [{"role": "user", "content": "hi"}]}
-        told = httpx.post(f"{url}/chat", json=question, timeout=30).text
-        assert json.loads(told.rpartition("data: ")[2])["error"]["code"] == "upstream_timeout"
+        got = httpx.post(f"{url}/chat", json=question, timeout=30).text
+        assert json.loads(got.rpartition("data: ")[2])["error"]["code"] == "upstream_timeout"
         with socket.create_connection(("127.0.0.1", port_of(url)), timeout=30) as client:
             # A body that nginx does not buffer.
             client.sendall(b"POST /chat HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")

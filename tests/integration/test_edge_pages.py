@@ -20,7 +20,7 @@ READABLE = {"x-request-id", "request-id", "retry-after"}
 # Requests that nginx refuses: status, request line, and what follows the Origin header.
 REFUSED = {
     "two lengths": (400, "POST /chat", "Content-Length: 1\r\nContent-Length: 2"),
-    "a coding that nobody knows": (400, "POST /chat", "Transfer-Encoding: x"),
+    "an unknown transfer coding": (400, "POST /chat", "Transfer-Encoding: x"),
     "TRACE": (405, "TRACE /", "X: x"),
     "metrics": (403, "GET /metrics", "X: x"),
     "the head of metrics": (403, "HEAD /metrics", "X: x"),

@@ -300,8 +300,8 @@ def test_cloud_models_are_not_recommended(client: httpx.Client, fake: FakeOllama
         {"model": "kimi-k2.6:cloud"},
         {"model": "harmless"},
     ]
-    told = client.get("/api/experimental/model-recommendations").json()["recommendations"]
-    assert [model["model"] for model in told] == ["own", "gemma4"]
+    got = client.get("/api/experimental/model-recommendations").json()["recommendations"]
+    assert [model["model"] for model in got] == ["own", "gemma4"]
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])

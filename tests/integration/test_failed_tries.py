@@ -149,7 +149,7 @@ async def test_many_attempts_are_slowed_and_refused_but_a_valid_key_is_not(
 
 
 def test_nginx_answers_a_failed_attempt_as_the_gateway_does(guarded: Guarded, edge: str) -> None:
-    told = ("www-authenticate", "content-type", "access-control-allow-origin", "vary", "request-id")
+    got = ("www-authenticate", "content-type", "access-control-allow-origin", "vary", "request-id")
     # No more attempts than are answered immediately.
     for path, headers in [*((path, {}) for path in PATHS), ("/chat", WRONG), ("/v1/messages", WRONG)]:
         sent = {**headers, "Origin": "http://page", "X-Request-Id": "one"}
@@ -158,7 +158,7 @@ def test_nginx_answers_a_failed_attempt_as_the_gateway_does(guarded: Guarded, ed
             for url in (guarded.url, edge)
         ]
         assert [answer.status_code for answer in answers] == [401, 401]
-        by_gateway, by_nginx = ({name: answer.headers.get(name) for name in told} for answer in answers)
+        by_gateway, by_nginx = ({name: answer.headers.get(name) for name in got} for answer in answers)
         assert by_gateway == by_nginx
         assert answers[0].json() == answers[1].json()
         assert "x-accel-redirect" not in answers[0].headers, "another proxy has no such place"
@@ -235,8 +235,8 @@ def test_upstreams_401_does_not_count_as_a_failed_attempt(edge: str, guarded: Gu
 
 
 async def test_hsts_is_only_sent_with_tls(client: httpx.AsyncClient) -> None:
-    told = (await client.get("/healthz")).headers.get("strict-transport-security")
-    assert told == ("max-age=31536000" if client.base_url.scheme == "https" else None)
+    got = (await client.get("/healthz")).headers.get("strict-transport-security")
+    assert got == ("max-age=31536000" if client.base_url.scheme == "https" else None)
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 5000000", "Transfer-Encoding: chunked"])

@@ -59,8 +59,8 @@ class Edges:
             with suppress(ConnectionError):
                 client.sendall(data)
             received = until_closed(client)
-        told = [answer for answer in received.split(b"HTTP/1.1 ") if answer]
-        return [answer for answer in told if not answer.startswith(b"100 ")]
+        got = [answer for answer in received.split(b"HTTP/1.1 ") if answer]
+        return [answer for answer in got if not answer.startswith(b"100 ")]
 
 
 def until_closed(client: socket.socket) -> bytes:
@@ -99,12 +99,12 @@ def edges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edges]:
 def test_an_ambiguous_request_is_refused(edges: Edges, server: str, shapes: dict[str, bytes]) -> None:
     before = len(edges.fake.received)
     for shape, data in shapes.items():
-        told = edges.answers(server, data + NEXT)
-        assert told, shape
-        assert told[0][:4] in (b"400 ", b"405 ", b'{"er'), shape
-        assert b'"error"' in told[0], shape
+        got = edges.answers(server, data + NEXT)
+        assert got, shape
+        assert got[0][:4] in (b"400 ", b"405 ", b'{"er'), shape
+        assert b'"error"' in got[0], shape
         # A connection may only be kept if the end of the request is unambiguous.
-        assert [answer[:3] for answer in told[1:]] in ([], [b"200"]), shape
+        assert [answer[:3] for answer in got[1:]] in ([], [b"200"]), shape
         assert len(edges.fake.received) == before, shape
 
 
@@ -118,10 +118,10 @@ def test_an_accepted_request_is_one_request_for_every_server(
 ) -> None:
     for shape, data in shapes.items():
         before = len(edges.fake.received)
-        told = edges.answers(server, data + NEXT)
+        got = edges.answers(server, data + NEXT)
         is_question = b"/chat" in data
-        assert told[0][:3] == (b"200" if is_question else b"404"), shape
-        assert len(told) <= 2, shape
+        assert got[0][:3] == (b"200" if is_question else b"404"), shape
+        assert len(got) <= 2, shape
         bodies = [received.body for received in edges.fake.received[before:]]
         assert bodies == ([BODY] if is_question else []), shape
 
@@ -158,8 +158,8 @@ def test_only_the_headers_that_describe_the_body_go_upstream(edges: Edges, serve
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_the_body_of_a_get_is_ignored(edges: Edges, server: str) -> None:
-    told = edges.answers(server, request(LENGTH, start=b"GET /api/version HTTP/1.1") + NEXT)
-    assert [answer[:3] for answer in told] == [b"200", b"200"]
+    got = edges.answers(server, request(LENGTH, start=b"GET /api/version HTTP/1.1") + NEXT)
+    assert [answer[:3] for answer in got] == [b"200", b"200"]
     received = edges.fake.received[-1]
     assert (received.path, received.body) == ("/api/version", b"")
     assert received.headers.get("content-length", "0") == "0"
@@ -202,9 +202,9 @@ def test_no_spelling_of_a_path_reaches_another_route(
 ) -> None:
     method = b"HEAD" if "blobs" in path else b"GET"
     before = len(edges.fake.received)
-    told = edges.answers(server, request(start=b"%b %b HTTP/1.1" % (method, path.encode()), body=b"") + NEXT)
+    got = edges.answers(server, request(start=b"%b %b HTTP/1.1" % (method, path.encode()), body=b"") + NEXT)
     assert [received.path for received in edges.fake.received[before:]] == ([upstream] if upstream else [])
-    assert told[0][:3] == (b"200" if upstream else b"404")
+    assert got[0][:3] == (b"200" if upstream else b"404")
 
 
 @pytest.mark.parametrize(
@@ -245,10 +245,10 @@ def test_no_spelling_of_a_path_reaches_another_route(
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_no_spelling_gets_metrics_through_nginx(edges: Edges, method: str, path: str) -> None:
     start = f"{method} {path} HTTP/1.1".encode()
-    told = edges.answers("nginx", request(start=start, body=b"") + NEXT)
-    assert b"gateway_requests_total" not in told[0]
+    got = edges.answers("nginx", request(start=start, body=b"") + NEXT)
+    assert b"gateway_requests_total" not in got[0]
     is_root = path == "http://x?/metrics"
-    assert told[0][:3] in ((b"200",) if is_root else (b"400", b"403", b"404"))
+    assert got[0][:3] in ((b"200",) if is_root else (b"400", b"403", b"404"))
 
 
 def test_every_spelling_gets_metrics_from_the_gateway_directly(edges: Edges) -> None:
@@ -263,8 +263,8 @@ def test_an_offer_to_upgrade_leaves_the_connection_usable(edges: Edges, server: 
     if server == "nginx":  # which ends the connection behind chunks
         offers = [request(*H2C, LENGTH)] * 4
     before = len(edges.fake.received)
-    told = edges.answers(server, b"".join(offers) + NEXT)
-    assert [answer[:3] for answer in told] == [b"200"] * 5
+    got = edges.answers(server, b"".join(offers) + NEXT)
+    assert [answer[:3] for answer in got] == [b"200"] * 5
     assert [received.body for received in edges.fake.received[before:]] == [BODY] * 4
 
 
@@ -273,8 +273,8 @@ def test_the_body_of_an_offer_may_come_later(edges: Edges) -> None:
         client.sendall(request(*H2C, b"Expect: 100-continue", LENGTH, body=b""))
         assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(BODY + NEXT)
-        told = until_closed(client)
-    assert [answer[:3] for answer in told.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
+        got = until_closed(client)
+    assert [answer[:3] for answer in got.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
     assert edges.fake.received[-1].body == BODY
 
 
@@ -284,8 +284,8 @@ def test_an_offer_in_single_bytes_is_ignored_too(edges: Edges) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in request(*H2C, LENGTH) + NEXT:
             client.sendall(bytes([byte]))
-        told = until_closed(client)
-    assert [answer[:3] for answer in told.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
+        got = until_closed(client)
+    assert [answer[:3] for answer in got.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
     assert [received.body for received in edges.fake.received[before:]] == [BODY]
 
 
@@ -309,8 +309,8 @@ def test_http_1_0_clients_get_no_chunks_and_a_closed_connection(
 ) -> None:
     for path in ("/chat", "/api/chat"):
         question = request(*asked, LENGTH, start=f"POST {path} HTTP/1.0".encode())
-        (told,) = edges.answers(server, question)
-        head, _, body = told.partition(b"\r\n\r\n")
+        (got,) = edges.answers(server, question)
+        head, _, body = got.partition(b"\r\n\r\n")
         assert head.startswith(b"200 ")
         assert b"transfer-encoding" not in head.lower()
         assert b"content-length" not in head.lower()
@@ -320,8 +320,8 @@ def test_http_1_0_clients_get_no_chunks_and_a_closed_connection(
     for path in ("/api/version", "/healthz", "/nothing"):
         simple = request(*asked, start=f"GET {path} HTTP/1.0".encode(), body=b"")
         # nginx keeps the connection if requested, because this answer has a length.
-        told, *_ = edges.answers(server, simple + request(start=b"GET /healthz HTTP/1.0", body=b""))
-        head, _, body = told.partition(b"\r\n\r\n")
+        got, *_ = edges.answers(server, simple + request(start=b"GET /healthz HTTP/1.0", body=b""))
+        head, _, body = got.partition(b"\r\n\r\n")
         assert head.startswith(b"404 " if path == "/nothing" else b"200 ")
         assert b"transfer-encoding" not in head.lower()
         json.loads(body)
@@ -356,9 +356,9 @@ def test_a_body_in_chunks_is_limited_too(edges: Edges, server: str) -> None:
     piece = b"%x\r\n%b\r\n" % (50_000, b"x" * 50_000)
     limit = MAX_BODY if server == "gateway" else 10 * 1024 * 1024
     body = piece * (limit // 50_000 + 2) + b"0\r\n\r\n"
-    (told, *_) = edges.answers(server, request(b"Transfer-Encoding: chunked", body=body))
-    assert told.startswith(b"413 ")
-    assert b'"body_too_large"' in told
+    (got, *_) = edges.answers(server, request(b"Transfer-Encoding: chunked", body=body))
+    assert got.startswith(b"413 ")
+    assert b'"body_too_large"' in got
 
 
 def test_a_request_that_takes_too_long_to_arrive_is_ended(edges: Edges) -> None:
@@ -367,9 +367,9 @@ def test_a_request_that_takes_too_long_to_arrive_is_ended(edges: Edges) -> None:
         waiting = {at: stack.enter_context(edges.connect(at[0])) for at in phases}
         for (_, phase), client in waiting.items():
             client.sendall(SLOW[phase])
-        told = {at: until_closed(client) for at, client in waiting.items()}
+        got = {at: until_closed(client) for at, client in waiting.items()}
     assert not any(received.path == "/api/chat" and not received.body for received in edges.fake.received)
-    for (server, phase), answer in told.items():
+    for (server, phase), answer in got.items():
         assert b"<html" not in answer, phase
         if server == "gateway":
             says_why = phase not in ("nothing", "empty lines")
@@ -381,8 +381,8 @@ def test_a_request_that_takes_too_long_to_arrive_is_ended(edges: Edges) -> None:
 def test_garbage_after_a_good_request_closes_the_connection_quietly(edges: Edges) -> None:
     for path in (b"/healthz", b"/docs", b"/openapi.json", b"/api/version"):
         good = request(start=b"GET %b HTTP/1.1" % path, body=b"")
-        told = edges.answers("gateway", good + b"SMUGGLED / HTTP/1.1\r\n\r\n")
-        assert [answer[:3] for answer in told] in ([], [b"200"])
+        got = edges.answers("gateway", good + b"SMUGGLED / HTTP/1.1\r\n\r\n")
+        assert [answer[:3] for answer in got] in ([], [b"200"])
     # The fixture checks that nothing was logged as a defect.
 
 

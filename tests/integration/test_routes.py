@@ -106,11 +106,11 @@ def test_head_answers_like_get_without_the_body(path: str, url: str, fake: FakeO
     assert head.status_code == got.status_code
     assert head.content == b""
     changing = {"date", "x-request-id"}
-    told = [
+    compared = [
         {name: value for name, value in answer.headers.items() if name not in changing}
         for answer in (got, head)
     ]
-    assert told[0] == told[1]
+    assert compared[0] == compared[1]
     assert client.is_closed
 
 

@@ -116,7 +116,7 @@ def test_a_client_that_disconnects_before_the_first_token_frees_the_slot_within_
         return  # it always streams
     # The time makes the prompt unique, so that no cache shortens its evaluation.
     with answering(stack, case, f"{time.time()} {LONG_PROMPT}", streams=streams) as connection:
-        if case.path == "/v1/responses" and streams:  # which tells that it has begun
+        if case.path == "/v1/responses" and streams:  # whose first event only reports the beginning
             assert b"delta" not in connection.recv(65536)
         else:
             connection.setblocking(False)

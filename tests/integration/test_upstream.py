@@ -42,13 +42,13 @@ def test_the_password_of_an_address_goes_with_every_request_and_into_no_log(
         httpx.post(f"{url}/api/delete", json={"model": "good"})
         httpx.get(f"{url}/v1/models/good")
         httpx.get(f"{url}/readyz")
-        told = httpx.get(f"{url}/metrics").text
+        got = httpx.get(f"{url}/metrics").text
     pair = base64.b64encode(f"user:{SECRET}".encode()).decode()
     assert fake.received
     for received in fake.received:
         assert received.headers["authorization"] == f"basic {pair.lower()}"
         assert received.headers["host"] == fake.url.removeprefix("http://")
-    assert SECRET not in process.output + told
+    assert SECRET not in process.output + got
 
 
 @pytest.mark.parametrize("path", ["/api/pull", "/api/create", "/api/push"])

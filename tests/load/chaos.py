@@ -47,7 +47,7 @@ def limited(options: str) -> tuple[str, ...]:
 
 
 SURROUNDINGS = (
-    Surroundings("nobody reads its output", unread),
+    Surroundings("its output is not read", unread),
     Surroundings("the reader of its output is gone", broken),
     Surroundings("the disk with its output is full", full),
     Surroundings("1024 descriptors, unless it asks for more", command=limited("-Sn 1024"), at_once=1000),

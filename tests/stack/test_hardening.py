@@ -22,10 +22,10 @@ def status(container: str) -> dict[str, str]:
 
 
 def test_no_process_is_root_or_has_a_capability_or_can_get_one(container: str) -> None:
-    said = status(container)
-    assert "0" not in said["Uid"].split() + said["Gid"].split()
-    assert {said[kind] for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
-    assert said["NoNewPrivs"] == "1"
+    got = status(container)
+    assert "0" not in got["Uid"].split() + got["Gid"].split()
+    assert {got[kind] for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    assert got["NoNewPrivs"] == "1"
 
 
 def test_the_root_file_system_is_read_only(container: str) -> None:

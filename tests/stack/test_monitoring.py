@@ -148,11 +148,11 @@ def test_prometheus_is_published_on_loopback_and_hardened_like_the_others(
     watched: tuple[Containers, Prometheus],
 ) -> None:
     stack, _ = watched
-    told = inspect(stack.containers("prometheus")[0])
-    published = told["NetworkSettings"]["Ports"]["9090/tcp"]
+    got = inspect(stack.containers("prometheus")[0])
+    published = got["NetworkSettings"]["Ports"]["9090/tcp"]
     assert {binding["HostIp"] for binding in published} == {"127.0.0.1"}
-    assert told["State"]["Health"]["Status"] == "healthy"
-    assert told["HostConfig"]["ReadonlyRootfs"] is True
+    assert got["State"]["Health"]["Status"] == "healthy"
+    assert got["HostConfig"]["ReadonlyRootfs"] is True
 
 
 def test_every_alert_fires_when_it_should_and_only_then() -> None:
