@@ -1,4 +1,4 @@
-"""Outputs that no program wants to have, as descriptors to be given to one."""
+"""Faulty outputs, as descriptors for a program's standard streams."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 @contextmanager
 def unread() -> Iterator[int]:
-    """A pipe that is there but never read: it takes 64 KiB."""
+    """A pipe that is never read: it blocks after 64 KiB."""
     reading, writing = os.pipe()
     try:
         yield writing
@@ -18,7 +18,7 @@ def unread() -> Iterator[int]:
 
 @contextmanager
 def broken() -> Iterator[int]:
-    """A pipe whose reader is gone."""
+    """A pipe whose reader has closed it."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -29,7 +29,7 @@ def broken() -> Iterator[int]:
 
 @contextmanager
 def full() -> Iterator[int]:
-    """A file on a disk that has no room."""
+    """A file on a full disk."""
     descriptor = os.open("/dev/full", os.O_WRONLY)
     try:
         yield descriptor
@@ -38,7 +38,7 @@ def full() -> Iterator[int]:
 
 
 OUTPUTS: dict[str, Callable[[], AbstractContextManager[int]]] = {
-    "nobody reads": unread,
+    "it is not read": unread,
     "its reader is gone": broken,
     "its disk is full": full,
 }

@@ -18,7 +18,7 @@ BIN = Path(sys.executable).parent
 
 
 def free_port() -> int:
-    """A port that no other test is given while this process runs, and no client gets from the system."""
+    """A port that no other test gets while this process runs, outside the kernel's ephemeral range."""
     for port in _PORTS:
         lock = socket.socket(socket.AF_UNIX)
         try:
@@ -53,9 +53,9 @@ def wait_until(condition: Callable[[], object], seconds: float, what: str) -> No
 
 
 class Process:
-    """A program with its output in a file, started in a process group of its own.
+    """A program with its output in a file, started in its own process group.
 
-    `output` is a descriptor that takes it instead, of which nothing can be read here then.
+    With `output`, a descriptor, the output goes there instead and cannot be read here.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Process:
         wait_until(ready, seconds, f"{url} answers 200; the output so far:\n{self.output}")
 
     def stop(self, seconds: float = 30) -> int:
-        """Asks the process to end, waits, and makes sure that nothing of its group is left."""
+        """Terminates the process, waits for it, and kills what is left of its group."""
         if self.popen.poll() is None:
             self.popen.send_signal(signal.SIGTERM)
         try:

@@ -1,4 +1,4 @@
-"""One short answer in each wire format, as Ollama writes it."""
+"""One short answer in each wire format, as Ollama sends it."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from .ollama import DONE, line
 
 @dataclass(frozen=True)
 class Answer:
-    """`parts` come before `last`, with which an answer is complete; `error` is what may come instead."""
+    """`parts` and then `last` make a complete answer; `error` may come instead of `last`."""
 
     parts: tuple[bytes, ...]
     last: bytes

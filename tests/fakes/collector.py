@@ -1,4 +1,4 @@
-"""An OTLP collector that keeps what it gets: a real server on a real socket."""
+"""An OTLP collector that stores what it receives: a real server on a real socket."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Span:
-    """One as it came; `resource` is whose it is."""
+    """A span as received, with the attributes of its resource."""
 
     name: str
     trace_id: str
@@ -45,12 +45,12 @@ class Collector:
         return len(self.bodies) >= batches
 
     def of(self, trace_id: str) -> dict[str, Span]:
-        """The spans of a trace by their names."""
+        """The spans of a trace, by name."""
         return {span.name: span for span in self.spans if span.trace_id == trace_id}
 
     @contextmanager
     def running(self) -> Iterator["Collector"]:
-        """Serves from a thread of its own."""
+        """Serves in its own thread."""
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -63,7 +63,7 @@ class Collector:
                 self.wfile.write(b"{}")
 
             def log_message(self, *_: object) -> None:
-                """Not into the tests' output."""
+                """Logs nothing, to keep the tests' output clean."""
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
             self.url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -1,7 +1,7 @@
-"""An Ollama that does what a test tells it: a real server on a real socket, to inject faults.
+"""A fake Ollama with scripted answers and faults: a real server on a real socket.
 
-An answer is a list of steps, chosen by the model's name in the request. Bytes are one write each, so a test
-decides how an answer is cut into pieces on its way.
+An answer is a list of steps, selected by the model's name in the request. Each bytes object is one write, so
+a test controls how an answer is split on the wire.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any
 
 
 class Do(Enum):
-    """What is not bytes."""
+    """Steps that are not bytes."""
 
     WAIT = "wait for Fake.go_on"
     HEADERS = "send the headers, and nothing of the body yet"
@@ -26,7 +26,7 @@ class Do(Enum):
 
 
 class Raw(bytes):
-    """Bytes of the connection, and nothing around them."""
+    """Bytes written to the connection as they are, without HTTP around them."""
 
 
 # A number is a pause, in seconds.
@@ -34,7 +34,7 @@ Step = bytes | Do | float
 
 
 def line(content: str = "x", **fields: Any) -> bytes:
-    """One line of `/api/chat`, as compact as Ollama writes it."""
+    """One line of `/api/chat`, in Ollama's compact JSON."""
     message = {"model": "m", "message": {"role": "assistant", "content": content}, "done": False, **fields}
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
@@ -44,7 +44,7 @@ DONE = line("", done=True, done_reason="stop", prompt_eval_count=11, eval_count=
 
 @dataclass
 class Answer:
-    """Steps before the first bytes delay the headers; `status` other than 200 sends the bytes as its body."""
+    """Steps before the first bytes delay the headers; the bytes of an error `status` are its body."""
 
     steps: Sequence[Step]
     status: int = 200
@@ -52,9 +52,9 @@ class Answer:
 
 @dataclass
 class Received:
-    """One request for an answer. `gone` is set when its client has closed the connection before the end.
+    """A received request. `gone` is set when its client has closed the connection before the end.
 
-    `written` counts the bytes of the answer that the connection has taken.
+    `written` counts the bytes of the answer that the socket has accepted.
     """
 
     method: str
@@ -68,8 +68,8 @@ class Received:
 
 
 class FakeOllama:
-    """Knows the models that have an answer; any other one is Ollama's 404. Of those in `remote` it says that
-    they are on another host.
+    """Has the models with an answer; any other one gets Ollama's 404. Models in `remote` are listed as being
+    on another host.
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class FakeOllama:
         self.answers[model] = Answer(steps, status)
 
     def go_on(self) -> None:
-        """Lets every answer pass the WAIT at which it stands, or to which it comes."""
+        """Ends every current and later WAIT."""
         self._loop.call_soon_threadsafe(self._go_on.set)
 
     def pause(self) -> None:
@@ -98,7 +98,7 @@ class FakeOllama:
 
     @contextmanager
     def running(self) -> Iterator["FakeOllama"]:
-        """Serves from a thread of its own."""
+        """Serves in its own thread."""
         thread = threading.Thread(target=self._loop.run_forever)
         thread.start()
         server = asyncio.run_coroutine_threadsafe(
@@ -138,7 +138,9 @@ class FakeOllama:
                     self.polls += 1
                     await _whole(writer, 200, {"models": [self._listed(name) for name in self._names()]})
                     continue
-                if path == "/api/ps" and "x-request-id" not in headers:  # a poll, nobody's request
+                if (
+                    path == "/api/ps" and "x-request-id" not in headers
+                ):  # the gateway's poll, not a client's request
                     await _whole(writer, 200, {"models": self.loaded})
                     continue
                 if path == "/api/experimental/model-recommendations":
@@ -191,7 +193,7 @@ class FakeOllama:
             task.cancel()
         await asyncio.gather(gone, steps, return_exceptions=True)
         if not complete:
-            raise ConnectionError("the client left, or was dropped as told")
+            raise ConnectionError("the client disconnected, or DROP reset the connection")
 
     async def _steps(self, answer: Answer, received: Received, writer: asyncio.StreamWriter) -> None:
         started = False
@@ -225,7 +227,7 @@ class FakeOllama:
 
 
 def _model_of(received: Received) -> str | None:
-    """Of a form, as Go reads one: the first field of that name which is no file's."""
+    """The requested model. In a form, as Go reads it: the first field of that name that is not a file."""
     if received.path.startswith("/v1/audio/"):
         found = re.search(rb'name="model"\r\n(?:[^\r]+\r\n)*\r\n([^\r]*)\r\n', received.body)
         return found[1].decode() if found else None
@@ -234,7 +236,7 @@ def _model_of(received: Received) -> str | None:
 
 
 async def _swallow(reader: asyncio.StreamReader, length: int) -> bool:
-    """Whether the whole body came."""
+    """Reads and discards a body; False if the client closed the connection before its end."""
     while length > 0:
         piece = await reader.read(65536)
         if not piece:
@@ -244,7 +246,7 @@ async def _swallow(reader: asyncio.StreamReader, length: int) -> bool:
 
 
 async def _swallow_chunks(reader: asyncio.StreamReader) -> bool:
-    """The same for one in chunks."""
+    """The same for a chunked body."""
     while size := int(await reader.readuntil(b"\r\n"), 16):
         await reader.readexactly(size + 2)
     await reader.readuntil(b"\r\n")

@@ -1,4 +1,4 @@
-"""What the gateway does when no more files and connections can be open, and when very many come at once."""
+"""What the gateway does without free file descriptors, and in a burst of connections."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from tests.integration.programs import gateway
 from tests.processes import Process, wait_until
 
 BODY = json.dumps({"model": "hangs", "messages": []}).encode()
-STREAMS, NEWCOMERS = 100, 1000
+STREAMS, BURST = 100, 1000
 REQUEST = b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 
 
@@ -41,7 +41,7 @@ def worker_of(process: Process) -> int:
 
 @contextmanager
 def at_most(worker: int, more: int) -> Iterator[None]:
-    """So many more than are open now."""
+    """Limits the worker to `more` descriptors beyond those that are open now."""
     limits = resource.prlimit(worker, resource.RLIMIT_NOFILE)
     highest = max(map(int, os.listdir(f"/proc/{worker}/fd")))
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (highest + 1 + more, limits[1]))
@@ -49,13 +49,13 @@ def at_most(worker: int, more: int) -> Iterator[None]:
     resource.prlimit(worker, resource.RLIMIT_NOFILE, limits)
 
 
-def test_the_limit_is_raised_as_far_as_may_be(fake: FakeOllama, tmp_path: Path) -> None:
+def test_the_descriptor_limit_is_raised_to_the_hard_limit(fake: FakeOllama, tmp_path: Path) -> None:
     with gateway(fake.url, tmp_path) as (process, _):
         soft, hard = resource.prlimit(worker_of(process), resource.RLIMIT_NOFILE)
         assert soft == min(hard, 1024 * 1024) or soft == hard
 
 
-def test_a_low_limit_is_said_at_the_start(
+def test_a_low_descriptor_limit_is_logged_at_the_start(
     fake: FakeOllama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("subprocess.Popen", partial(subprocess.Popen, preexec_fn=low_limit))
@@ -68,7 +68,7 @@ def low_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
 
 
-def test_without_descriptors_requests_get_503_and_afterwards_all_is_well(
+def test_without_descriptors_requests_get_503_and_the_gateway_recovers(
     fake: FakeOllama, tmp_path: Path
 ) -> None:
     with gateway(fake.url, tmp_path) as (process, url), ExitStack() as streams:
@@ -97,8 +97,10 @@ def test_without_descriptors_requests_get_503_and_afterwards_all_is_well(
         assert float(re.findall(r"^gateway_refused_connections_total (\S+)", metrics, re.M)[0]) > 0
 
 
-async def test_of_a_thousand_at_once_nobody_is_lost_or_left_waiting(fake: FakeOllama, tmp_path: Path) -> None:
-    """While the worker stands still, the system keeps them; then they are served as they came."""
+async def test_a_burst_of_a_thousand_connections_is_served_completely(
+    fake: FakeOllama, tmp_path: Path
+) -> None:
+    """While the worker is stopped, the kernel queues the connections; then they are served in order."""
     pauses: list[bytes | float] = [line("x"), 0.01]
     fake.answer("paced", *pauses * 1000, DONE)
     with gateway(fake.url, tmp_path, GATEWAY_CONNECT_TIMEOUT="30") as (process, url):
@@ -108,12 +110,12 @@ async def test_of_a_thousand_at_once_nobody_is_lost_or_left_waiting(fake: FakeOl
         request = REQUEST.replace(b'"hangs"', b'"paced"')
         running = [await ask(host, int(port), request) for _ in range(STREAMS)]
         os.kill(worker, signal.SIGSTOP)
-        newcomers = [asyncio.create_task(ask(host, int(port), REQUEST)) for _ in range(NEWCOMERS)]
+        burst = [asyncio.create_task(ask(host, int(port), REQUEST)) for _ in range(BURST)]
         async with asyncio.timeout(60):
-            while connected(int(port)) < STREAMS + NEWCOMERS:  # noqa: ASYNC110 - there is no event for it
+            while connected(int(port)) < STREAMS + BURST:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
             os.kill(worker, signal.SIGCONT)
-            for reader, writer in await asyncio.gather(*newcomers):
+            for reader, writer in await asyncio.gather(*burst):
                 assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
                 writer.close()
         for _, writer in running:
@@ -127,6 +129,6 @@ async def ask(host: str, port: int, request: bytes) -> tuple[asyncio.StreamReade
 
 
 def connected(port: int) -> int:
-    """Connections to `port` that are established on their clients' side."""
+    """The number of connections to `port` that clients have established."""
     wanted = f":{port:04X} 01"
     return sum(wanted in text for text in Path("/proc/net/tcp").read_text().splitlines())

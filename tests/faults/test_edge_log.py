@@ -1,4 +1,4 @@
-"""nginx's access log where it cannot be written: lines are lost, requests are not."""
+"""nginx's access log when it cannot be written: lines are lost, requests are not."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from deploy.native.stack import Stack
 from tests.fakes.ollama import FakeOllama
 from tests.processes import free_port, listens, wait_until
 
-# Several times what a pipe holds.
+# Several times as many as fit into a pipe.
 REQUESTS = 1000
 
 

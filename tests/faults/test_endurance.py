@@ -1,4 +1,4 @@
-"""Many streams at once: faults, departures, and everything that stops a gateway."""
+"""Many concurrent streams with faults, disconnecting clients, and everything that stops a gateway."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ def test_streams_through_every_fault_end_once_each_and_leave_nothing_behind(
 
 
 async def leave_at_random(url: str, number: int) -> None:
-    """A client that asks, waits a random while, and closes its connection."""
+    """A client that sends a request and disconnects after a random time."""
     host, port = url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     body = json.dumps({**QUESTION, "model": "hangs"}).encode()
@@ -56,23 +56,21 @@ async def leave_at_random(url: str, number: int) -> None:
 LEFT: dict[str, float] = {}
 
 
-def test_every_client_that_leaves_is_noticed_upstream_within_a_second(
-    fake: FakeOllama, tmp_path: Path
-) -> None:
+def test_upstream_notices_every_disconnect_within_a_second(fake: FakeOllama, tmp_path: Path) -> None:
     async def all_of_them() -> None:
         for start in range(0, 300, 100):
             await asyncio.gather(*(leave_at_random(url, number) for number in range(start, start + 100)))
 
     with gateway(fake.url, tmp_path) as (_, url):
         asyncio.run(all_of_them())
-        wait_until(lambda: not fake.answering, 10, "upstream is left by all")
+        wait_until(lambda: not fake.answering, 10, "no answer is running upstream")
     reached = [received for received in fake.received if received.gone.is_set()]
-    assert len(reached) == len(fake.received) > 150  # some leave before their request goes upstream
+    assert len(reached) == len(fake.received) > 150  # some disconnect before their request goes upstream
     assert max(received.gone_at - LEFT[received.headers["x-request-id"]] for received in reached) < 1
 
 
 def running_streams(url: str, clients: httpx.Client, model: str) -> list[Iterator[bytes]]:
-    """Answers of which the first token has arrived."""
+    """Answers whose first token has arrived."""
     streams = []
     for _ in range(STREAMS):
         request = clients.build_request("POST", f"{url}/chat", json={**QUESTION, "model": model})
@@ -117,7 +115,7 @@ def test_a_stop_ends_every_stream_with_a_terminal_event(
         for pieces in streams:
             assert b"".join(pieces).count(b"shutting_down") == 1
         assert process.popen.wait(20) == 0
-    wait_until(lambda: not fake.answering, 5, "upstream is left by all")
+    wait_until(lambda: not fake.answering, 5, "no answer is running upstream")
 
 
 def test_a_killed_worker_leaves_nothing_upstream_and_is_replaced(
@@ -127,9 +125,9 @@ def test_a_killed_worker_leaves_nothing_upstream_and_is_replaced(
         streams = running_streams(url, clients, "hangs")
         os.kill(worker_of(process), signal.SIGKILL)
         for pieces in streams:
-            # Nobody is left to send a last event, but the client's HTTP says that the answer is not whole.
+            # Nothing is left to send a terminal event, but HTTP marks the answer as incomplete.
             with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
                 b"".join(pieces)
-        wait_until(lambda: not fake.answering, 5, "upstream is left by all")
+        wait_until(lambda: not fake.answering, 5, "no answer is running upstream")
         process.wait_ready(f"{url}/readyz")
         assert httpx.post(f"{url}/chat", json={**QUESTION, "model": "good"}).status_code == 200

@@ -1,4 +1,4 @@
-"""The embedded engine where its surroundings fail it: output that goes nowhere, few descriptors."""
+"""The embedded engine with faulty outputs and few file descriptors."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ def answers(url: str) -> bool:
 
 
 def serves(url: str) -> None:
-    """Many requests for the log, and answers all the while."""
+    """Sends requests that fill the log, and checks that all are answered."""
     with httpx.Client(timeout=30) as client:
         for _ in range(REQUESTS):
             assert client.get(f"{url}/api/ps", headers={"X-Request-Id": "x" * 128}).status_code == 200
@@ -56,7 +56,7 @@ def ends(process: subprocess.Popen[bytes]) -> None:
     assert process.wait(20) == 0
 
 
-def test_a_reader_that_does_not_read_holds_up_neither_requests_nor_the_end() -> None:
+def test_blocked_output_delays_neither_requests_nor_shutdown() -> None:
     reader, writer = os.pipe()
     with engine_writing_to(writer) as (process, url):
         serves(url)
@@ -65,33 +65,33 @@ def test_a_reader_that_does_not_read_holds_up_neither_requests_nor_the_end() -> 
     os.close(writer)
 
 
-def test_a_reader_that_comes_back_gets_the_rest_and_the_number_of_lines_that_are_missing() -> None:
+def test_a_reader_that_resumes_gets_the_rest_and_the_number_of_dropped_lines() -> None:
     reader, writer = os.pipe()
     with engine_writing_to(writer) as (process, url):
-        # More than wait in the engine and in the pipe.
+        # More lines than fit into the engine's buffer and the pipe.
         with httpx.Client(timeout=30) as client:
             while not metric(url, "engine_log_lines_dropped_total"):
                 for _ in range(500):
                     client.get(f"{url}/api/status")
         os.close(writer)
         os.set_blocking(reader, False)
-        heard = b""
+        received = b""
 
         def listen() -> bool:
-            nonlocal heard
+            nonlocal received
             try:
-                heard += os.read(reader, 2**20)
+                received += os.read(reader, 2**20)
             except BlockingIOError:
                 httpx.get(f"{url}/api/status")
-            return b'"log_lines_dropped"' in heard
+            return b'"log_lines_dropped"' in received
 
-        wait_until(listen, 30, "the lines that are missing are told")
+        wait_until(listen, 30, "the dropped lines are reported")
         ends(process)
     os.close(reader)
 
 
 @pytest.mark.parametrize("broken", ["a reader that is gone", "a full disk"])
-def test_what_can_not_be_written_is_counted_and_costs_nothing_else(broken: str) -> None:
+def test_lines_that_cannot_be_written_are_counted_and_fail_no_request(broken: str) -> None:
     if broken == "a full disk":
         writer = os.open("/dev/full", os.O_WRONLY)
     else:
@@ -104,7 +104,7 @@ def test_what_can_not_be_written_is_counted_and_costs_nothing_else(broken: str) 
     os.close(writer)
 
 
-def test_a_crash_of_llama_cpp_is_logged_with_its_last_output_and_harms_nobody_who_does_not_read() -> None:
+def test_a_crash_of_llama_cpp_is_logged_with_its_last_output_even_if_the_log_is_not_read() -> None:
     reader, writer = os.pipe()
     with engine_writing_to(writer) as (process, url):
         httpx.post(f"{url}/api/generate", json={"model": MODEL}, timeout=30)
@@ -119,7 +119,7 @@ def test_a_crash_of_llama_cpp_is_logged_with_its_last_output_and_harms_nobody_wh
 
 
 @pytest.mark.parametrize(("limits", "warns"), [("-Sn 256", False), ("-n 256", True)])
-def test_the_soft_limit_on_descriptors_is_raised_and_a_low_hard_one_told(
+def test_the_soft_descriptor_limit_is_raised_and_a_low_hard_limit_is_logged(
     tmp_path: Path, limits: str, warns: bool
 ) -> None:
     port = free_port()

@@ -29,7 +29,7 @@ from tests.processes import BIN, Process, free_port, wait_until
 
 @pytest.fixture(scope="module")
 def own_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, str]]:
-    """An engine whose process may be harmed."""
+    """An engine whose processes the tests may kill."""
     with engine_with_odd_models(tmp_path_factory.mktemp("models")) as running:
         yield running
 
@@ -77,7 +77,7 @@ def test_a_request_is_one_log_line_without_its_text(own_engine: tuple[Process, s
     assert "secret" not in process.output
 
 
-def test_a_stopped_engine_lets_answers_end_and_then_says_that_it_stops(tmp_path: Path) -> None:
+def test_a_stopped_engine_lets_answers_finish_and_ends_the_rest_with_an_error(tmp_path: Path) -> None:
     with running_engine({}, tmp_path / "engine.log") as (process, url):
         endless = body_for("/api/chat", "x", stream=True)
         short = endless | {"options": {"num_predict": 40}}

@@ -1,6 +1,6 @@
-"""`make run` and `make demo` where something around them is odd: outputs, folders, settings, signals, others.
+"""`make run` and `make demo` with faulty outputs, directories and settings, signals, and other processes.
 
-With an Ollama made up for the tests, so that a start takes no longer than it must.
+With a fake Ollama, so that the start is fast.
 """
 
 import json
@@ -54,7 +54,7 @@ def nobody_listens(environment: Mapping[str, str]) -> bool:
 
 @contextmanager
 def running(environment: Mapping[str, str], log: Path) -> Iterator[Process]:
-    """A stack that says that it is up."""
+    """A stack that has reported that it is up."""
     process = Process(RUN, environment, log)
     try:
         wait_until(lambda: UP in process.output or process.popen.poll() is not None, 60, "it is up")
@@ -64,11 +64,11 @@ def running(environment: Mapping[str, str], log: Path) -> Iterator[Process]:
         process.stop()
 
 
-# --- Nobody hears it ---------------------------------------------------------------------------------------
+# --- Faulty outputs ----------------------------------------------------------------------------------------
 
 
 def answers_all(environment: Mapping[str, str], count: int) -> None:
-    """More requests than any pipe on the way has room for the log lines of."""
+    """Sends more requests than any pipe has room for in log lines."""
     with httpx.Client(base_url=url(environment), timeout=20) as client:
         for _ in range(count):
             assert client.post("/chat", json=QUESTION).status_code == 200
@@ -77,7 +77,7 @@ def answers_all(environment: Mapping[str, str], count: int) -> None:
 
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_everything_goes_on_and_stops_when_asked_though_nobody_takes_its_output(
+def test_the_stack_runs_and_stops_with_a_faulty_output(
     fake: FakeOllama, tmp_path: Path, output: str, stop: signal.Signals
 ) -> None:
     environment = settings(fake)
@@ -105,28 +105,28 @@ def test_it_runs_without_standard_streams(fake: FakeOllama, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("output", ["its reader is gone", "its disk is full"])
-def test_the_demo_goes_on_though_nobody_takes_its_output(tmp_path: Path, output: str) -> None:
+def test_the_demo_finishes_with_a_faulty_output(tmp_path: Path, output: str) -> None:
     with OUTPUTS[output]() as descriptor:
         process = Process([*RUN[:-1], "demo"], ports(), tmp_path / "log", descriptor)
         assert process.popen.wait(90) == 0
 
 
-# --- What it asks, and what it lacks -----------------------------------------------------------------------
+# --- Ollama and models -------------------------------------------------------------------------------------
 
 
 def commands(text: str) -> list[list[str]]:
-    """The commands in it that can be pasted."""
+    """The commands in the text, as they can be pasted."""
     return [shlex.split(found) for found in re.findall(r"^  (\S.*)$", text, re.MULTILINE)]
 
 
 def send(curl: list[str]) -> httpx.Response:
-    """As curl would."""
+    """Sends the request of a curl command."""
     headers = dict(curl[at + 1].split(": ", 1) for at, word in enumerate(curl) if word == "-H")
     (address,) = [word for word in curl if word.startswith("http")]
     return httpx.post(address, content=curl[curl.index("-d") + 1], headers=headers, timeout=30)
 
 
-def test_an_ollama_without_models_is_no_hindrance_and_one_can_be_had_through_the_stack(
+def test_the_stack_starts_without_models_and_can_pull_one(
     tmp_path: Path,
 ) -> None:
     with FakeOllama().running() as empty:
@@ -217,7 +217,7 @@ def test_of_two_at_once_one_comes_up_and_the_other_says_why_not(fake: FakeOllama
             process.stop()
 
 
-def test_what_a_killed_one_has_left_is_no_hindrance(fake: FakeOllama, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_do_not_prevent_the_next_start(fake: FakeOllama, tmp_path: Path) -> None:
     environment = settings(fake)
     with running(environment, tmp_path / "first") as process:
         process.popen.kill()
@@ -240,7 +240,7 @@ def test_what_a_killed_one_has_left_is_no_hindrance(fake: FakeOllama, tmp_path: 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout of its own, with the programs of this one."""
+    """A copy of the checkout, with the installed programs of this one."""
     folder = tmp_path / "checkout"
     for part in ("deploy", "nginx"):
         shutil.copytree(
@@ -251,7 +251,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def refusal(checkout: Path, fake: FakeOllama, *, command: str = "run", script: str = 'exec "$@"') -> str:
-    """What it says when it does not start."""
+    """The output of a run that does not start."""
     done = subprocess.run(
         ["/bin/sh", "-c", script, "sh", *RUN[:-1], command],
         cwd=checkout,
@@ -267,56 +267,52 @@ def refusal(checkout: Path, fake: FakeOllama, *, command: str = "run", script: s
 
 
 def odd_run_folders(checkout: Path) -> dict[str, Path]:
-    """Each with what stands where .run should be; /proc is written by nobody, root neither."""
+    """What takes the place of .run. Not even root can create files in /proc."""
     (checkout / "file").write_text("")
     return {"a file": checkout / "file", "dangling": checkout / "gone", "not writable": Path("/proc")}
 
 
 @pytest.mark.parametrize("odd", ["a file", "dangling", "not writable"])
 @pytest.mark.parametrize("command", ["run", "demo"])
-def test_a_run_folder_that_cannot_be_used_is_named(
-    fake: FakeOllama, checkout: Path, odd: str, command: str
-) -> None:
+def test_an_unusable_run_directory_is_named(fake: FakeOllama, checkout: Path, odd: str, command: str) -> None:
     (checkout / ".run").symlink_to(odd_run_folders(checkout)[odd])
-    said = refusal(checkout, fake, command=command)
-    assert re.fullmatch(r"the directory \.run/\d+ cannot be written \(.+\); .+\n", said)
+    got = refusal(checkout, fake, command=command)
+    assert re.fullmatch(r"the directory \.run/\d+ cannot be written \(.+\); .+\n", got)
 
 
-def test_a_run_folder_that_is_full_is_named(fake: FakeOllama, checkout: Path) -> None:
-    # Every write to a file fails, as on a full disk.
-    said = refusal(checkout, fake, script='ulimit -f 0 && exec "$@"')
+def test_a_full_run_directory_is_named(fake: FakeOllama, checkout: Path) -> None:
+    # With this limit, every write to a file fails, as on a full disk.
+    got = refusal(checkout, fake, script='ulimit -f 0 && exec "$@"')
     assert re.fullmatch(
         r"the directory \.run/\d+ cannot be written \(.+\); .+free some space.+\n",
-        said,
+        got,
     )
 
 
 @pytest.mark.parametrize(
     "content", ["PORT=1\n".encode("utf-16"), "PORT=1\n".encode("utf-16-le"), "A=ö\n".encode("latin-1")]
 )
-def test_settings_in_another_encoding_are_named(fake: FakeOllama, checkout: Path, content: bytes) -> None:
+def test_an_env_file_in_another_encoding_is_named(fake: FakeOllama, checkout: Path, content: bytes) -> None:
     (checkout / ".env").write_bytes(content)
     assert refusal(checkout, fake) == ".env is not UTF-8, perhaps UTF-16; save it as UTF-8\n"
 
 
 @pytest.mark.parametrize("target", [".", "/proc/self/mem"])
-def test_settings_that_cannot_be_read_are_named(fake: FakeOllama, checkout: Path, target: str) -> None:
+def test_an_unreadable_env_file_is_named(fake: FakeOllama, checkout: Path, target: str) -> None:
     (checkout / ".env").symlink_to(target)
     assert re.fullmatch(r"\.env cannot be read \(.+\); .+\n", refusal(checkout, fake))
 
 
-def test_settings_that_begin_with_a_mark_of_their_encoding_are_taken(
-    fake: FakeOllama, checkout: Path
-) -> None:
+def test_an_env_file_may_begin_with_a_byte_order_mark(fake: FakeOllama, checkout: Path) -> None:
     (checkout / ".env").write_bytes(b"\xef\xbb\xbfTLS=on\n")
     assert "TLS works only in containers" in refusal(checkout, fake)
 
 
-# --- Stopped before it is up -------------------------------------------------------------------------------
+# --- Stopped during the start ------------------------------------------------------------------------------
 
 
 def make_run() -> list[str]:
-    """What `make run` runs."""
+    """The command that `make run` executes."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     listed = subprocess.run(
         ["make", "-n", "run"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
@@ -325,23 +321,23 @@ def make_run() -> list[str]:
     return command
 
 
-def minds(process: Process, number: signal.Signals) -> bool:
-    """Whether it holds the signal back or handles it; before that, it is not yet the program."""
+def handles(process: Process, number: signal.Signals) -> bool:
+    """Whether the process blocks or handles the signal; before that, the program has not started yet."""
     status = Path(f"/proc/{process.popen.pid}/status").read_text()
     masks = re.findall(r"^Sig(?:Blk|Cgt):\s+(\w+)$", status, re.MULTILINE)
     return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_at_any_moment_of_the_start_is_a_clean_end(
+def test_a_stop_at_any_moment_of_the_start_ends_cleanly(
     fake: FakeOllama, tmp_path: Path, number: signal.Signals
 ) -> None:
     command = make_run()
     for attempt in range(12):
         environment = settings(fake)
         process = Process(command, environment, tmp_path / f"log-{attempt}")
-        wait_until(partial(minds, process, number), 10, "the program is there")
-        with suppress(subprocess.TimeoutExpired):  # it goes on until then: any moment will do
+        wait_until(partial(handles, process, number), 10, "the program has started")
+        with suppress(subprocess.TimeoutExpired):  # still running: any moment will do
             process.popen.wait(random.uniform(0, 0.15 * attempt))
         process.popen.send_signal(number)
         assert process.popen.wait(30) == 0, process.output
@@ -352,7 +348,9 @@ def test_a_stop_at_any_moment_of_the_start_is_a_clean_end(
 
 @pytest.mark.parametrize("command", ["run", "demo"])
 @pytest.mark.parametrize("word", ["engine  starting", "gateway starting", "nginx   starting"])
-def test_a_stop_while_a_program_starts_leaves_none(tmp_path: Path, word: str, command: str) -> None:
+def test_a_stop_while_a_program_starts_leaves_nothing_running(
+    tmp_path: Path, word: str, command: str
+) -> None:
     environment = ports()
     process = Process([*RUN[:-1], command], environment, tmp_path / "log")
     wait_until(lambda: word in process.output, 60, word)

@@ -1,4 +1,4 @@
-"""The gateway goes on whatever becomes of what it writes: its log, its audit, its metrics' files."""
+"""The gateway keeps serving when its log or its audit file cannot be written."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.integration.programs import SERVE, gateway, gateway_as
 from tests.outputs import OUTPUTS
 from tests.processes import wait_until
 
-# More than a pipe takes, and than what waits.
+# More lines than fit into a pipe and the gateway's buffer.
 REQUESTS = 600
 PULL = {"model": "m", "stream": False}
 
@@ -35,7 +35,7 @@ def question() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("trouble", OUTPUTS)
-def test_what_becomes_of_the_log_is_no_requests_trouble(
+def test_a_log_that_cannot_be_written_fails_no_request(
     trouble: str, fake: FakeOllama, tmp_path: Path
 ) -> None:
     with (
@@ -48,7 +48,7 @@ def test_what_becomes_of_the_log_is_no_requests_trouble(
         assert [answer.status_code for answer in answers] == [200] * REQUESTS
         assert all(b'"done":true' in answer.content for answer in answers)
         assert client.get("/healthz").status_code == 200
-        if trouble != "nobody reads":  # for a while there is room for what waits
+        if trouble != "it is not read":  # these lines still fit into the buffer
             wait_until(lambda: dropped(client), 30, "what was dropped is counted")
         process.popen.send_signal(signal.SIGTERM)
         assert process.popen.wait(30) == 0
@@ -59,9 +59,7 @@ def dropped(client: httpx.Client) -> float:
     return float(count)
 
 
-def test_lines_that_were_dropped_are_told_of_once_somebody_reads_again(
-    fake: FakeOllama, tmp_path: Path
-) -> None:
+def test_dropped_lines_are_reported_once_the_log_is_read_again(fake: FakeOllama, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
@@ -72,28 +70,28 @@ def test_lines_that_were_dropped_are_told_of_once_somebody_reads_again(
             client.post("/chat", json=question())
         wait_until(lambda: dropped(client), 30, "what was dropped is counted")
         reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-        said = b""
+        got = b""
 
-        def heard() -> bool:
-            nonlocal said
+        def reported() -> bool:
+            nonlocal got
             try:
-                said += os.read(reading, 65536)
+                got += os.read(reading, 65536)
             except BlockingIOError:
                 client.post("/chat", json=question())
-            return b'"request"' in said
+            return b'"request"' in got
 
-        wait_until(heard, 30, "somebody hears of requests again")
+        wait_until(reported, 30, "requests are logged again")
     os.close(reading)
     os.close(writing)
 
 
-def test_what_is_managed_is_written_down_or_refused_and_told(fake: FakeOllama, tmp_path: Path) -> None:
+def test_managing_models_is_audited_or_refused_with_the_reason(fake: FakeOllama, tmp_path: Path) -> None:
     audit = tmp_path / "there" / "audit"
     audit.parent.mkdir()
     settings = {"GATEWAY_ADMIN_API": "on", "GATEWAY_AUDIT_FILE": str(audit)}
     with gateway(fake.url, tmp_path, **settings) as (_, url), httpx.Client(base_url=url) as client:
         assert client.post("/api/pull", json=PULL).status_code == 200
-        wait_until(lambda: audit.exists() and audit.read_text(), 10, "it is written down")
+        wait_until(lambda: audit.exists() and audit.read_text(), 10, "it is audited")
         audit.unlink()
         audit.parent.rmdir()
         assert client.post("/api/pull", json=PULL).status_code == 200
@@ -109,7 +107,7 @@ def test_what_is_managed_is_written_down_or_refused_and_told(fake: FakeOllama, t
         wait_until(
             lambda: client.post("/api/pull", json=PULL).status_code == 200, 30, "it can be written again"
         )
-        wait_until(lambda: "audit" not in client.get("/readyz").json(), 30, "/readyz is content")
+        wait_until(lambda: "audit" not in client.get("/readyz").json(), 30, "/readyz reports no problem")
     written = [json.loads(text) for text in audit.read_text().splitlines()]
     assert {line["status"] for line in written} == {200, 503}
     assert len({line["request_id"] for line in written}) == len(written)

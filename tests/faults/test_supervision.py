@@ -1,4 +1,4 @@
-"""The native stack is stopped whole, by whatever it is stopped, and says why it cannot start."""
+"""Whatever stops the native stack stops all of it, and it reports why it cannot start."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ def test_stopping_stops_everything(tmp_path: Path, signal_number: int) -> None:
         assert nobody_listens(running)
 
 
-def test_stopping_lets_a_running_answer_end_properly(tmp_path: Path) -> None:
+def test_stopping_lets_a_running_answer_finish(tmp_path: Path) -> None:
     with started(tmp_path, GATEWAY_GRACE="3") as running:
         endless = question("Count.", num_predict=4000)
         with httpx.stream("POST", f"{running.url}/chat", json=endless, timeout=60) as response:
@@ -74,7 +74,7 @@ def test_a_port_in_use_is_named_with_its_variable(tmp_path: Path, variable: str)
         assert "Traceback" not in process.output
 
 
-def test_a_port_that_is_none_is_named_with_its_variable(tmp_path: Path) -> None:
+def test_an_invalid_port_is_named_with_its_variable(tmp_path: Path) -> None:
     process = Process([*RUN, "run"], {"PORT": "eighty"}, tmp_path / "log")
     assert process.popen.wait(30) == 1
     assert process.output.startswith("PORT must be a port")

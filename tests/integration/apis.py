@@ -1,4 +1,4 @@
-"""The ways in which a client can ask for an answer that streams, for tests of what holds for all of them."""
+"""Every API that streams, as cases for tests of what holds for all of them."""
 
 import json
 import re
@@ -12,7 +12,7 @@ USER = {"role": "user", "content": "hi"}
 
 
 def sent(route: Route, fields: dict[str, Any]) -> dict[str, Any]:
-    """`fields` as httpx sends them in the body that `route` takes."""
+    """`fields` as httpx arguments, in the kind of body that `route` accepts."""
     if not route.form:
         return {"json": fields}
     texts = [(name, (None, value)) for name, value in fields.items() if isinstance(value, str)]
@@ -21,8 +21,7 @@ def sent(route: Route, fields: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Case:
-    """`terminal` finds what ends an answer, of which there must be exactly one; `error` what tells of
-    a failure."""
+    """`terminal` matches what ends an answer, exactly once; `error` matches what reports a failure."""
 
     name: str
     path: str
@@ -45,7 +44,7 @@ class Case:
         return bool(re.search(self.error, body.decode(), re.MULTILINE))
 
     def same(self, body: bytes) -> bytes:
-        """The answer without what is drawn anew each time."""
+        """The answer without its random parts."""
         return re.sub(rb"resp_[0-9a-z]+", b"resp_1", re.sub(rb"chatcmpl-[0-9a-z]+", b"chatcmpl-7", body))
 
 
@@ -91,5 +90,5 @@ CASES = [
 
 
 def whole_answer(case: Case) -> bytes:
-    """A body for a request that doesn't stream."""
+    """The body of a request that doesn't stream."""
     return json.dumps({"for": case.name}).encode()

@@ -1,4 +1,4 @@
-"""The real processes that the integration tests share."""
+"""Processes that the integration tests share."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,6 @@ from tests.integration.engines import running_engine
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The base URL of an engine that all tests share."""
+    """The base URL of an engine shared by all tests."""
     with running_engine({}, tmp_path_factory.mktemp("engine") / "engine.log") as (_, url):
         yield url

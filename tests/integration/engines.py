@@ -1,4 +1,4 @@
-"""The embedded engine as a process with its real model, and clients that leave whenever a test wants it."""
+"""The embedded engine as a process with its real model, and clients that can disconnect at any moment."""
 
 import json
 import socket
@@ -15,9 +15,9 @@ from engine.models.catalogue import built_in_file
 from tests.processes import BIN, Process, free_port
 
 MODEL = "smollm2:135m"
-# The grammar forbids an end, so that an answer lasts until its client leaves.
+# The grammar allows no end, so that an answer lasts until its client disconnects.
 ENDLESS = {"type": "array", "items": {"type": "integer"}, "minItems": 1500}
-# About five seconds of evaluation, and more than the context of a slot is not.
+# About five seconds of evaluation, within the context of a slot.
 LONG_PROMPT = "word " * 2500
 
 
@@ -35,7 +35,7 @@ def running_engine(environment: Mapping[str, str], log: Path) -> Iterator[tuple[
 
 @contextmanager
 def engine_with_odd_models(folder: Path) -> Iterator[tuple[Process, str]]:
-    """With one slot, a short queue and, in `folder`, models that are good, broken and cut in half."""
+    """An engine with one slot and a short queue. `folder` gets models that are good, broken and truncated."""
     model = built_in_file()
     assert model is not None
     (folder / "Foo-Bar.Q8_0.gguf").symlink_to(model)
@@ -74,8 +74,8 @@ def busy(url: str) -> float:
 
 
 def body_for(path: str, prompt: str, stream: bool) -> dict[str, Any]:
-    """A request for an answer without an end, in the API of the path."""
-    # Nothing of an earlier prompt is of use for this one.
+    """A request for an endless answer, in the API of the path."""
+    # No cached prompt is a prefix of this one.
     prompt = f"{time.monotonic_ns()} {prompt}"
     body: dict[str, Any] = {"model": MODEL, "stream": stream, "max_tokens": 3000}
     if path.endswith(("generate", "/completions")) and "chat" not in path:

@@ -19,7 +19,7 @@ LIMITS = {"GATEWAY_MAX_BODY_BYTES": str(MAX_BODY), "GATEWAY_CONNECT_TIMEOUT": "1
 
 @contextmanager
 def gateway(upstream: str, folder: Path, **environment: str) -> Iterator[tuple[Process, str]]:
-    """The process and its URL, once it is alive."""
+    """Starts a gateway; yields the process and its URL once it is alive."""
     with gateway_as(SERVE, None, upstream, folder, environment) as running:
         yield running
 
@@ -28,7 +28,7 @@ def gateway(upstream: str, folder: Path, **environment: str) -> Iterator[tuple[P
 def gateway_as(
     command: Sequence[str], output: int | None, upstream: str, folder: Path, environment: Mapping[str, str]
 ) -> Iterator[tuple[Process, str]]:
-    """The same, started by another command, or with `output` instead of its log."""
+    """The same with another command, or with `output` instead of a log file."""
     port = free_port()
     settings = {"GATEWAY_PORT": str(port), "GATEWAY_OLLAMA_URL": upstream, **LIMITS, **environment}
     process = Process([*command], settings, folder / f"gateway-{port}.log", output)
@@ -69,7 +69,7 @@ def nginx(
 
 
 def line_of(process: Process, request_id: str) -> dict[str, Any]:
-    """The one line that a log has of a request."""
+    """The single log line of a request."""
 
     def found() -> list[dict[str, Any]]:
         entries = [json.loads(text) for text in process.output.splitlines() if text.startswith("{")]

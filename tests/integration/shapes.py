@@ -1,4 +1,4 @@
-"""Requests in which two servers might see different things, byte for byte."""
+"""Requests that two servers might interpret differently, byte for byte."""
 
 import json
 
@@ -18,7 +18,7 @@ def chunked(body: bytes, header: bytes = b"Transfer-Encoding: chunked") -> bytes
 
 
 LENGTH = b"Content-Length: %d" % SIZE
-# As Java's client has it in every request until the server has said no.
+# As Java's client sends it in every request until the server has answered without upgrading.
 H2C = (
     b"Connection: Upgrade, HTTP2-Settings",
     b"HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA",
@@ -76,7 +76,7 @@ REFUSED = {
     "CONNECT": request(start=b"CONNECT elsewhere:80 HTTP/1.1", body=b""),
     "CONNECT with an offer": request(*H2C, LENGTH, start=b"CONNECT elsewhere:80 HTTP/1.1"),
 }
-# Only one of the two refuses it. The other one reads it as it is meant, and hands on nothing that is strange.
+# Refused by only one of the two servers. The other one reads it correctly and passes on nothing malformed.
 REFUSED_BY_NGINX = {
     "two hosts": request(b"Host: y", LENGTH),
     "no host": b"POST /chat HTTP/1.1\r\n" + LENGTH + b"\r\n\r\n" + BODY,
@@ -127,7 +127,7 @@ def many(count: int, size: int) -> list[bytes]:
     return [b"X-%d: %b" % (number, b"a" * size) for number in range(count)]
 
 
-# Where it is sent, what, and the status of the answer.
+# The server, the bytes, and the status of the answer.
 LARGE_HEADS = {
     "one header at nginx": ("nginx", request(*many(1, 33_000), LENGTH), b"431"),
     "all headers at nginx": ("nginx", request(*many(10, 7_000), LENGTH), b"431"),
@@ -139,7 +139,7 @@ LARGE_HEADS = {
     "all headers at the gateway": ("gateway", request(*many(1000, 2_000), LENGTH), b"431"),
     "the path at the gateway": ("gateway", request(start=b"GET /%b HTTP/1.1" % (b"a" * 2_000_000)), b"431"),
 }
-# What is sent before nothing more comes.
+# Incomplete requests, after which the client sends nothing more.
 SLOW = {
     "nothing": b"",
     "empty lines": b"\r\n\r\n",

@@ -32,18 +32,18 @@ class Running:
         return f"http://127.0.0.1:{self.ports['GATEWAY_PORT']}"
 
     def busy_slots(self) -> float:
-        """How many slots are working, as llama.cpp itself says."""
+        """The number of busy slots, as llama.cpp reports it."""
         return self.metric("engine_slots_busy")
 
     def metric(self, name: str) -> float:
-        """A gauge of the engine."""
+        """The value of one of the engine's gauges."""
         text = httpx.get(f"http://127.0.0.1:{self.ports['ENGINE_PORT']}/metrics", timeout=30).text
         match = re.search(rf"^{name} (\S+)", text, re.MULTILINE)
         assert match
         return float(match[1])
 
     def log_lines(self, program: str) -> list[dict[str, Any]]:
-        """The JSON lines that `program` has written."""
+        """The JSON log lines of `program`."""
         label = re.compile(rf"^{program} *\| (\{{.*)$", re.MULTILINE)
         return [json.loads(text) for text in label.findall(self.process.output)]
 
@@ -64,7 +64,7 @@ def started(folder: Path, **environment: str) -> Iterator[Running]:
     running = Running(process, chosen)
     try:
         process.wait_ready(f"{running.url}/readyz")
-        # It answers before the supervisor has seen that it does, and only then is it the running stack.
+        # The stack answers slightly before the supervisor registers it as running.
         wait_until(lambda: "The stack is up" in process.output, 30, "the supervisor says so")
         yield running
     finally:

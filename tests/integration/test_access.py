@@ -1,4 +1,4 @@
-"""Every route asked with every kind of key: the table of routes says what there is to be tried."""
+"""Every route with every kind of key; the routes come from the table of routes."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from tests.integration.apis import sent
 from tests.integration.programs import gateway
 from tests.processes import BIN, Process, wait_until
 
-# What does not go upstream. None: for everybody.
+# Routes that do not go upstream, with their class. None: open to everyone.
 OWN: dict[tuple[str, str], RouteClass | None] = {
     ("GET", "/health"): None,
     ("GET", "/healthz"): None,
@@ -38,7 +38,7 @@ OWN: dict[tuple[str, str], RouteClass | None] = {
 }
 ROUTES = {(route.method, route.path): route for route in (CHAT_ROUTE, *PASSED_ON)}
 GOT = {place: route.kind for place, route in ROUTES.items()} | OWN
-# What can be got has a head too, for the same people.
+# Every GET route has a HEAD for the same roles.
 CLASSES = GOT | {("HEAD", path): kind for (method, path), kind in GOT.items() if method == "GET"}
 ALLOWED: dict[str, set[RouteClass | None]] = {
     "none": {None},
@@ -67,7 +67,7 @@ class Guarded:
     def ask(self, method: str, path: str, who: str, body: object = None) -> httpx.Response:
         key = self.keys[who]
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        # Not by the client's own base, which would take two slashes at the beginning for a host.
+        # Not through the client's base URL, which would take two leading slashes for a host.
         return self.client.request(method, f"{self.url}{path}", json=body, headers=headers)
 
     def audited(self) -> list[dict[str, object]]:
@@ -119,7 +119,7 @@ def test_every_route_has_a_class() -> None:
 
 
 @pytest.mark.parametrize("who", ALLOWED)
-def test_nobody_does_what_is_not_for_them(guarded: Guarded, who: str) -> None:
+def test_every_role_can_use_only_its_routes(guarded: Guarded, who: str) -> None:
     for (method, path), kind in CLASSES.items():
         there = path.replace("{digest}", DIGEST).replace("{model:path}", "llama3:8b")
         body = {"model": "llama3:8b", "messages": [{"role": "user", "content": "x"}], "source": "llama3:8b"}
@@ -139,7 +139,7 @@ def test_nobody_does_what_is_not_for_them(guarded: Guarded, who: str) -> None:
 
 
 @pytest.mark.parametrize("header", ["Authorization", "x-api-key", "X-API-KEY"])
-def test_a_key_is_taken_from_where_each_client_puts_it(guarded: Guarded, header: str) -> None:
+def test_a_key_is_accepted_in_each_clients_header(guarded: Guarded, header: str) -> None:
     prefix = "bearer " if header == "Authorization" else ""
     headers = {header: f"{prefix}{guarded.keys['user']}"}
     assert guarded.client.get("/api/version", headers=headers).status_code == 200
@@ -148,7 +148,7 @@ def test_a_key_is_taken_from_where_each_client_puts_it(guarded: Guarded, header:
     assert guarded.client.get("/api/version", params={"key": guarded.keys["user"]}).status_code == 401
 
 
-def test_any_valid_key_counts_beside_one_for_another_server(guarded: Guarded) -> None:
+def test_a_valid_key_counts_next_to_one_for_another_server(guarded: Guarded) -> None:
     user, admin, gone = (str(guarded.keys[who]) for who in ("user", "admin", "wrong"))
     cases: list[tuple[list[tuple[str, str]], int]] = [
         ([("x-api-key", user), ("Authorization", "Bearer sk-ant-somebody-elses")], 200),
@@ -174,7 +174,7 @@ def test_any_valid_key_counts_beside_one_for_another_server(guarded: Guarded) ->
     assert json.loads(line)["key"] == "user"
 
 
-def test_a_key_does_no_more_by_another_spelling_of_a_path(guarded: Guarded) -> None:
+def test_another_spelling_of_a_path_grants_no_more(guarded: Guarded) -> None:
     before = len(guarded.fake.received)
     for (method, path), kind in CLASSES.items():
         there = path.replace("{digest}", DIGEST).replace("{model:path}", "secret")
@@ -195,7 +195,7 @@ def test_a_key_does_no_more_by_another_spelling_of_a_path(guarded: Guarded) -> N
     assert len(guarded.fake.received) == before
 
 
-def test_what_is_managed_by_another_spelling_is_written_down_by_the_usual_one(guarded: Guarded) -> None:
+def test_the_audit_log_has_the_canonical_spelling_of_a_path(guarded: Guarded) -> None:
     asked = guarded.ask("POST", "//api//pull/", "user", {"model": "x"}).headers["x-request-id"]
 
     def written() -> list[dict[str, object]]:
@@ -205,7 +205,7 @@ def test_what_is_managed_by_another_spelling_is_written_down_by_the_usual_one(gu
     assert written()[0]["what"] == "POST /api/pull"
 
 
-def test_a_failed_try_is_answered_before_its_body_comes(guarded: Guarded) -> None:
+def test_a_request_without_a_valid_key_is_answered_before_its_body_arrives(guarded: Guarded) -> None:
     host, port = guarded.url.removeprefix("http://").split(":")
     for path in ("/chat", "/v1/messages", f"/api/blobs/{DIGEST}"):
         with socket.create_connection((host, int(port)), timeout=10) as connection:
@@ -224,7 +224,9 @@ def test_a_failed_try_is_answered_before_its_body_comes(guarded: Guarded) -> Non
         ("/api/experimental/model-recommendations", "recommendations", "model"),
     ],
 )
-def test_other_models_are_not_in_the_lists(guarded: Guarded, path: str, field: str, name: str) -> None:
+def test_models_that_a_key_may_not_use_are_not_listed(
+    guarded: Guarded, path: str, field: str, name: str
+) -> None:
     def listed(who: str) -> set[str]:
         return {model[name] for model in guarded.ask("GET", path, who).json()[field]}
 
@@ -232,13 +234,13 @@ def test_other_models_are_not_in_the_lists(guarded: Guarded, path: str, field: s
     assert {"llama3:8b", "secret:latest"} <= listed("user")
 
 
-def test_what_others_have_in_memory_is_not_shown(guarded: Guarded) -> None:
+def test_loaded_models_that_a_key_may_not_use_are_not_shown(guarded: Guarded) -> None:
     running = guarded.ask("GET", "/api/ps", "restricted").json()["models"]
     assert running == [{"name": "llama3:8b"}]
 
 
-def test_another_model_is_one_that_does_not_exist(guarded: Guarded) -> None:
-    """Whether it is there or not: the answers differ in nothing."""
+def test_a_model_that_a_key_may_not_use_does_not_exist(guarded: Guarded) -> None:
+    """Whether it exists or not: the answers are identical."""
     before = len(guarded.fake.received)
     for (method, path), kind in CLASSES.items():
         if kind not in ("inference", "read", "admin") or (method, path) not in ROUTES or "digest" in path:
@@ -266,7 +268,7 @@ def test_models_with_a_slash_are_hidden_too(guarded: Guarded) -> None:
     assert guarded.ask("GET", "/v1/models/hf.co%2Forg%2Fllama3", "restricted").status_code == 404
 
 
-def test_nothing_of_the_client_goes_upstream_but_the_body(guarded: Guarded) -> None:
+def test_only_the_body_of_a_request_goes_upstream(guarded: Guarded) -> None:
     headers = {
         "Authorization": f"Bearer {guarded.keys['user']}",
         "X-API-Key": "other",
@@ -282,7 +284,7 @@ def test_nothing_of_the_client_goes_upstream_but_the_body(guarded: Guarded) -> N
     assert not any(value in "".join(upstream.values()) for value in headers.values())
 
 
-def test_a_type_of_the_body_that_is_not_ascii_goes_upstream_as_it_is_and_an_encoding_does_not(
+def test_a_content_type_that_is_not_ascii_goes_upstream_unchanged_and_an_encoding_does_not(
     guarded: Guarded,
 ) -> None:
     key = f"Bearer {guarded.keys['user']}"
@@ -298,7 +300,7 @@ def test_a_type_of_the_body_that_is_not_ascii_goes_upstream_as_it_is_and_an_enco
     assert "content-encoding" not in upstream
 
 
-def test_who_it_was_is_in_the_log_and_no_key_is(guarded: Guarded) -> None:
+def test_the_log_has_the_keys_name_and_never_a_key(guarded: Guarded) -> None:
     asked = guarded.ask("GET", "/api/version", "restricted").headers["x-request-id"]
     wait_until(lambda: asked in guarded.process.output, 5, "the request is in the log")
     (line,) = (line for line in guarded.process.output.splitlines() if asked in line)
@@ -307,7 +309,7 @@ def test_who_it_was_is_in_the_log_and_no_key_is(guarded: Guarded) -> None:
     assert not any(key in guarded.process.output for key in secrets if key != "unused")
 
 
-def test_who_has_managed_models_is_written_down_with_the_result(guarded: Guarded) -> None:
+def test_the_audit_log_has_caller_and_result(guarded: Guarded) -> None:
     asked = [
         guarded.ask("DELETE", "/api/delete", "admin", {"model": "absent"}),
         guarded.ask("POST", "/api/copy", "restricted admin", {"source": "secret", "destination": "x"}),
@@ -315,7 +317,7 @@ def test_who_has_managed_models_is_written_down_with_the_result(guarded: Guarded
     ]
     others = [
         guarded.ask("POST", "/api/show", "admin", {"model": "llama3:8b"}),
-        guarded.ask("POST", "/api/me", "none"),  # of whom nobody knows who it is; the log has it
+        guarded.ask("POST", "/api/me", "none"),  # without a key: in the log, not in the audit
     ]
 
     def lines() -> list[dict[str, object]]:
@@ -332,7 +334,7 @@ def test_who_has_managed_models_is_written_down_with_the_result(guarded: Guarded
     assert all(line["client"] == "127.0.0.1" and line["event"] == "audit" for line in lines())
 
 
-def test_a_new_key_is_in_force_in_all_workers_within_five_seconds(guarded: Guarded) -> None:
+def test_all_workers_apply_a_new_key_within_five_seconds(guarded: Guarded) -> None:
     made = subprocess.run(
         [BIN / "gateway", "keys", "create", "new", "--expires", "1d"],
         env={**os.environ, "GATEWAY_KEYS_FILE": str(guarded.folder / "keys")},
@@ -351,7 +353,7 @@ def test_a_new_key_is_in_force_in_all_workers_within_five_seconds(guarded: Guard
     assert guarded.ask("GET", "/readyz", "none").json()["access"] == "keys"
 
 
-def test_a_file_that_is_broken_from_the_start_is_told_in_the_shape_of_every_line(tmp_path: Path) -> None:
+def test_an_invalid_key_file_at_the_start_is_logged_as_json(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("nonsense")
     settings = {"GATEWAY_KEYS_FILE": str(tmp_path / "keys")}
     with gateway("http://127.0.0.1:9", tmp_path, **settings) as (process, url):
@@ -375,9 +377,9 @@ def test_pages_of_this_machine_may_read_until_there_is_a_key(tmp_path: Path) -> 
         )
         answers = [httpx.get(f"{url}/api/version", headers={"Origin": origin}) for origin in origins]
         asked = [httpx.options(f"{url}/chat", headers={"Origin": origin, **preflight}) for origin in origins]
-        told = [answer.headers.get("access-control-allow-origin") for answer in answers]
-        assert told == [answer.headers.get("access-control-allow-origin") for answer in asked]
-        return {origin for origin in told if origin}
+        got = [answer.headers.get("access-control-allow-origin") for answer in answers]
+        assert got == [answer.headers.get("access-control-allow-origin") for answer in asked]
+        return {origin for origin in got if origin}
 
     with FakeOllama().running() as fake, gateway(fake.url, tmp_path, **settings) as (_, url):
         assert readers(url) == {"http://localhost:5173", "tauri://localhost", "https://ui.example.org"}
@@ -386,7 +388,7 @@ def test_pages_of_this_machine_may_read_until_there_is_a_key(tmp_path: Path) -> 
         assert readers(url) == {"https://ui.example.org"}
 
 
-def test_an_origin_that_no_page_can_have_stops_the_start() -> None:
+def test_an_impossible_origin_stops_the_start() -> None:
     started = subprocess.run(
         [BIN / "gateway", "serve"],
         env={**os.environ, "GATEWAY_CORS_ORIGINS": "https://ui.example/app"},
@@ -397,8 +399,8 @@ def test_an_origin_that_no_page_can_have_stops_the_start() -> None:
     assert "'https://ui.example/app' is not an origin that browsers send: it has a path" in started.stderr
 
 
-def test_what_pushing_takes_is_said_to_who_asks_for_the_account(tmp_path: Path) -> None:
-    """As `ollama push` does before it pushes."""
+def test_a_refused_account_request_says_what_pushing_needs(tmp_path: Path) -> None:
+    """`ollama push` makes this request before it pushes."""
     with FakeOllama().running() as fake:
         for settings in ({}, {"GATEWAY_ADMIN_API": "on"}):
             with gateway(fake.url, tmp_path, **settings) as (_, url):
@@ -409,16 +411,16 @@ def test_what_pushing_takes_is_said_to_who_asks_for_the_account(tmp_path: Path) 
                 ):
                     answer = httpx.request(method, f"{url}{path}")
                     assert answer.status_code == 403
-                    said = re.findall(r"GATEWAY_\w+", answer.json()["error"])
-                    assert said[-2:] == ["GATEWAY_ACCOUNT_API", "GATEWAY_PUSH_REGISTRIES"]
-                    assert ("GATEWAY_ADMIN_API" in said) is (not settings)
+                    got = re.findall(r"GATEWAY_\w+", answer.json()["error"])
+                    assert got[-2:] == ["GATEWAY_ACCOUNT_API", "GATEWAY_PUSH_REGISTRIES"]
+                    assert ("GATEWAY_ADMIN_API" in got) is (not settings)
                 if settings:
                     pushed = httpx.post(f"{url}/api/push", json={"model": "x"})
                     assert "GATEWAY_PUSH_REGISTRIES" in pushed.json()["error"]
         assert not fake.received
 
 
-def test_others_are_not_let_in_without_a_key() -> None:
+def test_beyond_loopback_the_gateway_does_not_start_without_a_key() -> None:
     started = subprocess.run(
         [BIN / "gateway", "serve"],
         env={**os.environ, "GATEWAY_HOST": "0.0.0.0"},

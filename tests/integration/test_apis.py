@@ -94,7 +94,7 @@ def test_a_unit_of_five_megabytes_passes(case: Case, url: str, fake: FakeOllama)
 
 
 @every_api
-def test_each_unit_arrives_before_the_next_one_is_made(case: Case, url: str, fake: FakeOllama) -> None:
+def test_each_unit_arrives_before_the_next_one_is_generated(case: Case, url: str, fake: FakeOllama) -> None:
     fake.pause()
     fake.answer("paced", case.answer.parts[0], Do.WAIT, case.answer.last)
     with httpx.stream("POST", f"{url}{case.path}", json=case.request("paced"), timeout=30) as response:
@@ -106,7 +106,7 @@ def test_each_unit_arrives_before_the_next_one_is_made(case: Case, url: str, fak
 
 @every_api
 @pytest.mark.parametrize("fault", ["ends", "drops", "drops within a unit", "an error", "nonsense"])
-def test_what_goes_wrong_midway_is_told_once_and_ends_the_answer(
+def test_a_failure_midway_is_reported_once_and_ends_the_answer(
     case: Case, url: str, fake: FakeOllama, fault: str
 ) -> None:
     steps: dict[str, list[bytes | Do]] = {
@@ -125,7 +125,7 @@ def test_what_goes_wrong_midway_is_told_once_and_ends_the_answer(
 
 
 @every_api
-def test_silence_before_the_answer_is_filled_with_signs_of_life(
+def test_silence_before_the_answer_is_filled_with_heartbeats(
     case: Case, impatient: str, fake: FakeOllama
 ) -> None:
     fake.pause()
@@ -141,7 +141,7 @@ def test_silence_before_the_answer_is_filled_with_signs_of_life(
     assert not case.tells_an_error(body)
 
 
-def test_a_client_of_chat_hears_that_its_model_is_being_loaded(tmp_path: Path) -> None:
+def test_a_client_of_chat_is_informed_that_its_model_is_being_loaded(tmp_path: Path) -> None:
     with FakeOllama().running() as fake:
         fake.answer("cold", Do.WAIT, *CASES[0].answer.parts, CASES[0].answer.last)
         with (
@@ -157,7 +157,7 @@ def test_a_client_of_chat_hears_that_its_model_is_being_loaded(tmp_path: Path) -
 
 @every_api
 @pytest.mark.parametrize("phase", ["before the headers", "after the headers", "midway"])
-def test_an_upstream_that_falls_silent_is_cut(
+def test_an_upstream_that_falls_silent_times_out(
     case: Case, impatient: str, fake: FakeOllama, phase: str
 ) -> None:
     begins: dict[str, list[bytes | Do]] = {
@@ -174,7 +174,7 @@ def test_an_upstream_that_falls_silent_is_cut(
 @every_api_that_can_answer_whole
 @pytest.mark.parametrize("status", [400, 404, 429, 500, 503])
 @pytest.mark.parametrize("streams", [True, False])
-def test_upstreams_refusal_passes_as_it_is(
+def test_upstreams_refusal_passes_unchanged(
     case: Case, url: str, fake: FakeOllama, status: int, streams: bool
 ) -> None:
     refusal = refusal_of(case)
@@ -185,7 +185,7 @@ def test_upstreams_refusal_passes_as_it_is(
 
 
 def refusal_of(case: Case) -> bytes:
-    """In the shape of the case's API."""
+    """An error in the shape of the case's API."""
     if case.path.startswith("/api/"):
         return b'{"error":"no","more":"is kept"}'
     kind = b'"type":"error",' if case.name == "anthropic" else b""
@@ -206,7 +206,7 @@ def refusal_of(case: Case) -> bytes:
         (307, b"", "GATEWAY_OLLAMA_URL to the target of the redirect"),
     ],
 )
-def test_a_refusal_in_another_shape_is_told_in_the_apis_own(
+def test_a_refusal_in_another_shape_is_converted_to_the_apis_shape(
     case: Case, url: str, fake: FakeOllama, status: int, body: bytes, says: str, streams: bool
 ) -> None:
     fake.answer("refuses", body, status=status)
@@ -219,7 +219,7 @@ def test_a_refusal_in_another_shape_is_told_in_the_apis_own(
 
 
 @every_way
-def test_an_answer_that_is_compressed_or_in_another_protocol_is_one_clear_error(
+def test_a_compressed_answer_or_another_protocol_is_a_clear_error(
     case: Case, url: str, fake: FakeOllama, streams: bool
 ) -> None:
     compressed = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08"
@@ -247,7 +247,7 @@ def test_an_upstream_that_is_down_is_502_in_the_apis_shape(case: Case, with_noth
 
 
 @every_api_that_can_answer_whole
-def test_a_whole_answer_passes_as_it_is(case: Case, url: str, fake: FakeOllama) -> None:
+def test_a_whole_answer_passes_unchanged(case: Case, url: str, fake: FakeOllama) -> None:
     fake.answer("whole", whole_answer(case)[:3], whole_answer(case)[3:])
     response = post(url, case, "whole", stream=False)
     assert response.content == whole_answer(case)
@@ -274,7 +274,7 @@ def test_half_of_a_whole_answer_is_502(case: Case, url: str, fake: FakeOllama) -
 
 @every_api
 @pytest.mark.parametrize("phase", ["before the first byte", "midway", "whole"])
-def test_a_client_that_leaves_closes_the_connection_upstream(
+def test_a_client_that_disconnects_closes_the_connection_upstream(
     case: Case, url: str, fake: FakeOllama, phase: str
 ) -> None:
     if phase == "whole" and case.name == "chat":
@@ -316,7 +316,7 @@ def test_every_route_of_the_table_reaches_upstream(route: Route, url: str, fake:
 
 
 def memory_of_worker(process: Process) -> int:
-    """The most that the gateway's worker has had in memory, in bytes."""
+    """The peak resident memory of the gateway's worker, in bytes."""
     master = process.popen.pid
     (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text())
@@ -343,7 +343,7 @@ def test_a_model_whose_name_has_a_slash_is_found(name: str, url: str, fake: Fake
     assert (missing.status_code, missing.json()["error"]["type"]) == (404, "not_found_error")
 
 
-def test_what_is_escaped_in_a_path_stays_so_on_its_way_to_upstream(url: str, fake: FakeOllama) -> None:
+def test_escapes_in_a_path_are_kept_on_the_way_upstream(url: str, fake: FakeOllama) -> None:
     path = "/api/blobs/sha256:1%20HTTP%0D%0AEvil:%201%3Fa%23b"
     httpx.head(url + path, headers={"x-request-id": "escaped"})
     (received,) = [seen for seen in fake.received if seen.headers.get("x-request-id") == "escaped"]
@@ -351,7 +351,7 @@ def test_what_is_escaped_in_a_path_stays_so_on_its_way_to_upstream(url: str, fak
     assert "evil" not in received.headers
 
 
-def test_a_reader_that_stops_reading_costs_little_and_disturbs_nobody(
+def test_a_client_that_stops_reading_takes_little_memory_and_delays_no_other(
     fake: FakeOllama, tmp_path: Path
 ) -> None:
     fake.answer("much", *[line("x" * 1000) * 20] * 1000, DONE)
@@ -378,7 +378,7 @@ def test_a_reader_that_stops_reading_costs_little_and_disturbs_nobody(
         assert (memory_of_worker(process) - before) / len(stalled) < 1_000_000
 
 
-def test_an_upload_passes_through_without_being_held(fake: FakeOllama, tmp_path: Path) -> None:
+def test_an_upload_is_not_buffered(fake: FakeOllama, tmp_path: Path) -> None:
     size, piece = 400 * 1024 * 1024, b"x" * 1024 * 1024
 
     def content() -> Iterator[bytes]:
@@ -393,7 +393,7 @@ def test_an_upload_passes_through_without_being_held(fake: FakeOllama, tmp_path:
         assert memory_of_worker(process) - before < 30 * 1024 * 1024
 
 
-def test_a_client_that_leaves_during_an_upload_closes_the_connection_upstream(
+def test_a_client_that_disconnects_during_an_upload_closes_the_connection_upstream(
     url: str, fake: FakeOllama
 ) -> None:
     asked_before = len(fake.received)
@@ -425,7 +425,7 @@ def test_managing_models_is_refused_unless_it_is_switched_on(
         ("/v1/messages/count_tokens", {"type", "error", "request_id"}),
     ],
 )
-def test_what_is_not_in_the_table_is_404_in_the_apis_shape(path: str, shape: set[str], url: str) -> None:
+def test_an_unknown_path_is_404_in_the_apis_shape(path: str, shape: set[str], url: str) -> None:
     response = httpx.post(f"{url}{path}")
     assert response.status_code == 404
     assert set(response.json()) == shape
@@ -450,7 +450,7 @@ def test_pages_of_allowed_origins_may_call_into_a_private_network(url: str) -> N
         assert answer.headers.get("access-control-allow-private-network") == ("true" if allowed else None)
 
 
-def test_pages_read_what_clients_in_them_look_at(url: str) -> None:
+def test_pages_can_read_the_headers_that_clients_use(url: str) -> None:
     answer = httpx.get(f"{url}/v1/models", headers={"Origin": "https://ui.example"})
     exposed = set(answer.headers["access-control-expose-headers"].split(", "))
     assert exposed >= {"x-request-id", "request-id", "retry-after"}

@@ -31,7 +31,7 @@ from tests.processes import free_port, wait_until
 STORY = "Tell me a very long story."
 BEGINNING = "Once upon a time"
 LONG = 2000
-"""Tokens: far more than a client that leaves waits for."""
+"""Tokens: far more than a client that disconnects waits for."""
 GREEDY = {"temperature": 0}
 """The same words every time, so that an answer that is to be long is long."""
 
@@ -50,7 +50,7 @@ class AsyncClients:
     anthropic: anthropic.AsyncAnthropic
 
 
-# OpenAI's and Anthropic's clients would try again, after a pause, and so hide the first answer.
+# OpenAI's and Anthropic's clients would retry after a pause, and so hide the first answer.
 
 
 @contextmanager
@@ -75,14 +75,14 @@ async def async_clients_of(url: str) -> AsyncIterator[AsyncClients]:
         )
 
 
-# Each way to ask for an answer that streams: the text in the pieces in which the client gives it out.
+# Each way to request a streaming answer: an iterator over the text, in the pieces that the client yields.
 
 Asked = Generator[str, None, None]
 AsyncAsked = AsyncGenerator[str, None]
 
 
 class ResponseFailed(Exception):
-    """OpenAI's client reports a response that failed as an event; whoever reads the events raises."""
+    """OpenAI's client reports a failed response as an event; this raises it."""
 
 
 def ollama_chat(to: Clients, model: str, tokens: int) -> Asked:
@@ -187,7 +187,7 @@ async def anthropic_message_async(to: AsyncClients, model: str, tokens: int) -> 
             yield text
 
 
-# The same questions, each answered in one piece.
+# The same requests, without streaming.
 
 
 def whole_ollama_chat(to: Clients, model: str, tokens: int) -> object:
@@ -219,7 +219,7 @@ def whole_anthropic_message(to: Clients, model: str, tokens: int) -> object:
     )
 
 
-# What the fake answers, as Ollama writes it.
+# The fake's answers, as Ollama sends them.
 
 
 def compact(fields: dict[str, Any]) -> bytes:
@@ -311,7 +311,7 @@ Library = Literal["ollama", "openai", "anthropic"]
 
 @dataclass(frozen=True)
 class Way:
-    """A route, as a client takes it. `answer` is how the fake says Hello there, `error` how it fails."""
+    """A route with the fake's `answer`, Hello, and its `error`."""
 
     library: Library
     ask: Callable[[Clients, str, int], Asked]
@@ -371,7 +371,7 @@ ANTHROPIC_MESSAGE = Way(
 )
 WAYS = [CHAT, GENERATE, OPENAI_CHAT, OPENAI_COMPLETION, OPENAI_RESPONSE, ANTHROPIC_MESSAGE]
 
-# The async clients live as long as the module, and so must their loop.
+# The async clients exist for the whole module, so their loop must too.
 shared_loop = pytest.mark.asyncio(loop_scope="module")
 every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.ask.__name__)
 
@@ -404,7 +404,7 @@ TIMEOUTS: dict[Library, type[Exception]] = {
 
 @contextmanager
 def refused(library: Library, status: int, says: str | None = None) -> Iterator[None]:
-    """Expects the client's own exception for `status`, with the server's words."""
+    """Expects the client's own exception for `status`, with the server's message."""
     with pytest.raises(ERRORS[library][status], match=says) as caught:
         yield
     error = caught.value
@@ -442,7 +442,7 @@ def fake() -> Iterator[FakeOllama]:
 
 @contextmanager
 def edge(upstream: str, folder: Path, **environment: str) -> Iterator[str]:
-    """The URL of an nginx before a gateway before `upstream`."""
+    """The URL of an nginx in front of a gateway in front of `upstream`."""
     with gateway(upstream, folder, **environment) as (_, url), nginx(urlsplit(url).port or 0) as (_, outside):
         yield outside
 
@@ -649,16 +649,16 @@ def test_a_whole_answer_of_another_kind_reaches_its_client(
     assert ask(clients)
 
 
-def test_openais_client_has_a_recording_written_down(faked: Clients, fake: FakeOllama) -> None:
+def test_openais_client_gets_a_transcription(faked: Clients, fake: FakeOllama) -> None:
     fake.answer("listens", b'{"text":"Hello"}')
     recording = ("hi.wav", bytes(range(256)) * 10)
-    told = faked.openai.audio.transcriptions.create(model="listens", file=recording, prompt="a greeting")
-    assert told.text == "Hello"
+    got = faked.openai.audio.transcriptions.create(model="listens", file=recording, prompt="a greeting")
+    assert got.text == "Hello"
     with refused("openai", 404, "model 'absent' not found"):
         faked.openai.audio.transcriptions.create(model="absent", file=recording)
 
 
-def test_clients_tell_the_id_of_a_request(faked: Clients, fake: FakeOllama) -> None:
+def test_clients_expose_the_request_id(faked: Clients, fake: FakeOllama) -> None:
     question: Any = [{"role": "user", "content": STORY}]
     fake.answer("m", b'{"type":"message","content":[]}')
     answer = faked.anthropic.messages.with_raw_response.create(
@@ -675,7 +675,9 @@ def test_clients_tell_the_id_of_a_request(faked: Clients, fake: FakeOllama) -> N
     assert re.fullmatch(r"\w{32}", str(failed.value.request_id))
 
 
-def test_clients_find_their_routes_behind_a_careless_address(fake: FakeOllama, edge_url: str) -> None:
+def test_clients_find_their_routes_behind_an_address_with_extra_slashes(
+    fake: FakeOllama, edge_url: str
+) -> None:
     fake.answer("m", *OPENAI_CHAT.answer)
     with clients_of(f"{edge_url}//") as careless:
         assert "".join(openai_chat(careless, "m", 5)) == "Hello"
@@ -686,7 +688,7 @@ def test_clients_find_their_routes_behind_a_careless_address(fake: FakeOllama, e
 def test_anthropics_client_may_send_two_keys_of_which_one_is_for_here(
     fake: FakeOllama, tmp_path: Path
 ) -> None:
-    """As Claude Code does where somebody has logged in, and has a key for a gateway too."""
+    """Claude Code does so if the user is logged in and also has a key for a gateway."""
     key = KeyFile(tmp_path / "keys").create("me", "user", EVERY_MODEL, None)
     fake.answer("m", *MESSAGE)
     with edge(fake.url, tmp_path, GATEWAY_KEYS_FILE=str(tmp_path / "keys")) as url:
@@ -694,8 +696,8 @@ def test_anthropics_client_may_send_two_keys_of_which_one_is_for_here(
             also = {"X-Api-Key": other}
             with anthropic.Anthropic(auth_token=token, base_url=url, default_headers=also) as client:
                 question: Any = [{"role": "user", "content": STORY}]
-                with client.messages.stream(model="m", messages=question, max_tokens=5) as told:
-                    assert "".join(told.text_stream) == "Hello"
+                with client.messages.stream(model="m", messages=question, max_tokens=5) as got:
+                    assert "".join(got.text_stream) == "Hello"
 
 
 WEATHER: dict[str, Any] = {
@@ -783,7 +785,7 @@ class Sky(BaseModel, extra="forbid"):
     clear: bool
 
 
-def test_an_answer_keeps_to_a_schema(clients: Clients) -> None:
+def test_an_answer_follows_a_schema(clients: Clients) -> None:
     question = "Is the sky blue? Answer in JSON."
     options = {"num_predict": 100, "temperature": 0}
     schema = Sky.model_json_schema()
@@ -804,7 +806,7 @@ def test_an_answer_keeps_to_a_schema(clients: Clients) -> None:
 
 
 @shared_loop
-async def test_an_answer_keeps_to_a_schema_for_the_async_clients(async_clients: AsyncClients) -> None:
+async def test_an_answer_follows_a_schema_for_the_async_clients(async_clients: AsyncClients) -> None:
     question = "Is the sky blue? Answer in JSON."
     generate = await async_clients.ollama.generate(
         MODEL,
@@ -972,7 +974,7 @@ def down(request: pytest.FixtureRequest, backend_down: str) -> Iterator[Clients]
 
 
 @every_way
-def test_what_is_down_is_502(way: Way, down: Clients) -> None:
+def test_an_upstream_that_is_down_is_502(way: Way, down: Clients) -> None:
     with refused(way.library, 502):
         list(way.ask(down, MODEL, 5))
     with refused(way.library, 502):
@@ -981,13 +983,15 @@ def test_what_is_down_is_502(way: Way, down: Clients) -> None:
 
 @every_way
 @shared_loop
-async def test_what_is_down_is_502_for_the_async_client(way: Way, async_down: AsyncClients) -> None:
+async def test_an_upstream_that_is_down_is_502_for_the_async_client(
+    way: Way, async_down: AsyncClients
+) -> None:
     with refused(way.library, 502, "cannot be reached"):
         await text_of(way.ask_async(async_down, MODEL, 5))
 
 
 @every_way
-def test_each_api_passes_whole(way: Way, faked: Clients, fake: FakeOllama) -> None:
+def test_each_apis_answer_passes_completely(way: Way, faked: Clients, fake: FakeOllama) -> None:
     fake.answer("says hello", *way.answer)
     assert "".join(way.ask(faked, "says hello", 5)) == "Hello"
 
@@ -1001,7 +1005,7 @@ def test_a_response_that_is_complete_is_put_together(faked: Clients, fake: FakeO
 
 
 def broken(way: Way, fault: str) -> list[Step]:
-    """Hello, without the end that would make it complete."""
+    """Hello, without the end of the answer."""
     *parts, last = way.answer
     steps: dict[str, list[Step]] = {
         "ends": [],
@@ -1054,10 +1058,10 @@ def test_half_of_a_whole_answer_is_502(way: Way, faked: Clients, fake: FakeOllam
 
 
 @every_way
-def test_signs_of_life_before_the_answer_disturb_nobody(
+def test_heartbeats_before_the_answer_do_not_disturb_clients(
     way: Way, impatient: Clients, fake: FakeOllama
 ) -> None:
-    """The gateway commits itself to 200 and sends heartbeats, then has to tell of its limit."""
+    """The gateway begins with 200 and heartbeats, and then reports that its limit has passed."""
     fake.answer("hangs", Do.HANG)
     with pytest.raises(MIDWAY[way.library], match="silent for too long"):
         list(way.ask(impatient, "hangs", 5))
@@ -1086,7 +1090,7 @@ async def test_breaking_out_of_an_async_stream_frees_the_slot_within_a_second(
 
 
 @every_way
-def test_a_client_that_loses_its_patience_frees_the_slot_within_a_second(way: Way, stack: Running) -> None:
+def test_a_client_that_times_out_frees_the_slot_within_a_second(way: Way, stack: Running) -> None:
     with clients_of(stack.url, timeout=0.5) as clients:
         with pytest.raises(TIMEOUTS[way.library]):
             way.whole(clients, MODEL, LONG)

@@ -1,4 +1,4 @@
-"""The description in /openapi.json, as those read it who make clients of it: is it true?"""
+"""The description in /openapi.json matches what the gateway does."""
 
 import re
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def test_it_describes_every_route(described: Any) -> None:
 
 
 @pytest.mark.parametrize("outside", ["https://llm.example/", "https://llm.example/some/where/"])
-def test_the_page_finds_everything_where_a_proxy_outside_has_put_it(url: str, outside: str) -> None:
+def test_the_documentation_works_behind_a_proxy_with_a_path_prefix(url: str, outside: str) -> None:
     (description,) = re.findall(r"url: '([^']*)'", httpx.get(f"{url}/docs").text)
     assert urljoin(f"{outside}docs", description) == f"{outside}openapi.json"
     (server,) = httpx.get(f"{url}/openapi.json").json()["servers"]
@@ -69,7 +69,7 @@ def test_the_page_finds_everything_where_a_proxy_outside_has_put_it(url: str, ou
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_what_is_answered_is_what_it_says(described: Any, url: str, mode: GenerationMode) -> None:
+def test_answers_match_the_description(described: Any, url: str, mode: GenerationMode) -> None:
     checks = [*CHECKS, negative_data_rejection] if mode == GenerationMode.NEGATIVE else CHECKS
     with requests.Session() as session:
         for found in described.get_all_operations():

@@ -1,4 +1,4 @@
-"""nginx with the shipped files, in front of the gateway and an Ollama that does as it is told."""
+"""nginx with the shipped files, in front of the gateway and a fake Ollama."""
 
 import json
 import socket
@@ -17,7 +17,7 @@ from tests.processes import Process, wait_until
 
 PAGE = "https://ui.example"
 
-# More than the buffers of every socket on the way can hold.
+# More than all socket buffers on the way can hold.
 LARGE = [line("x" * 500_000)] * 100
 
 
@@ -70,7 +70,7 @@ def question(model: str) -> dict[str, Any]:
 
 
 def connection(url: str, model: str) -> socket.socket:
-    """A client that has asked and does not read."""
+    """A client that has sent a request and does not read."""
     body = json.dumps(question(model)).encode()
     host, port = url.removeprefix("http://").split(":")
     client = socket.create_connection((host, int(port)))
@@ -79,7 +79,7 @@ def connection(url: str, model: str) -> socket.socket:
 
 
 def written_when_it_stalls(fake: FakeOllama, asked_before: int) -> int:
-    """The bytes that upstream got rid of until, for a second, it could send no more (or was done)."""
+    """The bytes that upstream could send until it was blocked for a second, or had sent everything."""
     wait_until(lambda: len(fake.received) > asked_before, 10, "upstream is asked")
     received = fake.received[-1]
     last, since = -1, time.monotonic()
@@ -94,7 +94,7 @@ def written_when_it_stalls(fake: FakeOllama, asked_before: int) -> int:
     return received.written
 
 
-def test_a_reader_that_stops_reading_holds_upstream_back(fake: FakeOllama, url: str) -> None:
+def test_a_client_that_stops_reading_slows_upstream_down(fake: FakeOllama, url: str) -> None:
     asked_before = len(fake.received)
     with connection(url, "large"):
         assert written_when_it_stalls(fake, asked_before) < sum(map(len, LARGE))
@@ -102,10 +102,8 @@ def test_a_reader_that_stops_reading_holds_upstream_back(fake: FakeOllama, url: 
     assert fake.received[-1].gone.wait(5)
 
 
-def test_with_proxy_buffering_switched_on_nothing_would_hold_it_back(
-    fake: FakeOllama, gateway_port: int
-) -> None:
-    """The proof that the test above hangs on that one line of the configuration."""
+def test_with_proxy_buffering_upstream_would_not_be_slowed(fake: FakeOllama, gateway_port: int) -> None:
+    """Proves that the test above depends on that single line of the configuration."""
     asked_before = len(fake.received)
     with (
         nginx(gateway_port, ("proxy_buffering off;", "proxy_buffering on;")) as (_, url),
@@ -115,14 +113,14 @@ def test_with_proxy_buffering_switched_on_nothing_would_hold_it_back(
         assert fake.received[-1].answered.is_set()
 
 
-def test_a_client_that_leaves_before_upstream_has_answered_frees_it(fake: FakeOllama, url: str) -> None:
+def test_a_client_that_disconnects_before_upstream_answers_frees_it(fake: FakeOllama, url: str) -> None:
     asked_before = len(fake.received)
     with connection(url, "silent"):
         wait_until(lambda: len(fake.received) > asked_before, 10, "upstream is asked")
     assert fake.received[-1].gone.wait(1)
 
 
-def test_an_answer_passes_with_the_headers_that_say_how_to_treat_it(client: httpx.Client) -> None:
+def test_an_answer_keeps_its_streaming_headers(client: httpx.Client) -> None:
     headers = client.post("/chat", json=question("good")).headers
     assert headers["content-type"] == "text/event-stream"
     assert headers["cache-control"] == "no-cache"
@@ -151,10 +149,10 @@ def test_metrics_are_refused(client: httpx.Client, url: str, path: str) -> None:
     ids=["HEAD", "preflight", "preflight for a private network"],
 )
 @pytest.mark.parametrize("path", ["/", "/healthz", "/api/version", "/chat", "/nothing"])
-def test_head_and_preflights_are_answered_by_the_gateway_and_its_words_pass(
+def test_the_gateways_answers_to_head_and_preflights_pass_unchanged(
     client: httpx.Client, behind: tuple[Process, str], method: str, headers: dict[str, str], path: str
 ) -> None:
-    # What is nginx's own, or differs from answer to answer.
+    # Headers that nginx adds, or that differ between answers.
     not_compared = {"server", "date", "connection", "x-request-id", "content-length", "transfer-encoding"}
     sent = {**headers, "Origin": PAGE}
     direct, through = (
@@ -174,11 +172,11 @@ def test_every_answer_carries_the_security_headers(client: httpx.Client) -> None
         assert headers["server"] == "nginx", path
 
 
-def test_the_gateway_answers_for_paths_that_are_not_there(client: httpx.Client) -> None:
+def test_the_gateway_answers_unknown_paths(client: httpx.Client) -> None:
     assert client.get("/nothing").json()["error"]["code"] == "not_found"
 
 
-def test_a_long_prompt_passes_without_the_disk(client: httpx.Client, url: str, edge_log: Process) -> None:
+def test_a_long_prompt_is_not_written_to_disk(client: httpx.Client, url: str, edge_log: Process) -> None:
     request = {"model": "good", "messages": [{"role": "user", "content": "x" * (MAX_BODY - 1000)}]}
     assert client.post("/chat", json=request).status_code == 200
     assert "temporary file" not in edge_log.output
@@ -202,19 +200,19 @@ def test_what_is_not_http_is_400_in_the_same_shape(url: str) -> None:
 @pytest.mark.parametrize(
     "size", [MAX_BODY + 1, 2 * MAX_BODY], ids=["refused by the gateway", "refused by nginx"]
 )
-def test_a_body_over_the_limit_is_413_in_the_same_shape_whoever_refuses_it(
+def test_a_body_over_the_limit_is_413_in_the_same_shape_from_nginx_and_gateway(
     client: httpx.Client, edge_log: Process, size: int, path: str
 ) -> None:
     response = client.post(path, content=b"x" * size)
     request_id = response.headers["x-request-id"]
     by_gateway = bool(line_of(edge_log, request_id)["upstream"])
     assert by_gateway == (size == MAX_BODY + 1)
-    told = BodyTooLarge(f"the request body is larger than {MAX_BODY} bytes")
-    assert (response.status_code, response.json()) == (413, api_of(path).error_body(told, request_id))
+    got = BodyTooLarge(f"the request body is larger than {MAX_BODY} bytes")
+    assert (response.status_code, response.json()) == (413, api_of(path).error_body(got, request_id))
 
 
 @pytest.mark.parametrize(("given", "kept"), [("my-id.1", True), ("x" * 129, False), ("a b", False)])
-def test_a_well_formed_request_id_goes_all_the_way(
+def test_a_well_formed_request_id_reaches_upstream(
     client: httpx.Client, fake: FakeOllama, given: str, kept: bool
 ) -> None:
     response = client.post("/chat", json=question("good"), headers={"X-Request-Id": given})
@@ -222,7 +220,7 @@ def test_a_well_formed_request_id_goes_all_the_way(
     assert fake.received[-1].headers["x-request-id"] == response.headers["x-request-id"]
 
 
-def test_a_trace_context_goes_all_the_way(client: httpx.Client, fake: FakeOllama) -> None:
+def test_a_trace_context_reaches_upstream(client: httpx.Client, fake: FakeOllama) -> None:
     sent = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "c=d,e=f"}
     client.post("/chat", json=question("good"), headers=sent)
     assert {name: fake.received[-1].headers[name] for name in sent} == sent

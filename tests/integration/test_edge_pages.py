@@ -1,4 +1,4 @@
-"""Which pages may read what nginx itself says: those that may read the gateway's answers."""
+"""Pages may read nginx's own errors if they may read the gateway's answers."""
 
 import socket
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ PAGE = "https://ui.example"
 STRANGER = "https://evil.example"
 READABLE = {"x-request-id", "request-id", "retry-after"}
 
-# What nginx refuses by itself: the status, and the first line with what follows the page's origin.
+# Requests that nginx refuses: status, request line, and what follows the Origin header.
 REFUSED = {
     "two lengths": (400, "POST /chat", "Content-Length: 1\r\nContent-Length: 2"),
-    "a coding that nobody knows": (400, "POST /chat", "Transfer-Encoding: x"),
+    "an unknown transfer coding": (400, "POST /chat", "Transfer-Encoding: x"),
     "TRACE": (405, "TRACE /", "X: x"),
     "metrics": (403, "GET /metrics", "X: x"),
     "the head of metrics": (403, "HEAD /metrics", "X: x"),
@@ -30,7 +30,7 @@ REFUSED = {
     "a gateway that breaks off": (502, "POST /chat", "Content-Length: 19"),
 }
 
-# Origins that are configured, an origin as a browser sends it, and whether its pages may then read.
+# Configured origins, an origin as a browser sends it, and whether its pages may read.
 RULE = [
     ("", "https://ui.example", False),
     ("", "null", False),
@@ -92,7 +92,7 @@ def port_of(url: str) -> int:
 
 
 def headers_of(url: str, first: str, rest: str, origin: str) -> tuple[int, httpx.Headers]:
-    """Status and headers of the answer to a request that no client would send."""
+    """Status and headers of the answer to a raw request."""
     request = f"{first} HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\n{rest}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port_of(url)), timeout=20) as client:
         client.sendall(request.encode() + b'{"model":"dropped"}')
@@ -106,7 +106,7 @@ def headers_of(url: str, first: str, rest: str, origin: str) -> tuple[int, httpx
 
 
 @pytest.mark.parametrize("refused", REFUSED)
-def test_what_nginx_refuses_is_read_by_allowed_pages_and_no_others(edge: str, refused: str) -> None:
+def test_only_allowed_pages_can_read_nginxs_errors(edge: str, refused: str) -> None:
     status, first, rest = REFUSED[refused]
     got, headers = headers_of(edge, first, rest, PAGE)
     assert got == status
@@ -119,13 +119,13 @@ def test_what_nginx_refuses_is_read_by_allowed_pages_and_no_others(edge: str, re
     assert headers["vary"] == "Origin"
 
 
-def test_so_is_that_there_is_no_gateway() -> None:
+def test_allowed_pages_can_read_that_the_gateway_is_unreachable() -> None:
     with nginx(free_port(), settings={"GATEWAY_CORS_ORIGINS": PAGE}) as (_, url):
         answer = httpx.get(f"{url}/healthz", headers={"Origin": PAGE})
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (502, PAGE)
 
 
-def test_and_that_it_is_silent() -> None:
+def test_allowed_pages_can_read_that_the_gateway_is_silent() -> None:
     fake = FakeOllama()
     fake.answer("silent", Do.HANG)
     short = ("proxy_read_timeout 3610s;", "proxy_read_timeout 1s;")
@@ -152,7 +152,7 @@ def test_nginx_allows_what_the_gateway_allows(configured: str) -> None:
         assert {origin: may_read(url, "/metrics", origin) for origin in table} == table, "nginx"
 
 
-def test_with_keys_nginx_says_of_a_401_what_the_gateway_says(tmp_path: Path) -> None:
+def test_with_keys_the_gateway_decides_which_pages_can_read_a_401(tmp_path: Path) -> None:
     settings = {"GATEWAY_CORS_ORIGINS": PAGE, "GATEWAY_KEYS_FILE": str(tmp_path / "keys")}
     (tmp_path / "keys").touch()
     origins = (PAGE, STRANGER, "http://localhost:3000")

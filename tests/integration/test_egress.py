@@ -1,4 +1,4 @@
-"""Nothing that is asked leaves for a cloud, and models come from where the settings say, on every route."""
+"""No prompt leaves for a cloud, and models come only from allowed registries, on every route."""
 
 import re
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def ask(client: httpx.Client, route: Route, body: bytes | dict[str, Any], **head
 
 
 @on_every_route
-def test_a_model_of_a_cloud_is_refused_in_the_routes_shape(
+def test_a_cloud_model_is_refused_in_the_routes_shape(
     route: Route, client: httpx.Client, fake: FakeOllama
 ) -> None:
     before = len(fake.received)
@@ -79,7 +79,7 @@ def test_a_model_of_a_cloud_is_refused_in_the_routes_shape(
 
 
 @on_every_route
-def test_no_body_says_one_thing_here_and_another_one_upstream(
+def test_gateway_and_upstream_read_the_same_in_a_body(
     route: Route, client: httpx.Client, fake: FakeOllama
 ) -> None:
     before = len(fake.received)
@@ -106,7 +106,7 @@ def test_no_body_says_one_thing_here_and_another_one_upstream(
 
 
 @on_every_route
-def test_a_model_that_came_since_the_last_look_does_not_slip_through(
+def test_a_cloud_model_that_is_newer_than_the_last_poll_is_refused(
     route: Route, client: httpx.Client, fake: FakeOllama
 ) -> None:
     name = f"new{route.path.replace('/', '-')}"
@@ -123,7 +123,7 @@ def test_a_model_that_came_since_the_last_look_does_not_slip_through(
 
 
 def form(*fields: tuple[str, str | None, str]) -> bytes:
-    """Of a name, what else stands in its line, and the value."""
+    """A form field: its name, further parameters of its header, and its value."""
     parts = [
         f'--B\r\nContent-Disposition: form-data; name="{name}"{more or ""}\r\n\r\n{value}\r\n'
         for name, more, value in fields
@@ -156,10 +156,10 @@ def form(*fields: tuple[str, str | None, str]) -> bytes:
         (form(("file", '; filename="a"', "x"), ("model*", None, "harmless")), ""),
     ],
 )
-def test_no_form_says_one_thing_here_and_another_one_upstream(
+def test_gateway_and_upstream_read_the_same_in_a_form(
     client: httpx.Client, fake: FakeOllama, body: bytes, query: str
 ) -> None:
-    """Refused, or harmless by what goes upstream."""
+    """It is refused, or what goes upstream is harmless."""
     before = len(fake.received)
     headers = {"Content-Type": "multipart/form-data; boundary=B"}
     answer = client.post(f"/v1/audio/transcriptions?{query}", content=body, headers=headers)
@@ -183,7 +183,7 @@ def test_the_boundary_of_a_form_that_goes_upstream_is_the_gateways(
     )
 
 
-def test_details_of_a_clouds_models_are_not_asked_for(client: httpx.Client, fake: FakeOllama) -> None:
+def test_details_of_cloud_models_are_not_requested(client: httpx.Client, fake: FakeOllama) -> None:
     before = len(fake.received)
     for model in ("harmless", "gpt-oss:cloud"):
         for body in ({"model": model}, {"name": model}, {"model": "own", "name": model}):
@@ -196,7 +196,7 @@ def test_details_of_a_clouds_models_are_not_asked_for(client: httpx.Client, fake
 @pytest.mark.parametrize(
     ("path", "field", "name"), [("/api/tags", "models", "name"), ("/v1/models", "data", "id")]
 )
-def test_they_are_in_no_list(
+def test_cloud_models_are_not_listed(
     client: httpx.Client, fake: FakeOllama, path: str, field: str, name: str
 ) -> None:
     new = f"new-in{path.replace('/', '-')}"
@@ -207,7 +207,7 @@ def test_they_are_in_no_list(
     assert not listed & {"harmless", "stub:20b-cloud", "mine:cloud", new}
 
 
-def test_a_copy_makes_no_cloud_model_look_harmless(client: httpx.Client, fake: FakeOllama) -> None:
+def test_a_copied_cloud_model_is_still_refused(client: httpx.Client, fake: FakeOllama) -> None:
     before = len(fake.received)
     for source in ("harmless", "stub:20b-cloud", "HARMLESS"):
         body = {"source": source, "destination": "own"}
@@ -217,7 +217,7 @@ def test_a_copy_makes_no_cloud_model_look_harmless(client: httpx.Client, fake: F
     assert client.post("/api/copy", json={"source": "own", "destination": "copy"}).status_code == 200
 
 
-def test_what_clients_put_in_the_place_of_a_model_is_not_taken_for_it(
+def test_a_model_that_a_pull_replaces_by_a_cloud_model_is_refused(
     client: httpx.Client, fake: FakeOllama
 ) -> None:
     fake.answer("replaced", DONE)
@@ -228,7 +228,7 @@ def test_what_clients_put_in_the_place_of_a_model_is_not_taken_for_it(
     assert client.post("/api/chat", json=body).status_code == 403
 
 
-def test_a_model_is_made_only_from_what_is_there_or_may_be_pulled(
+def test_a_model_can_only_be_created_from_one_that_exists_or_may_be_pulled(
     client: httpx.Client, fake: FakeOllama
 ) -> None:
     fake.answer("x.example/user/own", DONE)
@@ -264,7 +264,7 @@ def test_a_model_is_made_only_from_what_is_there_or_may_be_pulled(
         ("/api/push", {"model": "own"}, "GATEWAY_PUSH_REGISTRIES"),
     ],
 )
-def test_what_is_refused_says_which_setting_allows_it(
+def test_a_refusal_names_the_setting_that_would_allow_it(
     client: httpx.Client, fake: FakeOllama, path: str, body: dict[str, Any], setting: str
 ) -> None:
     before = len(fake.received)
@@ -274,14 +274,14 @@ def test_what_is_refused_says_which_setting_allows_it(
     assert len(fake.received) == before
 
 
-def test_a_clouds_model_can_be_deleted(client: httpx.Client, fake: FakeOllama) -> None:
+def test_a_cloud_model_can_be_deleted(client: httpx.Client, fake: FakeOllama) -> None:
     before = len(fake.received)
     client.request("DELETE", "/api/delete", json={"model": "harmless"})
     assert len(fake.received) == before + 1
 
 
 @pytest.mark.parametrize("path", ["/api/experimental/web_search", "/api/experimental/web_fetch"])
-def test_the_web_is_not_asked_for_a_client(client: httpx.Client, fake: FakeOllama, path: str) -> None:
+def test_web_requests_of_clients_are_refused(client: httpx.Client, fake: FakeOllama, path: str) -> None:
     before = len(fake.received)
     for spelling in (path, f"/{path}/", path.replace("/", "//")):
         answer = client.post(
@@ -293,15 +293,15 @@ def test_the_web_is_not_asked_for_a_client(client: httpx.Client, fake: FakeOllam
     assert len(fake.received) == before
 
 
-def test_models_of_a_cloud_are_not_recommended(client: httpx.Client, fake: FakeOllama) -> None:
+def test_cloud_models_are_not_recommended(client: httpx.Client, fake: FakeOllama) -> None:
     fake.recommendations = [
         {"model": "own"},
         {"model": "gemma4"},
         {"model": "kimi-k2.6:cloud"},
         {"model": "harmless"},
     ]
-    told = client.get("/api/experimental/model-recommendations").json()["recommendations"]
-    assert [model["model"] for model in told] == ["own", "gemma4"]
+    got = client.get("/api/experimental/model-recommendations").json()["recommendations"]
+    assert [model["model"] for model in got] == ["own", "gemma4"]
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])
@@ -314,7 +314,7 @@ def test_the_web_is_not_searched(client: httpx.Client, fake: FakeOllama, path: s
     assert len(fake.received) == before
 
 
-def test_all_of_it_can_be_allowed(fake: FakeOllama, tmp_path: Path) -> None:
+def test_everything_can_be_allowed(fake: FakeOllama, tmp_path: Path) -> None:
     settings = {
         "GATEWAY_ADMIN_API": "on",
         "GATEWAY_CLOUD_MODELS": "on",

@@ -35,21 +35,21 @@ STREAMS = [
     "/v1/responses",
     "/v1/messages",
 ]
-# OpenAI's completions know none.
+# OpenAI's completions have no such field.
 TAKES_IMAGES = [path for path in STREAMS if path != "/v1/completions"]
 NOT_PULLED = 'model "nope" not found, try pulling it first'
 
 
 @pytest.fixture
 def idle(engine: str) -> str:
-    """The shared engine when nothing of earlier tests is left in it."""
+    """The shared engine, once no request of earlier tests is running."""
     wait_until(lambda: busy(engine) == 0, 10, "no slot is busy")
     return engine
 
 
 @pytest.fixture(scope="module")
 def own_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, str]]:
-    """An engine whose process may be harmed."""
+    """An engine whose processes the tests may kill."""
     with engine_with_odd_models(tmp_path_factory.mktemp("models")) as running:
         yield running
 
@@ -64,7 +64,7 @@ def all_slots_taken(url: str, slots: int) -> Iterator[list[Client]]:
 
 
 class TestAnswers:
-    def test_the_server_says_that_it_runs(self, engine: str) -> None:
+    def test_the_server_reports_that_it_is_running(self, engine: str) -> None:
         assert httpx.get(engine).text == "Ollama is running"
         assert httpx.head(engine).status_code == 200
         version = httpx.get(engine + "/api/version").json()
@@ -99,7 +99,7 @@ class TestAnswers:
         assert shown["model_info"]["general.parameter_count"] == 134_515_008
         assert "im_start" in shown["template"]
 
-    def test_each_token_arrives_by_itself_when_it_is_made(self, idle: str) -> None:
+    def test_each_token_arrives_separately_when_it_is_generated(self, idle: str) -> None:
         ask(idle, "/api/generate")
         arrivals: list[float] = []
         parts: list[bytes] = []
@@ -167,7 +167,7 @@ class TestAnswers:
         assert answer["done_reason"] == "stop"
         assert "sky" not in answer["message"]["content"]
 
-    def test_a_schema_binds_the_answer(self, engine: str) -> None:
+    def test_an_answer_follows_a_schema(self, engine: str) -> None:
         properties = {"blue": {"type": "boolean"}}
         schema = {
             "type": "object",
@@ -181,7 +181,7 @@ class TestAnswers:
             text = answer["message"]["content"] if "message" in answer else answer["response"]
             assert set(json.loads(text)) == {"blue"}
 
-    def test_the_json_format_makes_an_object(self, engine: str) -> None:
+    def test_the_json_format_produces_an_object(self, engine: str) -> None:
         for path, fields in (("/api/chat", {}), ("/api/generate", {"prompt": "Is the sky blue?"})):
             answer = ask(
                 engine, path, stream=False, format="json", options={"num_predict": 20}, **fields
@@ -189,7 +189,7 @@ class TestAnswers:
             text = answer["message"]["content"] if "message" in answer else answer["response"]
             assert text.lstrip().startswith("{")
 
-    def test_generate_goes_on_from_a_context(self, engine: str) -> None:
+    def test_generate_continues_from_a_context(self, engine: str) -> None:
         options = {"num_predict": 4, "temperature": 0}
         first = ask(engine, "/api/generate", prompt="My name is Ada.", stream=False, options=options).json()
         assert first["prompt_eval_count"] + 4 == len(first["context"])
@@ -239,7 +239,7 @@ class TestAnswers:
         assert whole["choices"][0]["finish_reason"] == "length"
         assert whole["usage"]["completion_tokens"] == 3
 
-    def test_a_prompt_that_is_asked_again_comes_from_the_cache_and_usage_says_so(self, idle: str) -> None:
+    def test_a_repeated_prompt_comes_from_the_cache_and_usage_reports_it(self, idle: str) -> None:
         def cached(path: str, *names: str, **fields: Any) -> int:
             found = ask(idle, path, **fields).json()["usage"]
             for name in names:
@@ -272,7 +272,7 @@ class TestAnswers:
         prompt, options = "word " * 200_000, {"num_ctx": 512, "num_predict": 1}
         fields: dict[str, Any] = {"prompt": prompt, "stream": False, "options": options}
         answer = ask(url, "/api/generate", **fields).json()
-        # Ollama 0.32.15 evaluates as many of this megabyte.
+        # Ollama 0.32.15 evaluates as many tokens of this megabyte.
         assert answer["prompt_eval_count"] == 258
         refused = ask(url, messages=[{"role": "user", "content": prompt}], **fields)
         assert refused.status_code == 400
@@ -351,7 +351,7 @@ class TestRefusals:
         assert "bogus" in response.text
 
     @pytest.mark.parametrize("path", STREAMS)
-    def test_names_of_fields_are_matched_without_regard_to_case(self, engine: str, path: str) -> None:
+    def test_field_names_are_matched_case_insensitively(self, engine: str, path: str) -> None:
         body = body_for(path, "x", stream=False) | {"options": {"num_predict": 1}}
         del body["model"]
         short = {"max_tokens", "max_output_tokens"} & set(body)
@@ -363,7 +363,7 @@ class TestRefusals:
         )
         assert response.status_code == 200, response.text
 
-    def test_a_number_that_no_float_holds_is_a_400(self, engine: str) -> None:
+    def test_a_number_too_large_for_a_float_is_a_400(self, engine: str) -> None:
         for path in ("/api/chat", "/api/generate", "/api/embed", "/v1/chat/completions"):
             content = f'{{"model":"{MODEL}","prompt":"x","options":{{"seed":1e400}},"seed":1e400}}'
             response = httpx.post(engine + path, content=content)
@@ -391,7 +391,7 @@ class TestRefusals:
         assert "does not support images or audio" in (error if path.startswith("/api") else error["message"])
 
     @pytest.mark.parametrize("path", STREAMS)
-    def test_what_is_not_json_is_refused_in_the_shape_of_the_api(self, engine: str, path: str) -> None:
+    def test_invalid_json_is_refused_in_the_apis_shape(self, engine: str, path: str) -> None:
         for content in (b"", b"{", b"[]", b'"x"'):
             response = httpx.post(engine + path, content=content)
             assert response.status_code == 400
@@ -422,7 +422,7 @@ class TestRefusals:
 
 
 class TestManagement:
-    """What Ollama 0.32 has beyond models that are there: served, or refused with a reason."""
+    """Ollama 0.32's other routes are served, or refused with the reason."""
 
     @pytest.mark.parametrize(
         ("method", "path", "body", "status", "words"),
@@ -454,7 +454,7 @@ class TestManagement:
             ("POST", "/api/experimental/web_fetch", {"url": "x"}, 403, "web fetch is unavailable"),
         ],
     )
-    def test_each_route_is_served_or_says_why_not(
+    def test_each_route_is_served_or_refused_with_the_reason(
         self, engine: str, method: str, path: str, body: Any, status: int, words: str
     ) -> None:
         response = httpx.request(method, engine + path, json=body)
@@ -474,18 +474,18 @@ class TestManagement:
 class TestDepartures:
     @pytest.mark.parametrize("stream", [True, False])
     @pytest.mark.parametrize("path", STREAMS)
-    def test_a_client_that_leaves_during_prompt_evaluation_frees_its_slot(
+    def test_a_client_that_disconnects_during_prompt_evaluation_frees_its_slot(
         self, idle: str, path: str, stream: bool
     ) -> None:
         gone = metric(idle, "engine_requests_total", outcome="client_gone")
         with Client(idle, path, body_for(path, LONG_PROMPT, stream)):
             wait_until(lambda: busy(idle) == 1, 10, "the prompt is being evaluated")
-        # Evaluating it all takes seconds longer than this.
+        # Evaluating the whole prompt takes seconds longer.
         wait_until(lambda: busy(idle) == 0, 2, "the slot is free")
         assert metric(idle, "engine_requests_total", outcome="client_gone") == gone + 1
 
     @pytest.mark.parametrize("path", STREAMS[:3])
-    def test_a_client_that_leaves_in_the_middle_of_an_answer_frees_its_slot(
+    def test_a_client_that_disconnects_in_the_middle_of_an_answer_frees_its_slot(
         self, idle: str, path: str
     ) -> None:
         with Client(idle, path, body_for(path, "x", stream=True)) as client:
@@ -493,19 +493,19 @@ class TestDepartures:
             wait_until(lambda: busy(idle) == 1, 10, "the answer is being generated")
         wait_until(lambda: busy(idle) == 0, 2, "the slot is free")
 
-    def test_a_client_that_leaves_before_a_whole_answer_frees_its_slot(self, idle: str) -> None:
+    def test_a_client_that_disconnects_before_a_whole_answer_frees_its_slot(self, idle: str) -> None:
         with Client(idle, "/api/chat", body_for("/api/chat", "x", stream=False)):
             wait_until(lambda: busy(idle) == 1, 10, "the answer is being generated")
         wait_until(lambda: busy(idle) == 0, 2, "the slot is free")
 
-    def test_a_client_that_leaves_while_waiting_never_reaches_llama_cpp(self, idle: str) -> None:
+    def test_a_client_that_disconnects_while_waiting_never_reaches_llama_cpp(self, idle: str) -> None:
         with all_slots_taken(idle, 4):
             with Client(idle, "/api/chat", body_for("/api/chat", "x", stream=True)):
                 wait_until(lambda: metric(idle, "engine_requests_waiting") == 1, 5, "a request waits")
             wait_until(lambda: metric(idle, "engine_requests_waiting") == 0, 1, "no request waits")
             assert busy(idle) == 4
 
-    def test_a_client_that_leaves_during_a_load_does_not_take_it_from_the_others(
+    def test_a_client_that_disconnects_during_a_load_does_not_cancel_it_for_others(
         self, own_engine: tuple[Process, str]
     ) -> None:
         process, url = own_engine
@@ -528,7 +528,7 @@ class TestDepartures:
 
 
 class TestSlots:
-    def test_requests_are_answered_at_once_up_to_the_slots_and_further_ones_wait(self, idle: str) -> None:
+    def test_as_many_requests_as_slots_run_concurrently_and_further_ones_wait(self, idle: str) -> None:
         body = body_for("/api/chat", "x", stream=True)
         with all_slots_taken(idle, 4) as clients, Client(idle, "/api/chat", body) as fifth:
             wait_until(lambda: metric(idle, "engine_requests_waiting") == 1, 5, "the fifth waits")
@@ -536,7 +536,7 @@ class TestSlots:
             fifth.wait_for(b'"done":false')
             assert metric(idle, "engine_requests_waiting") == 0
 
-    def test_beyond_the_queue_is_ollamas_503(self, own_engine: tuple[Process, str]) -> None:
+    def test_a_full_queue_is_ollamas_503(self, own_engine: tuple[Process, str]) -> None:
         _, url = own_engine
         body = body_for("/api/chat", "x", stream=True)
         with all_slots_taken(url, 1), contextlib.ExitStack() as queue:
@@ -566,7 +566,7 @@ class TestLoading:
         assert unloaded["done_reason"] == "unload"
         assert names() == []
 
-    def test_keep_alive_says_when_the_model_goes(self, engine: str) -> None:
+    def test_keep_alive_sets_when_the_model_is_unloaded(self, engine: str) -> None:
         def expires() -> list[str]:
             return [model["expires_at"] for model in httpx.get(engine + "/api/ps").json()["models"]]
 
@@ -603,7 +603,7 @@ class TestLoading:
         (model,) = httpx.get(url + "/api/ps").json()["models"]
         assert model["context_length"] == 512
 
-    def test_a_file_in_the_models_folder_is_served_and_takes_the_others_place(
+    def test_a_file_in_the_models_directory_is_served_and_replaces_the_loaded_model(
         self, own_engine: tuple[Process, str]
     ) -> None:
         process, url = own_engine
@@ -643,7 +643,7 @@ class TestEmbeddings:
         alone = embed(idle, input="hello world").json()["embeddings"]
         assert alone[0] == pytest.approx(answer["embeddings"][0], abs=0.01)
 
-    def test_the_vector_is_ollamas(self, idle: str) -> None:
+    def test_the_vector_matches_ollamas(self, idle: str) -> None:
         """The first numbers of Ollama 0.24.0 with the same file, which rounds a little differently.
 
         Later ones embed only with models made for it.
@@ -651,7 +651,7 @@ class TestEmbeddings:
         (vector,) = embed(idle, input="x", dimensions=3).json()["embeddings"]
         assert vector == pytest.approx([-0.52818596, -0.8470516, 0.059356723], abs=0.01)
 
-    def test_the_three_apis_give_one_vector(self, idle: str) -> None:
+    def test_the_three_apis_return_the_same_vector(self, idle: str) -> None:
         (vector,) = embed(idle, input="hello").json()["embeddings"]
         raw = embed(idle, "/api/embeddings", prompt="hello").json()["embedding"]
         length = math.hypot(*raw)
@@ -663,9 +663,7 @@ class TestEmbeddings:
         unpacked = struct.unpack("<576f", base64.b64decode(entry["embedding"]))
         assert unpacked == pytest.approx(vector, abs=0.01)
 
-    def test_a_text_that_is_too_long_loses_its_end_or_is_refused(
-        self, own_engine: tuple[Process, str]
-    ) -> None:
+    def test_a_text_that_is_too_long_is_truncated_or_refused(self, own_engine: tuple[Process, str]) -> None:
         _, url = own_engine
         fields: dict[str, Any] = {"input": "word " * 300, "options": {"num_ctx": 100}}
         assert embed(url, **fields).json()["prompt_eval_count"] == 98
@@ -709,7 +707,7 @@ class TestEmbeddings:
             ),
         ],
     )
-    def test_what_holds_no_text_or_no_model(
+    def test_requests_without_text_or_model(
         self, engine: str, path: str, fields: dict[str, Any], status: int, answer: dict[str, Any]
     ) -> None:
         response = embed(engine, path, **fields)
@@ -724,7 +722,7 @@ class TestEmbeddings:
         assert ask(url, stream=False, options=options).json()["message"] == before
         assert process.output.count('"model_loading"') == loads
 
-    def test_embeddings_and_answers_take_turns_in_their_order(self, idle: str) -> None:
+    def test_embeddings_and_answers_are_served_in_order(self, idle: str) -> None:
         body = body_for("/api/chat", "x", stream=True)
         with Client(idle, "/api/chat", body) as first:
             first.wait_for(b'"done":false')
@@ -737,12 +735,12 @@ class TestEmbeddings:
                     third.wait_for(b'"done":false')
 
     @pytest.mark.parametrize("path", ["/api/embed", "/api/embeddings", "/v1/embeddings"])
-    def test_a_client_that_leaves_stops_the_embedding(self, idle: str, path: str) -> None:
+    def test_a_client_that_disconnects_stops_the_embedding(self, idle: str, path: str) -> None:
         gone = metric(idle, "engine_requests_total", outcome="client_gone")
         body = {"model": MODEL, "input": LONG_PROMPT, "prompt": LONG_PROMPT}
         with Client(idle, path, body):
             wait_until(lambda: busy(idle) == 1, 10, "the text is being embedded")
-        # All of it takes many seconds longer; llama.cpp looks after its client once a quiet second.
+        # The whole embedding takes many seconds longer; llama.cpp checks its client once a second.
         began = time.monotonic()
         assert ask(idle, options={"num_predict": 1}).status_code == 200
         assert time.monotonic() - began < 5
@@ -755,7 +753,7 @@ class TestEmbeddings:
         packaged = built_in_file()
         assert packaged is not None
         data = packaged.read_bytes()
-        # Two more entries of metadata; 64 bytes, so that the weights stay aligned.
+        # Two more metadata entries, 64 bytes in total, so that the weights stay aligned.
         name, pad = b"llama.pooling_type", b"pad"
         entries = struct.pack("<Q18sII", len(name), name, 4, 1)
         entries += struct.pack("<Q3sIQ7s", len(pad), pad, 8, 7, b"x" * 7)

@@ -1,4 +1,4 @@
-"""The embedded engine and bodies of ten megabytes: refused or taken, they do not hold up the answers."""
+"""Bodies of ten megabytes do not delay the embedded engine's streams, whether refused or accepted."""
 
 import json
 import threading
@@ -23,7 +23,7 @@ EVIL: dict[str, tuple[str, bytes]] = {
 
 
 @pytest.mark.parametrize("kind", EVIL)
-def test_more_than_anybody_needs_is_a_clear_400_in_the_shape_of_the_api(engine: str, kind: str) -> None:
+def test_an_excessive_body_is_a_clear_400_in_the_apis_shape(engine: str, kind: str) -> None:
     path, body = EVIL[kind]
     response = httpx.post(engine + path, content=body, timeout=60)
     assert response.status_code == 400
@@ -32,14 +32,14 @@ def test_more_than_anybody_needs_is_a_clear_400_in_the_shape_of_the_api(engine: 
     assert "too many values" in words or "exceeded max depth" in words
 
 
-def test_a_body_beyond_all_measure_is_a_413(engine: str) -> None:
+def test_a_body_over_the_size_limit_is_a_413(engine: str) -> None:
     for path in ("/api/chat", "/api/show"):
         response = httpx.post(engine + path, content=b" " * (21 * 2**20), timeout=60)
         assert response.status_code == 413
         assert "larger than" in response.json()["error"]
 
 
-def test_an_answer_streams_on_beside_them(engine: str) -> None:
+def test_excessive_bodies_do_not_interrupt_a_stream(engine: str) -> None:
     order: list[str] = []
 
     def send() -> None:
@@ -54,6 +54,6 @@ def test_an_answer_streams_on_beside_them(engine: str) -> None:
         while sender.is_alive():
             client.wait_for(b'"done":false')
             order.append("token")
-    # Tokens have come between any two refusals.
+    # Tokens arrived between any two refusals.
     assert order.count("refused") == len(EVIL)
     assert all("token" in order[at : at + 2] for at in range(len(order) - 1))

@@ -1,4 +1,4 @@
-"""The embedded engine's own port: what clients put around a request, in raw bytes."""
+"""Raw HTTP at the embedded engine's own port: upgrades, HTTP/1.0 and encodings."""
 
 import json
 import socket
@@ -31,7 +31,7 @@ def request(body: bytes, fields: bytes = b"", version: bytes = b"1.1", path: byt
 
 
 def answers(url: str, *parts: bytes, until: bytes | None = None) -> bytes:
-    """What the engine sends, up to a text or to the end of the connection. The parts are sent one by one."""
+    """Sends the parts one by one; returns the answer up to a text or to the end of the connection."""
     data = b""
     with connected(url) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -69,7 +69,7 @@ def test_the_body_of_an_offer_may_come_in_chunks(engine: str) -> None:
     assert answers(engine, head + chunks, until=b"not found").startswith(b"HTTP/1.1 404 ")
 
 
-def test_a_connection_goes_on_after_an_offer(engine: str) -> None:
+def test_a_connection_remains_usable_after_an_offer(engine: str) -> None:
     answer = answers(
         engine,
         request(UNKNOWN, OFFERS["h2c"])
@@ -105,7 +105,7 @@ def test_http_1_0_gets_a_whole_answer_with_its_length(engine: str) -> None:
     assert json.loads(body) == {"error": "model 'nope' not found"}
 
 
-def test_an_encoded_body_is_refused_with_words_that_say_so(engine: str) -> None:
+def test_an_encoded_body_is_refused_with_the_reason(engine: str) -> None:
     zstd = b"\x28\xb5\x2f\xfd\x04\x00\x01\x00\x00"
     for encoding, body in ((b"gzip", b"\x1f\x8b\x08\x00"), (b"zstd", zstd)):
         for path in (b"/api/chat", b"/v1/responses"):
@@ -113,6 +113,6 @@ def test_an_encoded_body_is_refused_with_words_that_say_so(engine: str) -> None:
             answer = answers(engine, request(body, fields, path=path))
             assert answer.startswith(b"HTTP/1.1 400 ")
             assert b"Content-Encoding: %b is not supported" % encoding in answer
-    # Whoever only claims an encoding is understood, as with Ollama.
+    # A Content-Encoding without an encoded body is ignored, as by Ollama.
     plain = request(UNKNOWN, b"Content-Encoding: br\r\nConnection: close\r\n")
     assert answers(engine, plain).startswith(b"HTTP/1.1 404 ")

@@ -1,4 +1,4 @@
-"""Tries without a valid key, from one address through nginx: slowed and then refused, and nobody else is."""
+"""nginx slows and then refuses requests without a valid key from one address, and no others."""
 
 import asyncio
 import itertools
@@ -26,14 +26,14 @@ PATHS = ("/chat", "/api/chat", "/v1/chat/completions", "/v1/messages")
 QUESTION = {"model": "good", "messages": [{"role": "user", "content": "hi"}]}
 WRONG = {"Authorization": "Bearer sk-sluice-00000000-x"}
 BLOB = "/api/blobs/sha256:" + "0" * 64
-# As nginx/snippets/failed-tries.conf has them.
+# The limits in nginx/snippets/failed-tries.conf.
 FREE = 6
 SLOWED = 10
 
 
 @dataclass
 class Guarded:
-    """A gateway that wants a key."""
+    """A gateway that requires a key."""
 
     url: str
     key: dict[str, str]
@@ -58,14 +58,14 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 
 @pytest.fixture
 def edge(guarded: Guarded) -> Iterator[str]:
-    """One of its own for each test: it has counted nothing yet."""
+    """A new nginx for each test, whose counters are zero."""
     with nginx(guarded.port) as (_, url):
         yield url
 
 
 @contextmanager
 def secure_nginx(gateway_port: int, folder: Path, trusted: ssl.SSLContext) -> Iterator[str]:
-    """As in containers with TLS=on; `trusted` learns to trust it."""
+    """nginx as in containers with TLS=on; its certificate is added to `trusted`."""
     port = free_port()
     values = {
         "NGINX_LISTEN": f"127.0.0.1:{port}",
@@ -111,7 +111,7 @@ async def client(
             yield http
 
 
-async def test_many_are_slowed_and_refused_and_a_good_key_from_there_is_not(
+async def test_many_attempts_are_slowed_and_refused_but_a_valid_key_is_not(
     client: httpx.AsyncClient, guarded: Guarded
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -124,7 +124,7 @@ async def test_many_are_slowed_and_refused_and_a_good_key_from_there_is_not(
     tries = [asyncio.create_task(wrong(path)) for path in itertools.islice(itertools.cycle(PATHS), 50)]
     while sum(task.done() for task in tries) < 50 - SLOWED:
         await asyncio.wait([task for task in tries if not task.done()], return_when="FIRST_COMPLETED")
-    # While some of them wait and all others are refused:
+    # While some of the attempts wait and all others are refused:
     for path in PATHS:
         good = await client.post(path, json=QUESTION, headers=guarded.key)
         assert good.status_code == 200, good.text
@@ -148,9 +148,9 @@ async def test_many_are_slowed_and_refused_and_a_good_key_from_there_is_not(
         task.cancel()
 
 
-def test_nginx_words_a_failed_try_as_the_gateway_does(guarded: Guarded, edge: str) -> None:
-    told = ("www-authenticate", "content-type", "access-control-allow-origin", "vary", "request-id")
-    # No more of them than are free.
+def test_nginx_answers_a_failed_attempt_as_the_gateway_does(guarded: Guarded, edge: str) -> None:
+    got = ("www-authenticate", "content-type", "access-control-allow-origin", "vary", "request-id")
+    # No more attempts than are answered immediately.
     for path, headers in [*((path, {}) for path in PATHS), ("/chat", WRONG), ("/v1/messages", WRONG)]:
         sent = {**headers, "Origin": "http://page", "X-Request-Id": "one"}
         answers = [
@@ -158,14 +158,14 @@ def test_nginx_words_a_failed_try_as_the_gateway_does(guarded: Guarded, edge: st
             for url in (guarded.url, edge)
         ]
         assert [answer.status_code for answer in answers] == [401, 401]
-        by_gateway, by_nginx = ({name: answer.headers.get(name) for name in told} for answer in answers)
+        by_gateway, by_nginx = ({name: answer.headers.get(name) for name in got} for answer in answers)
         assert by_gateway == by_nginx
         assert answers[0].json() == answers[1].json()
         assert "x-accel-redirect" not in answers[0].headers, "another proxy has no such place"
 
 
-def test_a_large_upload_without_a_key_is_refused_before_it_comes(edge: str) -> None:
-    """Also once it is slowed, with what has come of it unread."""
+def test_a_large_upload_without_a_key_is_refused_before_it_arrives(edge: str) -> None:
+    """Also once the address is slowed, with what has arrived of the body unread."""
 
     host, port = edge.removeprefix("http://").split(":")
     for _ in range(FREE + 1):
@@ -177,7 +177,7 @@ def test_a_large_upload_without_a_key_is_refused_before_it_comes(edge: str) -> N
 
 
 def answer_of(client: socket.socket) -> tuple[bytes, bytes]:
-    """Status and head of one answer, whose body is read too."""
+    """Status and head of one answer, after reading its body."""
     answer = b""
     while not answer.endswith(b"}"):
         read = client.recv(65536)
@@ -195,10 +195,10 @@ def answer_of(client: socket.socket) -> tuple[bytes, bytes]:
     ],
     ids=["upload", "large", "chunked"],
 )
-def test_where_the_body_has_not_all_been_read_a_client_hears_that_the_connection_ends(
+def test_a_client_is_informed_that_the_connection_ends_if_its_body_was_not_read(
     edge: str, request_: str
 ) -> None:
-    """Else the next request would go where nobody reads it, and be reset. The last of these are slowed."""
+    """Otherwise its next request on the connection would get a reset. The last attempts are slowed."""
     for _ in range(FREE + 2):
         with socket.create_connection(("127.0.0.1", int(edge.rpartition(":")[2])), timeout=10) as client:
             client.sendall(request_.encode())
@@ -207,7 +207,7 @@ def test_where_the_body_has_not_all_been_read_a_client_hears_that_the_connection
         assert b"\r\nConnection: close" in head
 
 
-def test_else_the_connection_goes_on_also_when_it_is_slowed(edge: str) -> None:
+def test_otherwise_the_connection_remains_usable_even_when_slowed(edge: str) -> None:
     body = b"{}"
     requests = [
         b"GET /api/tags HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -219,7 +219,7 @@ def test_else_the_connection_goes_on_also_when_it_is_slowed(edge: str) -> None:
             assert answer_of(client)[0] == b"401"
 
 
-def test_a_client_that_keeps_its_connections_never_finds_one_reset(edge: str) -> None:
+def test_a_client_that_reuses_connections_never_gets_a_reset(edge: str) -> None:
     large = {**QUESTION, "padding": "x" * 150_000}
     with httpx.Client(base_url=edge, timeout=30, trust_env=False) as client:
         for _ in range(FREE):
@@ -227,26 +227,28 @@ def test_a_client_that_keeps_its_connections_never_finds_one_reset(edge: str) ->
                 assert client.post("/api/chat", json=question).status_code == 401
 
 
-def test_upstreams_own_401_is_nobodys_failed_try(edge: str, guarded: Guarded) -> None:
+def test_upstreams_401_does_not_count_as_a_failed_attempt(edge: str, guarded: Guarded) -> None:
     with httpx.Client(base_url=edge, headers=guarded.key, trust_env=False) as client:
         for _ in range(FREE * 4):
             answer = client.post("/api/chat", json={**QUESTION, "model": "signed out"})
             assert (answer.status_code, answer.json()) == (401, {"error": "unauthorized"})
 
 
-async def test_only_with_tls_a_browser_is_told_to_come_back_with_it(client: httpx.AsyncClient) -> None:
-    told = (await client.get("/healthz")).headers.get("strict-transport-security")
-    assert told == ("max-age=31536000" if client.base_url.scheme == "https" else None)
+async def test_hsts_is_only_sent_with_tls(client: httpx.AsyncClient) -> None:
+    got = (await client.get("/healthz")).headers.get("strict-transport-security")
+    assert got == ("max-age=31536000" if client.base_url.scheme == "https" else None)
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 5000000", "Transfer-Encoding: chunked"])
-def test_of_a_large_body_nothing_is_waited_for_before_there_is_a_key(edge: str, length: str) -> None:
+def test_a_large_body_is_not_awaited_before_the_key_is_checked(edge: str, length: str) -> None:
     with socket.create_connection(("127.0.0.1", int(edge.rpartition(":")[2])), timeout=10) as client:
         client.sendall(f"POST /chat HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode())
         assert client.recv(65536).startswith(b"HTTP/1.1 401 ")
 
 
-def test_nor_of_one_over_http2_whose_length_nobody_says(guarded: Guarded, tmp_path: Path) -> None:
+def test_an_http2_body_of_unknown_length_is_not_awaited_before_the_key_is_checked(
+    guarded: Guarded, tmp_path: Path
+) -> None:
     trusted = ssl.create_default_context()
     trusted.set_alpn_protocols(["h2"])
     # RFC 7541: POST, https, and names of the static table with their values; RFC 9113: the end of the head,

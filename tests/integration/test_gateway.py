@@ -82,7 +82,7 @@ def test_an_answer_comes_as_events(client: httpx.Client) -> None:
     ]
 
 
-def test_the_request_reaches_upstream_as_it_came(client: httpx.Client, fake: FakeOllama) -> None:
+def test_the_request_reaches_upstream_unchanged(client: httpx.Client, fake: FakeOllama) -> None:
     body = json.dumps(question("good", options={"seed": 1}, new_field=[1])).encode()
     client.post(
         "/chat",
@@ -96,7 +96,7 @@ def test_the_request_reaches_upstream_as_it_came(client: httpx.Client, fake: Fak
 
 
 @pytest.mark.parametrize("sent", [{}, {"traceparent": "00-x-y-01", "tracestate": "a=1"}])
-def test_no_trace_context_is_made_up(client: httpx.Client, fake: FakeOllama, sent: dict[str, str]) -> None:
+def test_no_trace_context_is_invented(client: httpx.Client, fake: FakeOllama, sent: dict[str, str]) -> None:
     client.post("/chat", json=question("good"), headers=sent)
     assert not {"traceparent", "tracestate"} & set(fake.received[-1].headers)
 
@@ -119,7 +119,7 @@ def test_a_request_id_that_is_not_well_formed_is_replaced(client: httpx.Client, 
     assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
 
 
-def test_each_token_arrives_before_the_next_one_is_made(client: httpx.Client, fake: FakeOllama) -> None:
+def test_each_token_arrives_before_the_next_one_is_generated(client: httpx.Client, fake: FakeOllama) -> None:
     fake.answer("paced", line("first"), Do.WAIT, DONE)
     with client.stream("POST", "/chat", json=question("paced")) as response:
         pieces = response.iter_raw()
@@ -153,7 +153,7 @@ def test_a_line_of_five_megabytes_passes(client: httpx.Client, fake: FakeOllama)
         (json.dumps(question("good", stream=False)).encode(), "always streams"),
     ],
 )
-def test_a_request_that_cannot_be_used_gets_400_with_the_reason(
+def test_an_invalid_request_gets_400_with_the_reason(
     client: httpx.Client, fake: FakeOllama, body: bytes, says: str
 ) -> None:
     asked_before = len(fake.received)
@@ -176,7 +176,7 @@ def test_a_request_that_cannot_be_used_gets_400_with_the_reason(
         {"messages": [{"role": "user", "content": "\ud83d"}, {"role": "tool", "tool_name": "f"}]},
     ],
 )
-def test_chat_takes_what_ollamas_own_takes(
+def test_chat_accepts_what_ollamas_api_chat_accepts(
     client: httpx.Client, fake: FakeOllama, fields: dict[str, Any]
 ) -> None:
     body = json.dumps({"model": "good", **fields}).encode()
@@ -184,7 +184,7 @@ def test_chat_takes_what_ollamas_own_takes(
     assert fake.received[-1].body == body
 
 
-def test_a_body_over_the_limit_is_refused_whether_or_not_its_length_is_said(client: httpx.Client) -> None:
+def test_a_body_over_the_limit_is_refused_with_or_without_a_content_length(client: httpx.Client) -> None:
     def pieces() -> Iterator[bytes]:
         yield b"{" * (MAX_BODY + 1)
 
@@ -194,7 +194,7 @@ def test_a_body_over_the_limit_is_refused_whether_or_not_its_length_is_said(clie
         assert str(MAX_BODY) in response.json()["error"]["message"]
 
 
-def test_what_is_not_here_is_404_or_405_in_the_same_shape(client: httpx.Client) -> None:
+def test_an_unknown_path_or_method_is_404_or_405_in_the_same_shape(client: httpx.Client) -> None:
     assert client.get("/nothing").json()["error"]["code"] == "not_found"
     response = client.get("/chat")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
@@ -204,7 +204,7 @@ def test_what_is_not_here_is_404_or_405_in_the_same_shape(client: httpx.Client) 
     assert client.put("/readyz").headers["allow"] == "GET, HEAD"
 
 
-def test_an_unknown_model_is_404_with_ollamas_words(client: httpx.Client) -> None:
+def test_an_unknown_model_is_404_with_ollamas_message(client: httpx.Client) -> None:
     response = client.post("/chat", json=question("nobody"))
     assert response.status_code == 404
     assert response.json()["error"]["message"] == "model 'nobody' not found"
@@ -214,7 +214,7 @@ def test_an_unknown_model_is_404_with_ollamas_words(client: httpx.Client) -> Non
     ("upstream_status", "status", "code"),
     [(400, 400, "invalid_request"), (500, 502, "upstream_error"), (503, 503, "upstream_busy")],
 )
-def test_upstreams_refusal_comes_with_its_words(
+def test_upstreams_refusal_keeps_its_message(
     client: httpx.Client, fake: FakeOllama, upstream_status: int, status: int, code: str
 ) -> None:
     fake.answer("refuses", b'{"error":"no, because"}', status=upstream_status)
@@ -233,7 +233,7 @@ def test_upstreams_refusal_comes_with_its_words(
         ([line(), b"<html>\n"], "upstream_error"),
     ],
 )
-def test_what_goes_wrong_midway_is_the_last_event(
+def test_a_failure_midway_is_the_last_event(
     client: httpx.Client, fake: FakeOllama, steps: list[Any], code: str
 ) -> None:
     fake.answer("breaks", *steps)
@@ -257,7 +257,7 @@ def test_an_error_whose_body_breaks_off_keeps_its_status(client: httpx.Client, f
     assert client.post("/chat", json=question("breaks off")).status_code == 503
 
 
-def test_an_upstream_that_breaks_its_connection_after_a_complete_answer_is_no_failure(
+def test_a_connection_that_breaks_after_a_complete_answer_is_not_a_failure(
     running: tuple[Process, str], client: httpx.Client, fake: FakeOllama
 ) -> None:
     fake.answer("rude", line(), DONE, Do.DROP)
@@ -266,7 +266,7 @@ def test_an_upstream_that_breaks_its_connection_after_a_complete_answer_is_no_fa
     assert log_of(running[0], "rude")["outcome"] == "ok"
 
 
-def test_a_reader_that_takes_nothing_is_dropped_with_its_connection(fake: FakeOllama, tmp_path: Path) -> None:
+def test_a_client_that_reads_nothing_is_disconnected(fake: FakeOllama, tmp_path: Path) -> None:
     fake.answer("large", *[line("x" * 500_000)] * 60, DONE)
     with gateway(fake.url, tmp_path, GATEWAY_SEND_TIMEOUT="1") as (process, url):
         host, port = url.removeprefix("http://").split(":")
@@ -281,14 +281,14 @@ def test_a_reader_that_takes_nothing_is_dropped_with_its_connection(fake: FakeOl
 
 
 def wait_for_reset(connection: socket.socket) -> bool:
-    """Whether the other side drops the connection, which the kernel tells without anything being read."""
+    """Whether the other side has reset the connection, which shows without reading from it."""
     poll = select.poll()
     poll.register(connection, select.POLLERR | select.POLLHUP)
     return bool(poll.poll(20_000))
 
 
 @pytest.mark.parametrize(("phase", "steps"), [("headers", [Do.HANG]), ("mid-stream", [line(), Do.HANG])])
-def test_a_client_that_leaves_closes_the_connection_upstream(
+def test_a_client_that_disconnects_closes_the_connection_upstream(
     running: tuple[Process, str], client: httpx.Client, fake: FakeOllama, phase: str, steps: list[Any]
 ) -> None:
     fake.answer("hangs", *steps)
@@ -309,7 +309,7 @@ def test_a_client_that_leaves_closes_the_connection_upstream(
     assert metric(client, r"gateway_requests_in_flight\{.*\}") == 0
 
 
-def test_an_upstream_that_is_down_is_502_at_once_and_not_ready(tmp_path: Path) -> None:
+def test_an_upstream_that_is_down_is_502_immediately_and_not_ready(tmp_path: Path) -> None:
     with gateway(f"http://127.0.0.1:{free_port()}", tmp_path) as (_, url):
         response = httpx.post(f"{url}/chat", json=question("good"))
         assert response.status_code == 502
@@ -319,7 +319,7 @@ def test_an_upstream_that_is_down_is_502_at_once_and_not_ready(tmp_path: Path) -
         assert (ready.status_code, ready.json()["missing"]) == (503, "the model server is not reachable")
 
 
-def test_an_upstream_that_takes_no_connection_is_502_within_the_connect_timeout(tmp_path: Path) -> None:
+def test_an_upstream_that_accepts_no_connection_is_502_within_the_connect_timeout(tmp_path: Path) -> None:
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -356,7 +356,7 @@ def test_an_upstream_that_does_not_speak_http_is_502(tmp_path: Path) -> None:
     assert response.json()["error"]["code"] == "upstream_error"
 
 
-def test_ready_means_that_the_default_model_is_there(fake: FakeOllama, tmp_path: Path) -> None:
+def test_readyz_requires_the_default_model(fake: FakeOllama, tmp_path: Path) -> None:
     with gateway(fake.url, tmp_path, GATEWAY_DEFAULT_MODEL="Later") as (process, url):
         wait_until(lambda: "Later" in httpx.get(f"{url}/readyz").text, 5, "/readyz names the model")
         assert httpx.get(f"{url}/readyz").status_code == 503
@@ -386,7 +386,7 @@ def test_the_time_to_the_first_chunk_is_measured_for_known_models_only(
     assert "nobody" not in client.get("/metrics").text
 
 
-def test_a_request_is_one_line_in_the_log_and_nothing_of_its_text(running: tuple[Process, str]) -> None:
+def test_a_request_is_one_log_line_without_its_text(running: tuple[Process, str]) -> None:
     process, url = running
     httpx.post(f"{url}/chat", json=question("good"), headers={"X-Request-Id": "logged"})
     entry = log_of(process, "logged")

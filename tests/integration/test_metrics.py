@@ -1,4 +1,4 @@
-"""What a scrape says of a gateway with two workers, one of which is killed now and then."""
+"""Scrapes of a gateway with two workers, one of which some tests kill."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ def fake() -> Iterator[FakeOllama]:
 
 @pytest.fixture(scope="module")
 def running(fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, str]]:
-    # While a default model is missing, the backend is looked at twice a second.
+    # While the default model is missing, the backend is polled twice a second.
     settings = {"GATEWAY_WORKERS": "2", "GATEWAY_DEFAULT_MODEL": "never", "GATEWAY_LOG_LEVEL": "error"}
     with gateway(fake.url, tmp_path_factory.mktemp("metrics"), **settings) as (process, url):
         wait_until(lambda: len(workers.workers_of(process)) == 2, 10, "both workers run")
@@ -61,16 +61,16 @@ def ask(url: str, model: str, path: str = "/chat") -> httpx.Response:
 
 
 def value(url: str, name: str, **labels: object) -> float | None:
-    """Of the one series that has all of `labels`."""
+    """The value of the one series that has all of `labels`."""
     for text in httpx.get(f"{url}/metrics", timeout=30).text.splitlines():
         if text.startswith((f"{name}{{", f"{name} ")) and all(
-            f'{label}="{said}"' in text for label, said in labels.items()
+            f'{label}="{wanted}"' in text for label, wanted in labels.items()
         ):
             return float(text.rpartition(" ")[2])
     return None
 
 
-def test_a_cold_start_is_told_from_a_warm_one_by_the_last_line(url: str) -> None:
+def test_the_last_line_distinguishes_a_cold_start_from_a_warm_one(url: str) -> None:
     name = "gen_ai_client_operation_time_to_first_chunk_seconds_count"
     for model in ("cold", "warm"):
         ask(url, model)
@@ -78,7 +78,7 @@ def test_a_cold_start_is_told_from_a_warm_one_by_the_last_line(url: str) -> None
         wait_until(lambda labels=labels: value(url, name, **labels) == 1, 5, f"a {model} start")  # type: ignore[misc]
 
 
-def test_the_last_line_says_where_the_time_and_the_tokens_went(url: str) -> None:
+def test_times_and_tokens_are_taken_from_the_last_line(url: str) -> None:
     ask(url, "cold", "/api/chat")
     wait_until(lambda: value(url, "gateway_requests_total", route="/api/chat"), 5, "it is counted")
     phases = {
@@ -92,7 +92,7 @@ def test_the_last_line_says_where_the_time_and_the_tokens_went(url: str) -> None
     assert (value(url, "gateway_tokens_total", type="output", **tokens) or 0) % 3 == 0
 
 
-def test_chunks_of_a_stream_that_the_client_left_count_as_tokens(url: str) -> None:
+def test_chunks_of_an_abandoned_stream_count_as_tokens(url: str) -> None:
     question = {"model": "hangs", "messages": [{"role": "user", "content": "hi"}]}
     with httpx.stream("POST", f"{url}/chat", json=question) as answer:
         received = b""
@@ -104,7 +104,7 @@ def test_chunks_of_a_stream_that_the_client_left_count_as_tokens(url: str) -> No
     wait_until(lambda: value(url, "gateway_tokens_total", **labels) == 2, 5, "two tokens are counted")
 
 
-def test_what_is_not_asked_of_a_model_is_not_measured_as_an_answer(url: str) -> None:
+def test_requests_without_a_model_are_not_measured_as_answers(url: str) -> None:
     httpx.get(f"{url}/api/version")
     wait_until(lambda: value(url, "gateway_requests_total", route="/api/version"), 5, "it is counted")
     assert 'gen_ai_client_operation_duration_seconds_count{gen_ai_operation_name="None' not in (
@@ -112,7 +112,7 @@ def test_what_is_not_asked_of_a_model_is_not_measured_as_an_answer(url: str) -> 
     )
 
 
-def test_a_model_that_is_unloaded_is_gone_from_the_metrics(url: str, fake: FakeOllama) -> None:
+def test_an_unloaded_model_disappears_from_the_metrics(url: str, fake: FakeOllama) -> None:
     of_it = {"backend": "ollama", "model": "good:latest"}
     fake.loaded = [LOADED]
     wait_until(lambda: value(url, "gateway_backend_memory_bytes", **of_it) == 4000, 10, "it is seen")
@@ -126,7 +126,7 @@ def test_a_model_that_is_unloaded_is_gone_from_the_metrics(url: str, fake: FakeO
 
 
 def folder_of(process: Process) -> Path:
-    """Where the workers of a gateway count."""
+    """The directory in which a gateway's workers keep their counts."""
     (worker, *_) = workers.workers_of(process)
     maps = Path(f"/proc/{worker}/maps").read_text()
     return Path(re.findall(r"(\S+/sluice-metrics-\w+)/", maps)[0])
@@ -142,7 +142,7 @@ def test_the_counts_of_several_workers_add_up_also_after_one_is_killed(running: 
     assert places == {"master", "0", "1"}
 
 
-def test_what_was_under_way_in_a_killed_worker_is_not_under_way_any_more(
+def test_requests_of_a_killed_worker_are_no_longer_in_flight(
     running: tuple[Process, str],
 ) -> None:
     process, url = running

@@ -1,4 +1,4 @@
-"""What gets in and what gets through, byte for byte, at nginx and at the gateway alone."""
+"""Which raw requests are accepted and what reaches upstream, through nginx and at the gateway directly."""
 
 import json
 import re
@@ -54,19 +54,19 @@ class Edges:
         return socket.create_connection((host, int(port)), timeout=20)
 
     def answers(self, server: str, data: bytes) -> list[bytes]:
-        """Until the connection is closed. Of HTTP/0.9, in which they have no head, there is one."""
+        """The answers until the connection is closed; with HTTP/0.9, which has no heads, a single one."""
         with self.connect(server) as client:
             with suppress(ConnectionError):
                 client.sendall(data)
             received = until_closed(client)
-        told = [answer for answer in received.split(b"HTTP/1.1 ") if answer]
-        return [answer for answer in told if not answer.startswith(b"100 ")]
+        got = [answer for answer in received.split(b"HTTP/1.1 ") if answer]
+        return [answer for answer in got if not answer.startswith(b"100 ")]
 
 
 def until_closed(client: socket.socket) -> bytes:
-    """All that comes. That it ends at all is what the connection's timeout sees to."""
+    """Everything until the connection ends or its timeout passes."""
     received = b""
-    # It ends with a reset if something has not been read at the other side.
+    # The server closes with a reset if it has not read everything.
     with suppress(ConnectionError):
         while piece := client.recv(65536):
             received += piece
@@ -96,15 +96,15 @@ def edges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edges]:
     [("nginx", {**REFUSED, **REFUSED_BY_NGINX}), ("gateway", {**REFUSED, **REFUSED_BY_GATEWAY})],
     ids=SERVERS,
 )
-def test_what_can_be_read_in_two_ways_is_refused(edges: Edges, server: str, shapes: dict[str, bytes]) -> None:
+def test_an_ambiguous_request_is_refused(edges: Edges, server: str, shapes: dict[str, bytes]) -> None:
     before = len(edges.fake.received)
     for shape, data in shapes.items():
-        told = edges.answers(server, data + NEXT)
-        assert told, shape
-        assert told[0][:4] in (b"400 ", b"405 ", b'{"er'), shape
-        assert b'"error"' in told[0], shape
-        # If the connection is kept, it is because where the request ends is not in doubt.
-        assert [answer[:3] for answer in told[1:]] in ([], [b"200"]), shape
+        got = edges.answers(server, data + NEXT)
+        assert got, shape
+        assert got[0][:4] in (b"400 ", b"405 ", b'{"er'), shape
+        assert b'"error"' in got[0], shape
+        # A connection may only be kept if the end of the request is unambiguous.
+        assert [answer[:3] for answer in got[1:]] in ([], [b"200"]), shape
         assert len(edges.fake.received) == before, shape
 
 
@@ -113,23 +113,21 @@ def test_what_can_be_read_in_two_ways_is_refused(edges: Edges, server: str, shap
     [("nginx", {**SEEN_ALIKE, **REFUSED_BY_GATEWAY}), ("gateway", {**SEEN_ALIKE, **REFUSED_BY_NGINX})],
     ids=SERVERS,
 )
-def test_what_is_taken_is_one_request_for_everybody(
+def test_an_accepted_request_is_one_request_for_every_server(
     edges: Edges, server: str, shapes: dict[str, bytes]
 ) -> None:
     for shape, data in shapes.items():
         before = len(edges.fake.received)
-        told = edges.answers(server, data + NEXT)
+        got = edges.answers(server, data + NEXT)
         is_question = b"/chat" in data
-        assert told[0][:3] == (b"200" if is_question else b"404"), shape
-        assert len(told) <= 2, shape
+        assert got[0][:3] == (b"200" if is_question else b"404"), shape
+        assert len(got) <= 2, shape
         bodies = [received.body for received in edges.fake.received[before:]]
         assert bodies == ([BODY] if is_question else []), shape
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_nothing_of_the_client_goes_upstream_but_what_says_what_the_body_is(
-    edges: Edges, server: str
-) -> None:
+def test_only_the_headers_that_describe_the_body_go_upstream(edges: Edges, server: str) -> None:
     private = {
         "Authorization": "Bearer secret",
         "Connection": "keep-alive, X-Named, Upgrade",
@@ -159,9 +157,9 @@ def test_nothing_of_the_client_goes_upstream_but_what_says_what_the_body_is(
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_to_a_get_a_body_means_nothing(edges: Edges, server: str) -> None:
-    told = edges.answers(server, request(LENGTH, start=b"GET /api/version HTTP/1.1") + NEXT)
-    assert [answer[:3] for answer in told] == [b"200", b"200"]
+def test_the_body_of_a_get_is_ignored(edges: Edges, server: str) -> None:
+    got = edges.answers(server, request(LENGTH, start=b"GET /api/version HTTP/1.1") + NEXT)
+    assert [answer[:3] for answer in got] == [b"200", b"200"]
     received = edges.fake.received[-1]
     assert (received.path, received.body) == ("/api/version", b"")
     assert received.headers.get("content-length", "0") == "0"
@@ -199,14 +197,14 @@ def test_to_a_get_a_body_means_nothing(edges: Edges, server: str) -> None:
         ("/api/version;x", None),
     ],
 )
-def test_no_spelling_of_a_path_leads_to_another_one(
+def test_no_spelling_of_a_path_reaches_another_route(
     edges: Edges, server: str, path: str, upstream: str | None
 ) -> None:
     method = b"HEAD" if "blobs" in path else b"GET"
     before = len(edges.fake.received)
-    told = edges.answers(server, request(start=b"%b %b HTTP/1.1" % (method, path.encode()), body=b"") + NEXT)
+    got = edges.answers(server, request(start=b"%b %b HTTP/1.1" % (method, path.encode()), body=b"") + NEXT)
     assert [received.path for received in edges.fake.received[before:]] == ([upstream] if upstream else [])
-    assert told[0][:3] == (b"200" if upstream else b"404")
+    assert got[0][:3] == (b"200" if upstream else b"404")
 
 
 @pytest.mark.parametrize(
@@ -247,13 +245,13 @@ def test_no_spelling_of_a_path_leads_to_another_one(
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_no_spelling_gets_metrics_through_nginx(edges: Edges, method: str, path: str) -> None:
     start = f"{method} {path} HTTP/1.1".encode()
-    told = edges.answers("nginx", request(start=start, body=b"") + NEXT)
-    assert b"gateway_requests_total" not in told[0]
+    got = edges.answers("nginx", request(start=start, body=b"") + NEXT)
+    assert b"gateway_requests_total" not in got[0]
     is_root = path == "http://x?/metrics"
-    assert told[0][:3] in ((b"200",) if is_root else (b"400", b"403", b"404"))
+    assert got[0][:3] in ((b"200",) if is_root else (b"400", b"403", b"404"))
 
 
-def test_every_spelling_gets_metrics_at_the_gateway_itself(edges: Edges) -> None:
+def test_every_spelling_gets_metrics_from_the_gateway_directly(edges: Edges) -> None:
     for path in ("/metrics", "//metrics", "/metrics/", "/metrics%2f"):
         answer = httpx.get(f"{edges.urls['gateway']}{path}")
         assert (answer.status_code, "gateway_requests_total" in answer.text) == (200, True), path
@@ -265,8 +263,8 @@ def test_an_offer_to_upgrade_leaves_the_connection_usable(edges: Edges, server: 
     if server == "nginx":  # which ends the connection behind chunks
         offers = [request(*H2C, LENGTH)] * 4
     before = len(edges.fake.received)
-    told = edges.answers(server, b"".join(offers) + NEXT)
-    assert [answer[:3] for answer in told] == [b"200"] * 5
+    got = edges.answers(server, b"".join(offers) + NEXT)
+    assert [answer[:3] for answer in got] == [b"200"] * 5
     assert [received.body for received in edges.fake.received[before:]] == [BODY] * 4
 
 
@@ -275,8 +273,8 @@ def test_the_body_of_an_offer_may_come_later(edges: Edges) -> None:
         client.sendall(request(*H2C, b"Expect: 100-continue", LENGTH, body=b""))
         assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(BODY + NEXT)
-        told = until_closed(client)
-    assert [answer[:3] for answer in told.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
+        got = until_closed(client)
+    assert [answer[:3] for answer in got.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
     assert edges.fake.received[-1].body == BODY
 
 
@@ -286,13 +284,13 @@ def test_an_offer_in_single_bytes_is_ignored_too(edges: Edges) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in request(*H2C, LENGTH) + NEXT:
             client.sendall(bytes([byte]))
-        told = until_closed(client)
-    assert [answer[:3] for answer in told.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
+        got = until_closed(client)
+    assert [answer[:3] for answer in got.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
     assert [received.body for received in edges.fake.received[before:]] == [BODY]
 
 
-def test_an_offer_to_upgrade_hides_no_limit(edges: Edges) -> None:
-    """The head's, the body's, and the one of time: it is a request like any other."""
+def test_limits_apply_to_an_offer_to_upgrade(edges: Edges) -> None:
+    """The limits for head, body and time apply, as to any other request."""
     large = request(*H2C, b"Content-Length: 99999999", body=b"x")
     assert edges.answers("gateway", large)[0].startswith(b"413 ")
     heads = request(*H2C, *many(1000, 2_000), LENGTH)
@@ -306,13 +304,13 @@ def test_an_offer_to_upgrade_hides_no_limit(edges: Edges) -> None:
 
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("asked", [(), (b"Connection: keep-alive",), H2C], ids=["", "kept alive", "upgrade"])
-def test_clients_of_http_1_0_get_no_chunks_and_an_end(
+def test_http_1_0_clients_get_no_chunks_and_a_closed_connection(
     edges: Edges, server: str, asked: tuple[bytes, ...]
 ) -> None:
     for path in ("/chat", "/api/chat"):
         question = request(*asked, LENGTH, start=f"POST {path} HTTP/1.0".encode())
-        (told,) = edges.answers(server, question)
-        head, _, body = told.partition(b"\r\n\r\n")
+        (got,) = edges.answers(server, question)
+        head, _, body = got.partition(b"\r\n\r\n")
         assert head.startswith(b"200 ")
         assert b"transfer-encoding" not in head.lower()
         assert b"content-length" not in head.lower()
@@ -321,15 +319,15 @@ def test_clients_of_http_1_0_get_no_chunks_and_an_end(
         assert [json.loads(text)["done"] for text in lines] == [False, True]
     for path in ("/api/version", "/healthz", "/nothing"):
         simple = request(*asked, start=f"GET {path} HTTP/1.0".encode(), body=b"")
-        # nginx keeps the connection where it was asked to, since this answer says how long it is.
-        told, *_ = edges.answers(server, simple + request(start=b"GET /healthz HTTP/1.0", body=b""))
-        head, _, body = told.partition(b"\r\n\r\n")
+        # nginx keeps the connection if requested, because this answer has a length.
+        got, *_ = edges.answers(server, simple + request(start=b"GET /healthz HTTP/1.0", body=b""))
+        head, _, body = got.partition(b"\r\n\r\n")
         assert head.startswith(b"404 " if path == "/nothing" else b"200 ")
         assert b"transfer-encoding" not in head.lower()
         json.loads(body)
 
 
-def test_a_client_of_http_1_0_is_asked_to_continue_nothing(edges: Edges) -> None:
+def test_an_http_1_0_client_gets_no_100_continue(edges: Edges) -> None:
     data = request(b"Expect: 100-continue", LENGTH, start=b"POST /chat HTTP/1.0")
     with edges.connect("gateway") as client:
         client.sendall(data)
@@ -337,7 +335,7 @@ def test_a_client_of_http_1_0_is_asked_to_continue_nothing(edges: Edges) -> None
 
 
 @pytest.mark.parametrize("case", LARGE_HEADS)
-def test_a_head_that_is_too_large_is_refused_before_all_of_it_is_there(edges: Edges, case: str) -> None:
+def test_a_head_that_is_too_large_is_refused_before_it_is_complete(edges: Edges, case: str) -> None:
     server, data, status = LARGE_HEADS[case]
     before = len(edges.fake.received)
     received = b""
@@ -358,32 +356,32 @@ def test_a_body_in_chunks_is_limited_too(edges: Edges, server: str) -> None:
     piece = b"%x\r\n%b\r\n" % (50_000, b"x" * 50_000)
     limit = MAX_BODY if server == "gateway" else 10 * 1024 * 1024
     body = piece * (limit // 50_000 + 2) + b"0\r\n\r\n"
-    (told, *_) = edges.answers(server, request(b"Transfer-Encoding: chunked", body=body))
-    assert told.startswith(b"413 ")
-    assert b'"body_too_large"' in told
+    (got, *_) = edges.answers(server, request(b"Transfer-Encoding: chunked", body=body))
+    assert got.startswith(b"413 ")
+    assert b'"body_too_large"' in got
 
 
-def test_who_takes_too_long_to_ask_is_let_go(edges: Edges) -> None:
+def test_a_request_that_takes_too_long_to_arrive_is_ended(edges: Edges) -> None:
     phases = [(server, phase) for server in SERVERS for phase in SLOW]
     with ExitStack() as stack:
         waiting = {at: stack.enter_context(edges.connect(at[0])) for at in phases}
         for (_, phase), client in waiting.items():
             client.sendall(SLOW[phase])
-        told = {at: until_closed(client) for at, client in waiting.items()}
+        got = {at: until_closed(client) for at, client in waiting.items()}
     assert not any(received.path == "/api/chat" and not received.body for received in edges.fake.received)
-    for (server, phase), answer in told.items():
+    for (server, phase), answer in got.items():
         assert b"<html" not in answer, phase
         if server == "gateway":
             says_why = phase not in ("nothing", "empty lines")
             assert (b"HTTP/1.1 408 " in answer) == (b"no more of the request" in answer) == says_why, phase
 
 
-def test_what_follows_a_good_request_and_is_none_ends_it_quietly(edges: Edges) -> None:
+def test_garbage_after_a_good_request_closes_the_connection_quietly(edges: Edges) -> None:
     for path in (b"/healthz", b"/docs", b"/openapi.json", b"/api/version"):
         good = request(start=b"GET %b HTTP/1.1" % path, body=b"")
-        told = edges.answers("gateway", good + b"SMUGGLED / HTTP/1.1\r\n\r\n")
-        assert [answer[:3] for answer in told] in ([], [b"200"])
-    # The fixture sees to it that nothing has been logged as a defect.
+        got = edges.answers("gateway", good + b"SMUGGLED / HTTP/1.1\r\n\r\n")
+        assert [answer[:3] for answer in got] in ([], [b"200"])
+    # The fixture checks that nothing was logged as a defect.
 
 
 def test_an_empty_line_does_not_keep_a_connection_open(edges: Edges) -> None:
@@ -399,7 +397,7 @@ def test_an_empty_line_does_not_keep_a_connection_open(edges: Edges) -> None:
             until_closed(client)
 
 
-def test_a_client_cannot_say_that_it_is_another_one(edges: Edges) -> None:
+def test_a_client_cannot_forge_its_address(edges: Edges) -> None:
     faked = {
         "Forwarded": "for=198.51.100.7;host=evil;proto=https",
         "X-Forwarded-For": "198.51.100.7, 127.0.0.1",
@@ -430,11 +428,11 @@ def test_only_the_pages_of_configured_origins_may_read_answers(edges: Edges) -> 
                 answer = client.get(path, headers={"Origin": origin})
                 assert "access-control-allow-origin" not in answer.headers
                 assert "Origin" in answer.headers["vary"]
-            # What is kept for one is not shown to another.
+            # Caches must not serve one origin's answer to another.
             assert "Origin" in client.get(path).headers["vary"]
 
 
-def test_a_browser_learns_before_it_asks_whether_it_may(edges: Edges) -> None:
+def test_preflights_tell_browsers_which_requests_are_allowed(edges: Edges) -> None:
     wanted = {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,content-type",
@@ -451,9 +449,9 @@ def test_a_browser_learns_before_it_asks_whether_it_may(edges: Edges) -> None:
     assert len(edges.fake.received) == before
 
 
-def test_where_nobody_needs_a_key_the_pages_of_strangers_may_not_ask(edges: Edges) -> None:
+def test_without_keys_pages_of_other_origins_may_send_no_requests(edges: Edges) -> None:
     def ask(origin: str) -> httpx.Response:
-        # As a form or a script can send it to anybody, without asking whether it may.
+        # As forms and scripts can send it to any server without a preflight.
         headers = {"Origin": origin, "Content-Type": "text/plain"}
         return httpx.post(f"{edges.urls['nginx']}/api/chat", content=BODY, headers=headers)
 
@@ -466,7 +464,7 @@ def test_where_nobody_needs_a_key_the_pages_of_strangers_may_not_ask(edges: Edge
     assert [ask(origin).status_code for origin in (ORIGIN, "http://localhost:5173")] == [200, 200]
 
 
-def test_a_browser_makes_nothing_of_an_answer_but_data(edges: Edges) -> None:
+def test_browsers_treat_every_answer_as_data(edges: Edges) -> None:
     with httpx.Client(base_url=edges.urls["nginx"]) as client:
         answers = [
             client.get(path) for path in ("/", "/readyz", "/nothing", "/metrics", "/docs", "/v1/models")
@@ -486,7 +484,7 @@ def test_a_browser_makes_nothing_of_an_answer_but_data(edges: Edges) -> None:
         assert len(answer.headers.get_list("x-request-id")) == 1
 
 
-def test_no_error_of_nginx_says_where_and_what_it_is(edges: Edges) -> None:
+def test_nginxs_errors_reveal_no_address_or_version(edges: Edges) -> None:
     asked: list[Any] = [data + NEXT for data in (*REFUSED.values(), *REFUSED_BY_NGINX.values())]
     asked.append(request(*many(1, 40_000), LENGTH) + NEXT)
     asked.append(request(start=b"GET /%b HTTP/1.1" % (b"a" * 20_000), body=b""))

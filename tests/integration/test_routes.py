@@ -1,4 +1,4 @@
-"""What there is to be asked, compared with what Ollama has, and what is said of what is not there."""
+"""The routes, compared with Ollama's, and the answers for missing paths and models."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def url(fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield address
 
 
-# What server/routes.go of Ollama 0.32.15 registers.
+# The routes that server/routes.go of Ollama 0.32.15 registers.
 OLLAMAS = """
 HEAD /
 GET /
@@ -66,7 +66,7 @@ POST /v1/messages
 """
 
 
-def test_every_route_of_ollamas_is_in_the_table_and_no_other() -> None:
+def test_the_table_has_exactly_ollamas_routes() -> None:
     ollamas = {re.sub(r":\w+", "{}", text) for text in OLLAMAS.strip().splitlines()}
     ours = {re.sub(r"{[^}]+}", "{}", f"{route.method} {route.path}") for route in PASSED_ON}
     assert ours | {text.replace("GET", "HEAD") for text in ours} >= ollamas
@@ -93,7 +93,7 @@ def test_every_route_of_ollamas_is_in_the_table_and_no_other() -> None:
         "/openapi.json",
     ],
 )
-def test_head_says_what_get_would_and_leaves_the_body_out(path: str, url: str, fake: FakeOllama) -> None:
+def test_head_answers_like_get_without_the_body(path: str, url: str, fake: FakeOllama) -> None:
     fake.answer("known", DONE)
     fake.models = [{"id": "known"}]
     with httpx.Client(base_url=url) as client:
@@ -101,16 +101,16 @@ def test_head_says_what_get_would_and_leaves_the_body_out(path: str, url: str, f
         seen_for_get = [(seen.method, seen.path) for seen in fake.received[-1:]]
         head = client.head(path)
         assert [(seen.method, seen.path) for seen in fake.received[-1:]] == seen_for_get
-        # The connection is good for another one: no body has come behind the head.
+        # The connection can be used again, because no body followed the head.
         assert client.get("/healthz").json() == {"status": "alive"}
     assert head.status_code == got.status_code
     assert head.content == b""
     changing = {"date", "x-request-id"}
-    told = [
+    compared = [
         {name: value for name, value in answer.headers.items() if name not in changing}
         for answer in (got, head)
     ]
-    assert told[0] == told[1]
+    assert compared[0] == compared[1]
     assert client.is_closed
 
 
@@ -121,13 +121,13 @@ def test_head_works_for_metrics_too(url: str) -> None:
     assert head.headers["content-type"] == httpx.get(f"{url}/metrics").headers["content-type"]
 
 
-def test_what_cannot_be_got_has_no_head_either(url: str) -> None:
+def test_routes_without_get_have_no_head(url: str) -> None:
     for path, allowed in (("/chat", "POST"), ("/api/pull", "POST"), ("/api/version", "GET, HEAD")):
         answer = httpx.put(f"{url}{path}") if "GET" in allowed else httpx.head(f"{url}{path}")
         assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
-def test_what_others_call_healthz_is_there(url: str) -> None:
+def test_health_is_an_alias_of_healthz(url: str) -> None:
     assert httpx.get(f"{url}/health").json() == httpx.get(f"{url}/healthz").json()
 
 
@@ -165,7 +165,9 @@ FORM = "multipart/form-data; boundary=B"
         ),
     ],
 )
-def test_what_is_no_form_is_told_so(content: bytes, kind: str, says: str, url: str, fake: FakeOllama) -> None:
+def test_a_body_that_is_not_a_form_gets_a_clear_error(
+    content: bytes, kind: str, says: str, url: str, fake: FakeOllama
+) -> None:
     before = len(fake.received)
     answer = httpx.post(f"{url}/v1/audio/transcriptions", content=content, headers={"Content-Type": kind})
     assert answer.status_code == 400
@@ -177,7 +179,7 @@ def test_what_is_no_form_is_told_so(content: bytes, kind: str, says: str, url: s
 ANTHROPIC = next(case for case in CASES if case.path == "/v1/messages")
 
 
-def test_anthropics_clients_read_a_requests_id_as_their_own(url: str, fake: FakeOllama) -> None:
+def test_anthropics_clients_can_read_the_request_id(url: str, fake: FakeOllama) -> None:
     own = json.dumps({"type": "error", "error": {"type": "x", "message": "no"}, "request_id": "req_other"})
     fake.answer("m", *ANTHROPIC.answer.parts, ANTHROPIC.answer.last)
     fake.answer("refuses", own.encode(), status=400)
@@ -209,14 +211,14 @@ def test_anthropics_clients_read_a_requests_id_as_their_own(url: str, fake: Fake
         ("/chat", "model 'absent' not found"),
     ],
 )
-def test_a_model_that_is_not_there_is_told_of_as_ollama_does(path: str, words: str, url: str) -> None:
+def test_a_missing_model_gets_ollamas_message(path: str, words: str, url: str) -> None:
     body = {"model": "absent", "source": "absent", "messages": [{"role": "user", "content": "x"}]}
     answer = httpx.post(f"{url}{path}", json=body)
     error = answer.json()["error"]
     assert (answer.status_code, error if isinstance(error, str) else error["message"]) == (404, words)
 
 
-def test_a_model_that_is_not_there_is_told_of_by_its_whole_name(url: str) -> None:
+def test_a_missing_model_is_named_in_full(url: str) -> None:
     for name, shown in (
         ("Absent", "Absent:latest"),
         ("library/absent:8b", "absent:8b"),

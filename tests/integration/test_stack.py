@@ -1,4 +1,4 @@
-"""The whole chain as a newcomer starts it: a real model behind the gateway behind nginx."""
+"""The whole chain as `make run` starts it: nginx, gateway, and an engine with a real model."""
 
 import json
 import socket
@@ -49,8 +49,8 @@ def test_tokens_arrive_spread_over_the_time_of_their_generation(client: httpx.Cl
     assert timing.streamed is True
 
 
-def test_an_edge_that_buffers_is_found_out(stack: Running) -> None:
-    """The proof that the test above can fail: the same chain, compressing what it buffers."""
+def test_a_buffering_edge_is_detected(stack: Running) -> None:
+    """Proves that the test above can fail: the same chain, with buffering and compression."""
     compressing = "proxy_buffering on; gzip on; gzip_types text/event-stream;"
     with (
         nginx(int(stack.ports["GATEWAY_PORT"]), ("proxy_buffering off;", compressing)) as (_, url),
@@ -65,7 +65,7 @@ def test_an_edge_that_buffers_is_found_out(stack: Running) -> None:
 def answering(
     stack: Running, case: Case, text: str, *, streams: bool, busy: int = 1
 ) -> Iterator[socket.socket]:
-    """A client's connection whose request llama.cpp is working on, with which `busy` slots are."""
+    """A client's connection, once llama.cpp works on its request and `busy` slots are busy."""
     with asking(stack, case, text, streams=streams) as connection:
         wait_until(lambda: stack.busy_slots() == busy, 30, f"{busy} slots are busy")
         yield connection
@@ -73,7 +73,7 @@ def answering(
 
 @contextmanager
 def asking(stack: Running, case: Case, text: str, *, streams: bool) -> Iterator[socket.socket]:
-    """A client's connection with its request sent."""
+    """A client's connection after sending its request."""
     asked = {"messages": [{"role": "user", "content": text}], "prompt": text, "input": text}
     fields = {name: asked[name] for name in case.fields if name in asked}
     body = json.dumps(case.request(MODEL, **fields, **ENDLESS, stream=streams)).encode()
@@ -83,8 +83,8 @@ def asking(stack: Running, case: Case, text: str, *, streams: bool) -> Iterator[
         yield connection
 
 
-# In the words of each API; the others ignore them. The schema keeps a model from coming to an end, and where
-# there is none, that the likeliest next token of COUNTING is always one more number.
+# Each API's own fields, which the others ignore. The schema keeps the model from ending its answer; without
+# a schema, the likeliest continuation of COUNTING is always another number.
 ENDLESS = {
     "options": {"num_predict": 3000},
     "temperature": 0,
@@ -97,7 +97,9 @@ every_api = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 @every_api
-def test_a_client_that_leaves_mid_answer_frees_the_slot_within_a_second(stack: Running, case: Case) -> None:
+def test_a_client_that_disconnects_mid_answer_frees_the_slot_within_a_second(
+    stack: Running, case: Case
+) -> None:
     with answering(stack, case, COUNTING, streams=True) as connection:
         received = b""
         while received.count(b"\n") < 20:
@@ -107,14 +109,14 @@ def test_a_client_that_leaves_mid_answer_frees_the_slot_within_a_second(stack: R
 
 @every_api
 @pytest.mark.parametrize("streams", [True, False])
-def test_a_client_that_leaves_before_the_first_token_frees_the_slot_within_a_second(
+def test_a_client_that_disconnects_before_the_first_token_frees_the_slot_within_a_second(
     stack: Running, case: Case, streams: bool
 ) -> None:
     if case.name == "chat" and not streams:
         return  # it always streams
-    # The time makes the prompt a new one, whose evaluation no cache can shorten.
+    # The time makes the prompt unique, so that no cache shortens its evaluation.
     with answering(stack, case, f"{time.time()} {LONG_PROMPT}", streams=streams) as connection:
-        if case.path == "/v1/responses" and streams:  # which tells that it has begun
+        if case.path == "/v1/responses" and streams:  # whose first event only reports the beginning
             assert b"delta" not in connection.recv(65536)
         else:
             connection.setblocking(False)
@@ -123,7 +125,7 @@ def test_a_client_that_leaves_before_the_first_token_frees_the_slot_within_a_sec
     assert seconds_until_free(stack) < 1
 
 
-def test_a_client_that_leaves_while_it_waits_for_a_slot_is_forgotten(stack: Running) -> None:
+def test_a_client_that_disconnects_while_waiting_leaves_the_queue(stack: Running) -> None:
     with ExitStack() as clients:
         for busy in range(1, 5):
             text = f"Count to a million. {busy}"
@@ -133,7 +135,7 @@ def test_a_client_that_leaves_while_it_waits_for_a_slot_is_forgotten(stack: Runn
                 with asking(stack, case, "hi", streams=streams):
                     wait_until(lambda: stack.metric("engine_requests_waiting") == 1, 10, "it waits")
                 left = time.monotonic()
-                wait_until(lambda: stack.metric("engine_requests_waiting") == 0, 10, "it is forgotten")
+                wait_until(lambda: stack.metric("engine_requests_waiting") == 0, 10, "it has left the queue")
                 assert time.monotonic() - left < 1, case.name
     wait_until(lambda: stack.busy_slots() == 0, 30, "the slots are free")
 
@@ -144,7 +146,7 @@ def test_an_unknown_model_is_404_through_the_whole_chain(client: httpx.Client) -
     assert response.json()["error"]["code"] == "model_not_found"
 
 
-def test_one_request_id_joins_the_logs_of_all_three(stack: Running, client: httpx.Client) -> None:
+def test_all_three_logs_have_the_same_request_id(stack: Running, client: httpx.Client) -> None:
     response = client.post(
         "/chat", json=question("planted secret", num_predict=2), headers={"X-Request-Id": "join-me"}
     )
@@ -185,7 +187,7 @@ def test_verify_passes_and_writes_its_record(stack: Running, tmp_path: Path) -> 
     assert record["observed"]["last_event"]["done"] is True
 
 
-def test_verify_fails_where_nobody_answers() -> None:
+def test_verify_fails_without_a_running_stack() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = subprocess.run(
         [str(BIN / "gateway"), "verify", "--url", url, "--model", MODEL],

@@ -1,4 +1,4 @@
-"""The spans of requests, as they reach a collector."""
+"""The spans of requests, as a collector receives them."""
 
 import json
 import socket
@@ -38,7 +38,7 @@ def collector() -> Iterator[Collector]:
 def running(
     fake: FakeOllama, collector: Collector, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Process, str]]:
-    """A gateway that exports what it has every few milliseconds."""
+    """A gateway that exports its spans every few milliseconds."""
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "20"}
     with gateway(fake.url, tmp_path_factory.mktemp("traced"), **environment) as (process, url):
         process.wait_ready(f"{url}/readyz")
@@ -56,7 +56,7 @@ def ask(url: str, model: str, trace_id: str, flags: str = "01", path: str = "/ch
 
 
 def collected(collector: Collector, trace_id: str, server_span: str) -> dict[str, Span]:
-    """The spans of a trace by name. A request's own is exported after its parts, for it ends last."""
+    """The spans of a trace by name. A request's own span is exported last, because it ends last."""
     wait_until(lambda: server_span in collector.of(trace_id), 10, f"{server_span} of {trace_id}")
     return collector.of(trace_id)
 
@@ -91,7 +91,7 @@ def test_a_request_becomes_a_span_with_its_parts(
     assert not request.failed
     assert request.resource["service.name"] == "sluice-gateway"
     assert collector.paths == {"/v1/traces"}
-    # The model server is told of our span, not of the client's.
+    # The model server gets the gateway's span as parent, not the client's.
     assert fake.received[-1].headers["traceparent"] == f"00-{trace}-{request.span_id}-01"
 
 
@@ -104,7 +104,7 @@ def test_a_stream_that_breaks_off_is_a_failed_span(
     assert request.attributes["error.type"] == "truncated"
 
 
-def test_a_refused_request_has_no_parts_and_is_no_failure_of_the_service(
+def test_a_refused_request_has_no_child_spans_and_is_not_a_failure(
     running: tuple[Process, str], collector: Collector
 ) -> None:
     assert ask(running[1], "", "3" * 32).status_code == 400
@@ -114,7 +114,7 @@ def test_a_refused_request_has_no_parts_and_is_no_failure_of_the_service(
     assert spans["POST /chat"].attributes["error.type"] == "rejected"
 
 
-def test_a_trace_that_the_client_does_not_record_is_not_recorded(
+def test_a_trace_that_the_client_does_not_sample_is_not_exported(
     running: tuple[Process, str], collector: Collector, fake: FakeOllama
 ) -> None:
     ask(running[1], "good", "4" * 32, flags="00")
@@ -135,7 +135,7 @@ def test_a_request_without_a_context_begins_a_trace_which_its_log_line_names(
     assert entry["trace_id"] == trace
 
 
-def test_a_collector_that_fails_disturbs_nobody_and_is_logged_once(
+def test_a_failing_collector_delays_no_request_and_is_logged_once(
     running: tuple[Process, str], collector: Collector
 ) -> None:
     collector.status = 400
@@ -162,7 +162,7 @@ def test_probes_are_not_traced_and_secrets_never_are(
     assert SECRET not in "".join(collector.bodies)
 
 
-async def test_what_waits_is_exported_at_the_end(
+async def test_pending_spans_are_exported_at_the_end(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
@@ -175,7 +175,9 @@ async def test_what_waits_is_exported_at_the_end(
     assert exported.resource["service.name"] == "mine"
 
 
-async def test_a_collector_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_collector_that_does_not_answer_does_not_delay_shutdown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tracing, "FLUSH_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")

@@ -1,4 +1,4 @@
-"""How the gateway asks the model server: with its password, with patience, and again where it may."""
+"""How the gateway sends requests to the model server: credentials, timeouts and retries."""
 
 import base64
 import socket
@@ -42,17 +42,17 @@ def test_the_password_of_an_address_goes_with_every_request_and_into_no_log(
         httpx.post(f"{url}/api/delete", json={"model": "good"})
         httpx.get(f"{url}/v1/models/good")
         httpx.get(f"{url}/readyz")
-        told = httpx.get(f"{url}/metrics").text
+        got = httpx.get(f"{url}/metrics").text
     pair = base64.b64encode(f"user:{SECRET}".encode()).decode()
     assert fake.received
     for received in fake.received:
         assert received.headers["authorization"] == f"basic {pair.lower()}"
         assert received.headers["host"] == fake.url.removeprefix("http://")
-    assert SECRET not in process.output + told
+    assert SECRET not in process.output + got
 
 
 @pytest.mark.parametrize("path", ["/api/pull", "/api/create", "/api/push"])
-def test_managing_a_model_may_be_silent_for_long_and_is_heard_of_meanwhile(
+def test_managing_a_model_may_be_silent_for_long_while_heartbeats_are_sent(
     path: str, fake: FakeOllama, tmp_path: Path
 ) -> None:
     verifying = b'{"status":"verifying sha256 digest"}\n'
@@ -61,10 +61,10 @@ def test_managing_a_model_may_be_silent_for_long_and_is_heard_of_meanwhile(
     with gateway(fake.url, tmp_path, **settings) as (_, url):
         answer = httpx.post(f"{url}{path}", json={"model": "m"}, timeout=30)
     assert answer.content.replace(b" ", b"") == verifying.replace(b" ", b"") + b'{"status":"success"}\n'
-    assert answer.content.count(b" ") > verifying.count(b" ") + 5  # signs of life
+    assert answer.content.count(b" ") > verifying.count(b" ") + 5  # heartbeats
 
 
-def test_managing_has_a_limit_of_its_own(fake: FakeOllama, tmp_path: Path) -> None:
+def test_managing_has_a_separate_limit(fake: FakeOllama, tmp_path: Path) -> None:
     fake.answer("m", b'{"status":"pulling manifest"}\n', Do.HANG)
     with gateway(fake.url, tmp_path, GATEWAY_ADMIN_API="on", GATEWAY_MANAGE_TIMEOUT="0.3") as (_, url):
         answer = httpx.post(f"{url}/api/pull", json={"model": "m"}, timeout=30)
@@ -79,7 +79,7 @@ RENDERED = (
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
-def test_one_object_that_upstream_declares_as_such_comes_as_it_is(
+def test_an_answer_that_upstream_declares_as_one_object_passes_unchanged(
     path: str, fake: FakeOllama, tmp_path: Path
 ) -> None:
     head = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {}\r\n\r\n"
@@ -93,7 +93,7 @@ def test_one_object_that_upstream_declares_as_such_comes_as_it_is(
 
 
 class Forgetful:
-    """A server that answers one request a connection and closes the connection when the next one comes."""
+    """A server that answers one request per connection and closes it when the next one arrives."""
 
     def __init__(self) -> None:
         self.closed = 0
@@ -132,7 +132,7 @@ class Forgetful:
                 self.closed += 1
 
 
-def test_connections_that_die_when_they_are_used_again_are_nobodys_trouble(tmp_path: Path) -> None:
+def test_a_connection_that_dies_on_reuse_fails_no_request(tmp_path: Path) -> None:
     server = Forgetful()
     with server.running() as upstream, gateway(upstream, tmp_path) as (process, url):
         process.wait_ready(f"{url}/readyz")
@@ -143,7 +143,7 @@ def test_connections_that_die_when_they_are_used_again_are_nobodys_trouble(tmp_p
     assert server.closed >= 10
 
 
-def test_what_changes_models_is_asked_once(fake: FakeOllama, tmp_path: Path) -> None:
+def test_requests_that_change_models_are_not_retried(fake: FakeOllama, tmp_path: Path) -> None:
     fake.answer("m", Do.DROP)
     with gateway(fake.url, tmp_path, GATEWAY_ADMIN_API="on") as (process, url):
         process.wait_ready(f"{url}/readyz")

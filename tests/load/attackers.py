@@ -1,7 +1,7 @@
-"""Clients that would like to hold up all others: `python -m tests.load.attackers bodies|readers PORT`.
+"""Malicious clients that try to delay all others: `python -m tests.load.attackers bodies|readers PORT`.
 
-In a process of their own that gives way to all others, so that it is not who measures that they hold up.
-The last line that they write is JSON: how often each status came, and how often none.
+They run in a separate process with low priority, so that they do not delay the measuring one. The last line
+of output is JSON: how often each status came, and how often none.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ from collections import Counter
 
 from tests.load.bench.wire import FLOOD, SHORT
 
-BYTES = 9_800_000  # below the limit that a body has
+BYTES = 9_800_000  # below the limit for bodies
 READERS = 300
 WAVES = 2
 BACKLOG_SECONDS = 2.0
 
 
-def evil_bodies() -> dict[str, bytes]:
-    """Legal JSON of the largest size that is taken."""
+def malicious_bodies() -> dict[str, bytes]:
+    """Valid JSON of the largest accepted size, expensive to decode."""
     message = b'{"role":"user","content":"x"}'
     depth = BYTES // 2
     return {
@@ -37,9 +37,9 @@ def _body(messages: bytes, extra: bytes) -> bytes:
 
 
 def send_bodies(port: int) -> Counter[str]:
-    """Each alone, then five of each at once."""
+    """Sends each body once, then five of each concurrently."""
     seen: Counter[str] = Counter()
-    for body in evil_bodies().values():
+    for body in malicious_bodies().values():
         for at_once in (1, 5):
             seen.update(asyncio.run(_statuses(port, body, at_once)))
     return seen
@@ -62,7 +62,7 @@ async def _status(port: int, body: bytes) -> str:
 
 
 def leave_at_once(port: int) -> Counter[str]:
-    """Readers that take nothing of the megabytes that they are sent, and leave together."""
+    """Clients that read nothing of the megabytes sent to them, and disconnect together."""
     seen: Counter[str] = Counter()
     for _ in range(WAVES):
         readers = [_ask_for_much(port) for _ in range(READERS)]

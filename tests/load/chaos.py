@@ -1,5 +1,5 @@
-"""`make chaos`: a storm of streams through an upstream that goes wrong in every way; then shorter ones where
-something around the gateway is wrong too; then a hundred streams beside clients that mean to hold them up.
+"""`make chaos`: very many streams through an upstream with random faults; then shorter runs with faults
+around the gateway too; then a hundred streams next to malicious clients.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tests.load import remains, stalls, storm
 from tests.outputs import broken, full, unread
 from tests.processes import Process, wait_until
 
-# A stream beside others may not stop for longer; the median of so many runs.
+# Limit for gaps in a stream while others run, as the median of RUNS.
 LONGEST_STALL_SECONDS = 0.05
 RUNS = 3
 KEPT = 100
@@ -32,7 +32,7 @@ KEPT = 100
 
 @dataclass(frozen=True)
 class Surroundings:
-    """`refuses`: a 503 that says when to come again is as good as an answer."""
+    """`refuses`: a 503 with Retry-After counts as an answer."""
 
     name: str
     output: Callable[[], AbstractContextManager[int | None]] = nullcontext
@@ -42,12 +42,12 @@ class Surroundings:
 
 
 def limited(options: str) -> tuple[str, ...]:
-    """The gateway with a limit of the shell's for its descriptors."""
+    """The command of a gateway with the shell's `ulimit`."""
     return ("/bin/sh", "-c", f'ulimit {options} && exec "$@"', "sh", *SERVE)
 
 
 SURROUNDINGS = (
-    Surroundings("nobody reads its output", unread),
+    Surroundings("its output is not read", unread),
     Surroundings("the reader of its output is gone", broken),
     Surroundings("the disk with its output is full", full),
     Surroundings("1024 descriptors, unless it asks for more", command=limited("-Sn 1024"), at_once=1000),
@@ -55,14 +55,14 @@ SURROUNDINGS = (
 )
 ATTACKS = {
     "streams alone": None,
-    "beside evil bodies": "bodies",
+    "beside malicious bodies": "bodies",
     "beside slow readers that leave at once": "readers",
 }
 
 
 @dataclass
 class Row:
-    """What became of one mode; seconds."""
+    """The result of one mode; times in seconds."""
 
     mode: str
     streams: int
@@ -93,22 +93,22 @@ def _ms(seconds: float | None) -> str:
 
 @contextmanager
 def failures(row: Row) -> Iterator[None]:
-    """A gateway that does not start, settle or stop is one mode's failure, and not the end of the run."""
+    """Records a gateway that does not start, settle or stop as the mode's failure; the run continues."""
     try:
         yield
     except (AssertionError, OSError, httpx.HTTPError, subprocess.SubprocessError) as error:
         failed: BaseException | None = error
-        while failed:  # what went wrong first is behind what went wrong at the end
+        while failed:  # the first failure is the context of later ones
             row.wrong.append(f"{type(failed).__name__}: {failed}"[:300])
             failed = failed.__context__
 
 
 def in_full(streams: int, seed: int) -> Row:
-    """The long one, which also must not take more and more memory."""
+    """The long run, in which memory also must not grow."""
     row = Row("as it should be", streams)
     with _running(row, Surroundings(row.mode), "warning") as (fake, process, url):
         first = asyncio.run(storm.storm(url, 1000, seed, show_progress=True))
-        # Not before a scrape, for which the worker keeps a thread and some megabytes.
+        # After a scrape, for which the worker keeps a thread and some megabytes.
         row.left = _left(url, fake)
         before = _memory_of_worker(process)
         report = asyncio.run(storm.storm(url, streams - 1000, seed + 1, show_progress=True))
@@ -128,7 +128,7 @@ def within(surroundings: Surroundings, streams: int, seed: int) -> Row:
     row = Row(surroundings.name, RUNS * streams)
     stalls: list[float] = []
     for run in range(RUNS):
-        # With a line for every request, of which there are more than any pipe has room for.
+        # Logs a line for every request, more than fit into any pipe.
         with _running(row, surroundings, "info") as (fake, _, url):
             work = storm.storm(url, streams, seed + run, show_progress=False, at_once=surroundings.at_once)
             report = asyncio.run(work)
@@ -166,7 +166,7 @@ def _left(url: str, fake: FakeOllama) -> str:
 
 
 def _memory_of_worker(process: Process) -> int:
-    """What the gateway's worker has in memory, in bytes."""
+    """The resident memory of the gateway's worker, in bytes."""
     master = process.popen.pid
     (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
     (resident,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text())
@@ -183,7 +183,7 @@ def beside(mode: str, attack: str | None) -> Row:
             found = stalls.measure(attack, Path(folder))
             gaps.append(found.gap)
             own += [] if found.loop is None else [found.loop]
-            row.wrong += ["a stream without its end"] * found.unfinished
+            row.wrong += ["a stream without a terminal event"] * found.unfinished
             row.wrong += [f"the attacker got {word}" for word in found.attack.elements() if word > "499"]
     row.gap = statistics.median(gaps) if gaps else None
     row.stall = statistics.median(own) if own else None
@@ -194,7 +194,7 @@ def beside(mode: str, attack: str | None) -> Row:
 
 def _judge(row: Row, stall: float | None) -> None:
     if stall and stall > LONGEST_STALL_SECONDS:
-        row.wrong.append(f"the streams stood still for {_ms(stall)} ms")
+        row.wrong.append(f"the streams stalled for {_ms(stall)} ms")
 
 
 def modes(streams: int, fewer: int, seed: int) -> dict[str, Callable[[], Row]]:

@@ -1,7 +1,7 @@
-"""Very many requests with something wrong in their bytes, at nginx and at the gateway alone, which want keys.
+"""`make fuzz`: very many malformed requests, to nginx and to the gateway directly, both with keys.
 
-None may end with a status of 5xx, break a process or reach the model server without a valid key. `make fuzz`
-runs it; the seed that it prints makes the same ones again.
+None may get a 5xx, crash a process, or reach the model server without a valid key. The printed seed
+reproduces the same requests.
 """
 
 import argparse
@@ -27,9 +27,9 @@ from tests.integration.programs import gateway, nginx
 from tests.processes import Process, wait_until
 
 AT_ONCE = 100
-# Of the requests, those that go to the gateway without nginx.
+# The share of requests that go to the gateway directly.
 DIRECT = 0.25
-# After this much silence there is no further answer on a connection.
+# After this much silence, no further answer is expected on a connection.
 QUIET_SECONDS = 0.3
 LONGEST_SECONDS = 30
 DIGEST = "sha256:" + "0" * 64
@@ -49,7 +49,7 @@ SETTINGS = {
     "GATEWAY_WEB_SEARCH": "on",
     "GATEWAY_WORKERS": "2",
 }
-# What has been trouble for some server or other.
+# Bytes that have caused errors in HTTP servers.
 TOKENS = (
     *(
         b"\r\n",
@@ -120,7 +120,7 @@ METHODS = (
 
 
 def valid_requests(key: str) -> list[bytes]:
-    """One of every route, with a length and in chunks."""
+    """One request for every route, with a Content-Length and in chunks."""
     requests = [
         b"%b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %b\r\n\r\n"
         % (path, key.encode())
@@ -156,7 +156,7 @@ def _body(route: Route) -> bytes:
 
 
 def mutated(chance: random.Random, data: bytes, others: list[bytes], spare: bytes) -> bytes:
-    """With one to three things wrong. What stands in `spare` is left as it is, more often than not."""
+    """`data` with one to three mutations, which usually leave `spare` intact."""
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
         at = chance.randrange(len(data)) if data else 0
         if spare in data[at - len(spare) : at + len(spare)] and chance.random() < 0.9:
@@ -166,7 +166,7 @@ def mutated(chance: random.Random, data: bytes, others: list[bytes], spare: byte
 
 
 def _changed(chance: random.Random, data: bytes, at: int, others: list[bytes]) -> bytes:
-    """In one way, most of them at one place."""
+    """`data` with one random mutation, in most cases at `at`."""
     before, after = data[:at], data[at:]
     size = chance.choice((1, 1, 2, 8, 40))
     match chance.randrange(11):
@@ -245,12 +245,12 @@ async def storm(at: Target, requests: list[tuple[int, bytes]], name: str) -> Rep
 
     async def client() -> None:
         for number, (port, data) in left:
-            told = await answers(port, data)
-            statuses = [status.decode() for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", told)]
-            # Of HTTP/0.9 there is no status to be had.
+            answer = await answers(port, data)
+            statuses = [status.decode() for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
+            # HTTP/0.9 has no status.
             report.statuses[statuses[0] if statuses else "none"] += 1
-            if any(status.startswith("5") for status in statuses) or b"<center>nginx" in told:
-                report.wrong.append(f"{data!r} to port {port} is answered {told[:300]!r}")
+            if any(status.startswith("5") for status in statuses) or b"<center>nginx" in answer:
+                report.wrong.append(f"{data!r} to port {port} is answered {answer[:300]!r}")
             if number % 1000 == 999:
                 seconds = time.monotonic() - started
                 print(f"{name}: {number + 1} requests, {seconds:.0f} s", file=sys.stderr, flush=True)
@@ -261,17 +261,17 @@ async def storm(at: Target, requests: list[tuple[int, bytes]], name: str) -> Rep
 
 async def answers(port: int, data: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    told = b""
+    received = b""
     # A server may refuse before it has read everything, and close with a reset.
     with suppress(TimeoutError, ConnectionError):
         writer.write(data)
         async with asyncio.timeout(LONGEST_SECONDS):
-            while piece := await _next(reader, QUIET_SECONDS if told else None):
-                told += piece
+            while piece := await _next(reader, QUIET_SECONDS if received else None):
+                received += piece
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
-    return told
+    return received
 
 
 async def _next(reader: asyncio.StreamReader, seconds: float | None) -> bytes:
@@ -280,8 +280,8 @@ async def _next(reader: asyncio.StreamReader, seconds: float | None) -> bytes:
 
 
 def broken(at: Target) -> list[str]:
-    """What the logs tell of that must not have happened."""
-    marks = (
+    """Log lines that report errors or crashes."""
+    signs = (
         "unhandled_exception",
         "Traceback",
         "Exception in ASGI",
@@ -293,11 +293,11 @@ def broken(at: Target) -> list[str]:
     lines = [
         text for process in at.processes for text in process.log.read_text(errors="replace").splitlines()
     ]
-    return [text[:5000] for text in lines if any(mark in text for mark in marks)]
+    return [text[:5000] for text in lines if any(sign in text for sign in signs)]
 
 
 def without_key(at: Target) -> list[str]:
-    """Requests that went upstream for nobody that has a key."""
+    """Log lines of requests that went upstream without a valid key."""
     lines = [text for text in at.processes[1].log.read_text().splitlines() if '"event": "request"' in text]
     return [text for text in lines if '"backend": "ollama"' in text and '"key": "fuzz"' not in text]
 
@@ -317,22 +317,22 @@ def main() -> int:
     chance = random.Random(arguments.seed)
     with target() as at:
         before = at.children()
-        # As like a key as can be, and none.
+        # Invalid, but as similar to the key as possible.
         wrong_key = at.key[:-1] + ("A" if at.key[-1] != "A" else "B")
         known = len(at.fake.received)
         half = arguments.mutations // 2
         closed = asyncio.run(storm(at, chosen(chance, at, wrong_key, half), "without a key"))
         reached = len(at.fake.received) - known
         opened = asyncio.run(storm(at, chosen(chance, at, at.key, arguments.mutations - half), "with a key"))
-        wait_until(lambda: not at.fake.answering, 30, "upstream is left alone")
+        wait_until(lambda: not at.fake.answering, 30, "no answer is running upstream")
         problems = closed.wrong + opened.wrong + broken(at) + without_key(at)
         if reached:
             problems.append(f"{reached} requests without a key reached the model server")
         if gone := before - at.children():
-            problems.append(f"workers have gone: {gone}")
+            problems.append(f"workers have exited: {gone}")
         for name, report in (("without", closed), ("with", opened)):
             print(f"{name} a key: {dict(sorted(report.statuses.items()))}")
-        print(f"upstream was asked {len(at.fake.received) - known} times; {len(problems)} problems")
+        print(f"{len(at.fake.received) - known} requests reached upstream; {len(problems)} problems")
         print("\n".join(problems[:20]))
     return 1 if problems else 0
 

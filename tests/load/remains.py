@@ -1,12 +1,12 @@
-"""What is still in the gateway when everybody has left, and should not be."""
+"""What a gateway without clients should no longer contain: requests in flight, and tasks."""
 
 import re
 from collections import Counter
 
 import httpx
 
-# The server, the lifespan, the polls of backend and keys, the counts of what runs and of stalls, the scrape
-# itself, and one more while a poll is under way.
+# The server, the lifespan, the polls of backend and keys, the tasks that count streams and measure stalls,
+# the scrape itself, and one more during a poll.
 TASKS_AT_REST = 8
 
 
@@ -25,7 +25,7 @@ def in_gateway(url: str) -> list[str]:
 
 
 def longest_stall(url: str) -> float | None:
-    """Of its event loop in the last minute, in seconds, if it tells."""
+    """The longest stall of its event loop in the last minute, in seconds; None if it is not reported."""
     text = httpx.get(f"{url}/metrics", timeout=30).text
-    told = re.findall(r"^gateway_loop_stall_seconds(?:\{.*\})? (\S+)$", text, re.M)
-    return max(map(float, told)) if told else None
+    values = re.findall(r"^gateway_loop_stall_seconds(?:\{.*\})? (\S+)$", text, re.M)
+    return max(map(float, values)) if values else None

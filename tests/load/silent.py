@@ -1,4 +1,4 @@
-"""gunicorn.conf.py, for a gateway that measures and logs nothing: what the other one is compared with."""
+"""A gunicorn configuration for a gateway without metrics and logs, the baseline for `make telemetry`."""
 
 import runpy
 from collections import deque
@@ -20,10 +20,10 @@ def post_fork(arbiter: Any, worker: Any) -> None:
         pass
 
     def first_chunk(record: RequestRecord) -> None:
-        record.first_chunk_after = 0.0  # the relay asks whether there was one
+        record.first_chunk_after = 0.0  # the relay checks whether there was one
 
     def forgetful(gaps: metrics.Gaps) -> None:
-        setattr(gaps, "arrivals", deque(maxlen=0))  # noqa: B010 - takes everything and keeps nothing
+        setattr(gaps, "arrivals", deque(maxlen=0))  # noqa: B010 - accepts and discards everything
 
     silenced: dict[object, tuple[str, ...]] = {
         RequestRecord: ("asked", "first_chunk_sent", "count_chunks", "settle"),

@@ -1,7 +1,7 @@
-"""Whether what one client sends holds up the streams of the others.
+"""Whether one client's requests delay the streams of others.
 
-A hundred streams run, a token of each every 10 ms, and who reads them all notes the longest gap between two
-tokens of any. Meanwhile a process of its own attacks. The gateway has a core to itself.
+A hundred streams run, each with a token every 10 ms, and their reader records the longest gap between two
+tokens of a stream. Meanwhile a separate process attacks. The gateway has its own core.
 """
 
 import gc
@@ -23,16 +23,16 @@ from tests.processes import Process, free_port, listens, wait_until
 STREAMS = 100
 TOKENS = 1200
 PACE_SECONDS = 0.01
-# However much they are held up.
+# Long enough for the streams to finish, however much they are delayed.
 PATIENCE_SECONDS = 120
 SETTINGS = {"GATEWAY_MAX_BODY_BYTES": str(10 * 1024 * 1024), "GATEWAY_LOG_LEVEL": "warning"}
 
 
 @dataclass(frozen=True)
 class Stalls:
-    """The longest ones, in seconds: between two tokens of a stream, and of the gateway's loop if it tells.
+    """The longest stalls, in seconds: between two tokens of a stream, and of the gateway's loop if reported.
 
-    `unfinished` streams had no proper end; `attack` is how often each status was the answer to the attackers.
+    `unfinished` streams had no terminal event; `attack` counts the statuses that the attackers got.
     """
 
     gap: float
@@ -43,7 +43,7 @@ class Stalls:
 
 
 def measure(attack: str | None, folder: Path) -> Stalls:
-    """One run; without an attack it tells what the machine itself makes of it."""
+    """One run; without an attack it is the baseline of the machine."""
     cores = choose()
     with ExitStack() as started:
         upstream = started.enter_context(_paced_upstream(cores, folder))
@@ -90,7 +90,7 @@ def _attacking(attack: str | None, url: str, folder: Path) -> Iterator[Process |
 
 
 def _outcome(attackers: Process | None) -> Counter[str]:
-    """What they wrote in the end."""
+    """The attackers' last line of output."""
     if attackers is None:
         return Counter()
     attackers.popen.wait(PATIENCE_SECONDS)
@@ -99,7 +99,7 @@ def _outcome(attackers: Process | None) -> Counter[str]:
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """A pause of the collector would count as a gap."""
+    """Disables the garbage collector, whose pauses would count as gaps."""
     gc.collect()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Very many streams through an upstream that goes wrong in every way: nothing may hang, lie or leak."""
+"""Very many streams through an upstream with random faults: nothing may hang, end wrongly or leak."""
 
 import asyncio
 import json
@@ -16,9 +16,9 @@ from tests.integration.apis import CASES, Case
 from tests.load import remains
 
 AT_ONCE = 200
-# So many that went wrong are enough to know: where nothing is answered any more, each takes a minute.
+# Stops after this many failures: if nothing is answered any more, each takes a minute.
 GIVE_UP = 200
-# Short, so that a stream that hangs does not take its time.
+# Short, so that streams that hang time out quickly.
 SETTINGS = {
     "GATEWAY_EARLY_COMMIT": "0.1",
     "GATEWAY_HEARTBEAT": "0.1",
@@ -27,12 +27,12 @@ SETTINGS = {
     "GATEWAY_LOG_LEVEL": "warning",
 }
 LEAVES = "leaves"
-# Faults that are none: the answer has to come.
+# Cases without a fault, which must be answered.
 GOOD = ("good", "in one write", "in single bytes")
 
 
 def faults(case: Case) -> dict[str, tuple[Step, ...]]:
-    """Every way in which upstream may treat a request; by name."""
+    """Every fault of upstream, by name."""
     parts, last, whole = case.answer.parts, case.answer.last, case.answer.whole
     return {
         "good": (*parts, last),
@@ -55,7 +55,7 @@ STATUSES = (400, 404, 429, 500, 503)
 
 @dataclass
 class Report:
-    """`busy` counts the good answers in whose place there was a 503 that says when to come again."""
+    """`busy` counts 503s with Retry-After in place of good answers."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -93,7 +93,7 @@ async def storm(url: str, streams: int, seed: int, show_progress: bool, at_once:
 
 
 async def one(url: str, case: Case, fault: str, report: Report) -> None:
-    """Sends one request, and notes what was wrong with how it ended."""
+    """Sends one request and records what was wrong with its answer."""
     model = fault.replace("status ", "status/") if fault[-1].isdigit() else f"{case.name}/{fault}"
     try:
         answer = await ask(url, case, model, leaves=fault == LEAVES)
@@ -107,7 +107,7 @@ async def one(url: str, case: Case, fault: str, report: Report) -> None:
 
 
 async def ask(url: str, case: Case, model: str, *, leaves: bool) -> bytes | None:
-    """The whole answer; None if the client leaves before it."""
+    """The whole answer; None if the client disconnects before it."""
     host, port = url.removeprefix("http://").split(":")
     body = json.dumps(case.request(model)).encode()
     head = f"POST {case.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
@@ -124,7 +124,7 @@ async def ask(url: str, case: Case, model: str, *, leaves: bool) -> bytes | None
 
 
 def check(case: Case, fault: str, answer: bytes, report: Report) -> str | None:
-    """What is wrong with it. Raises ValueError if it is none."""
+    """What is wrong with the answer, if anything. Raises ValueError if it is not HTTP."""
     head_end = answer.index(b"\r\n\r\n")
     status = int(answer[9:12])
     content = b"".join(re.split(rb"\r\n[0-9a-f]+\r\n", b"\r\n" + answer[head_end + 4 :]))
@@ -139,7 +139,7 @@ def check(case: Case, fault: str, answer: bytes, report: Report) -> str | None:
 
 
 def kept(url: str, requests: int) -> list[str]:
-    """What is wrong with good answers on one kept connection, which nothing may close after an answer."""
+    """What is wrong with good answers on one kept connection, which must stay open between them."""
     wrong = []
     with httpx.Client(base_url=url, timeout=30, limits=httpx.Limits(max_connections=1)) as client:
         for _ in range(requests):
@@ -156,6 +156,6 @@ def kept(url: str, requests: int) -> list[str]:
 
 
 def settled(url: str, fake: FakeOllama) -> list[str]:
-    """What is still there after the storm and should not be."""
+    """What is left after the storm and should not be; empty if nothing is."""
     found = [f"{fake.answering} answers of upstream"] if fake.answering else []
     return found + remains.in_gateway(url)

@@ -1,7 +1,7 @@
-"""What metrics and logs cost: CPU a token of a gateway with them and of one without, side by side.
+"""`make telemetry`: what metrics and logs cost, as CPU per token of a gateway with them and of one without.
 
-`make telemetry` runs it. Both gateways have the first core, everything else the second one. Their streams
-run at the same time, token by token in turns: what else the machine does hits both of them.
+Both gateways share the first core, everything else has the second one. Their streams run at the same time and
+alternate token by token, so that other load on the machine affects both.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tests.processes import ROOT, Process, free_port
 
 STREAMS = 30
 TOKENS = 200
-PAUSE = 0.01  # between two tokens of a stream, so that each of them is a read and a write of its own
+PAUSE = 0.01  # between two tokens of a stream, so that each is a separate read and write
 LIMIT_PERCENT = 3.0
 CONFIGURATIONS = {
     "with": ROOT / "services/gateway/gunicorn.conf.py",
@@ -43,7 +43,7 @@ def gateway(configuration: Path, upstream: str, folder: Path) -> Iterator[tuple[
 
 
 async def load(url: str, begin: float) -> None:
-    """The streams tick one after the other, evenly: how many tokens the gateway finds at once costs most."""
+    """Runs streams whose tokens are evenly spaced: how many arrive together affects the cost most."""
     host, port = url.removeprefix("http://").split(":")
     body = json.dumps({"model": "paced", "messages": [{"role": "user", "content": "hi"}]}).encode()
     request = f"POST /chat HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -60,12 +60,12 @@ async def load(url: str, begin: float) -> None:
 
 
 async def both(urls: list[str]) -> None:
-    """The second one's streams halfway between the first one's."""
+    """Runs both loads; the second one's tokens come halfway between the first one's."""
     await asyncio.gather(*(load(url, turn * PAUSE / STREAMS / 2) for turn, url in enumerate(urls)))
 
 
 def cpu_seconds(process: Process) -> float:
-    """Of the worker, all of its threads; the scheduler counts in nanoseconds."""
+    """CPU time of the worker's threads, from the scheduler's nanosecond counters."""
     (worker,) = workers_of(process)
     threads = Path(f"/proc/{worker}/task").glob("*/schedstat")
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
@@ -97,8 +97,8 @@ def main() -> int:
             }
             if number:  # the first round warms them up
                 more.append((costs["with"] / costs["without"] - 1) * 100)
-                told = ", ".join(f"{name} {cost:.1f} us a token" for name, cost in costs.items())
-                print(f"round {number}: {told}: {more[-1]:+.1f} %", flush=True)
+                shown = ", ".join(f"{name} {cost:.1f} us a token" for name, cost in costs.items())
+                print(f"round {number}: {shown}: {more[-1]:+.1f} %", flush=True)
     lower, median, upper = statistics.quantiles(more, n=4)
     spread = f"half of the rounds {lower:+.1f} to {upper:+.1f} %"
     print(f"median {median:+.1f} % more with metrics and logs, {spread}")

@@ -1,7 +1,7 @@
-"""Very many requests over several workers, some of which are killed on the way: the counters must still agree
-with what the clients have counted, but for the requests that were under way in a worker when it was killed.
+"""`make workers`: very many requests over several workers, some of which are killed. The counters must match
+what the clients have counted, except for the requests that a worker was handling when it was killed.
 
-`make workers` runs it in full; the integration tests run a shorter one.
+The integration tests do a shorter run.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tests.integration.programs import gateway
 from tests.processes import Process, wait_until
 
 AT_ONCE = 16
-# A client has its answer a moment before the worker has counted it.
+# A client may have its answer this long before the worker has counted it.
 MOMENT = 0.05
 
 GOOD, UNKNOWN = "good", "nobody"
@@ -33,7 +33,7 @@ CHUNKS = 4
 
 @dataclass
 class Tally:
-    """What the clients saw; `doubtful` are those whose worker may have been killed before it had counted."""
+    """What the clients saw; `doubtful` requests may have been lost with a killed worker."""
 
     ended: Counter[str] = field(default_factory=Counter)
     doubtful: Counter[str] = field(default_factory=Counter)
@@ -46,7 +46,7 @@ def prepared(fake: FakeOllama) -> FakeOllama:
 
 
 async def storm(url: str, process: Process, requests: int, kills: int) -> Tally:
-    """Sends `requests`, AT_ONCE at a time, every fifth of them for a model that is not there."""
+    """Sends `requests`, AT_ONCE at a time, every fifth of them for a missing model."""
     tally = Tally()
     under_way: set[int] = set()
     lately: deque[tuple[float, str]] = deque(maxlen=1000)
@@ -74,7 +74,7 @@ async def storm(url: str, process: Process, requests: int, kills: int) -> Tally:
 
 
 async def ask(url: str, model: str) -> bool:
-    """Whether the whole answer has come."""
+    """Whether the whole answer has arrived."""
     host, port = url.removeprefix("http://").split(":")
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}]}).encode()
     head = f"POST /chat HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -94,7 +94,7 @@ def workers_of(process: Process) -> list[int]:
 
 
 def counted(url: str) -> Counter[str]:
-    """The same as the gateway counts it."""
+    """The same, as counted by the gateway."""
     text = httpx.get(f"{url}/metrics", timeout=30).text
     found = {
         GOOD: r'gateway_requests_total\{model="good:latest",outcome="ok",route="/chat",status="200"\}',

@@ -1,4 +1,4 @@
-"""One stack that the tests share; those that break it wait until it is whole again."""
+"""One stack shared by the tests, each of which waits until it is ready."""
 
 from collections.abc import Iterator
 

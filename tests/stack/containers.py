@@ -1,4 +1,4 @@
-"""The stack in containers, as a project of its own beside whatever else runs on this machine."""
+"""The stack in containers, as a separate Compose project next to others on this machine."""
 
 import json
 import os
@@ -19,7 +19,7 @@ GATEWAY_IMAGE = "sluice-gateway:0.1.0"
 
 
 def docker(*arguments: str) -> str:
-    """The output of a docker command; fails with what it says."""
+    """The output of a docker command; fails with its error messages."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"docker {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
     return done.stdout.strip()
@@ -31,7 +31,7 @@ def inspect(container: str) -> dict[str, Any]:
 
 
 def reaches(url: str, *where: str) -> bool:
-    """Whether a container that is run with `where` gets an answer from `url`."""
+    """Whether a container run with the options `where` gets an answer from `url`."""
     code = f"import urllib.request as r; print('reached', r.urlopen('{url}', timeout=3).status)"
     probe = f"try:\n {code}\nexcept OSError as error:\n print(error)"
     return "reached" in docker("run", "--rm", *where, "--entrypoint", "python", GATEWAY_IMAGE, "-c", probe)
@@ -39,7 +39,7 @@ def reaches(url: str, *where: str) -> bool:
 
 @dataclass(frozen=True)
 class Containers:
-    """`url` is that of nginx's published port."""
+    """A running stack; `url` is nginx's published address."""
 
     url: str
     environment: dict[str, str]
@@ -57,11 +57,11 @@ class Containers:
         return done.stdout.strip()
 
     def command(self, *arguments: str) -> list[str]:
-        # Settings that a developer keeps in .env are not what is tested.
+        # Ignores the developer's .env.
         return ["docker", "compose", "--env-file", "/dev/null", *arguments]
 
     def verify(self, *options: str) -> str:
-        """What `make verify` prints; fails if a check does."""
+        """The output of `make verify`; fails if one of its checks does."""
         return self._make("verify", *options)
 
     def make_key(self, name: str) -> str:
@@ -83,7 +83,7 @@ class Containers:
         return self.compose("ps", "--quiet", service).split()
 
     def network(self, name: str) -> str:
-        """As Docker calls it."""
+        """The network's name in Docker."""
         return f"{self.environment['COMPOSE_PROJECT_NAME']}_{name}"
 
     def address(self, container: str, network: str) -> str:
@@ -94,7 +94,7 @@ class Containers:
         return docker("exec", container, "python", "-c", code)
 
     def metric(self, container: str, port: int, name: str) -> float:
-        """The sum of one metric's samples, read inside `container`: its port is not reached from outside."""
+        """The sum of one metric's samples, read inside `container`, because its port is not published."""
         text = self.python(
             container,
             f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:{port}/metrics').read().decode())",
@@ -106,7 +106,7 @@ class Containers:
         return self.metric(self.containers("engine")[0], 11434, "engine_slots_busy")
 
     def answers(self, gateway: str) -> float:
-        """How many answers this gateway has given."""
+        """The number of answers that this gateway has begun."""
         return self.metric(gateway, 8001, "gen_ai_client_operation_time_to_first_chunk_seconds_count")
 
     def wait_ready(self, seconds: float = 60) -> None:
@@ -114,7 +114,7 @@ class Containers:
 
     def is_ready(self) -> bool:
         try:
-            # It is not the certificate that is asked for here.
+            # The certificate is tested elsewhere.
             return (
                 httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False, verify=False).status_code == 200
             )
@@ -128,7 +128,7 @@ class Containers:
 
 @contextmanager
 def running(**environment: str) -> Iterator[tuple[Containers, float]]:
-    """The stack and the seconds from `docker compose up` to ready, its images being built. Leaves nothing."""
+    """Builds, starts and removes the stack. Yields it with the seconds from `up` until ready."""
     port = free_port()
     settings = {
         "COMPOSE_PROJECT_NAME": PROJECT,

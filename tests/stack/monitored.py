@@ -1,4 +1,4 @@
-"""The stack with Prometheus beside it, and traffic of every kind for it to see."""
+"""The stack with Prometheus, and traffic of every kind to monitor."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ CLIENTS = 5
 
 
 class Prometheus:
-    """Its HTTP API, at the port where Compose publishes it."""
+    """A client of Prometheus' HTTP API."""
 
     def __init__(self, url: str) -> None:
         self._api = f"{url}/api/v1"
@@ -46,7 +46,7 @@ def monitored() -> Iterator[tuple[Containers, str]]:
     settings = {
         "COMPOSE_PROJECT_NAME": "sluice-test-monitoring",
         "PROMETHEUS_PORT": str(port),
-        # So that some hear signs of life.
+        # So that heartbeats are sent.
         "GATEWAY_HEARTBEAT": "1",
         "GATEWAY_EARLY_COMMIT": "0.2",
     }
@@ -56,7 +56,7 @@ def monitored() -> Iterator[tuple[Containers, str]]:
 
 
 async def traffic(stack: Containers, seconds: float) -> None:
-    """Answers of every kind and outcome for so long, then a model server that is killed amid them."""
+    """Sends every kind of request for `seconds`; then kills the model server during two answers."""
     until = time.monotonic() + seconds
     async with httpx.AsyncClient(base_url=stack.url, timeout=120, trust_env=False) as client:
 
@@ -66,14 +66,14 @@ async def traffic(stack: Containers, seconds: float) -> None:
                     with suppress(httpx.TransportError):
                         await kind(client)
 
-        # Shifted, so that not all of them do the same at once.
+        # Shifted, so that the clients do different things at the same time.
         kinds = [KINDS[shift:] + KINDS[:shift] for shift in range(CLIENTS)]
         await asyncio.gather(*(repeat(each) for each in kinds))
         last = [asyncio.create_task(stream(client, 2000)) for _ in range(2)]
         await asyncio.sleep(2)
         await asyncio.to_thread(stack.compose, "kill", "engine")
         await asyncio.gather(*last, return_exceptions=True)
-        # Compose takes a kill by hand for a wish that it stay so.
+        # Compose does not restart a service that was killed on request.
         await asyncio.to_thread(stack.compose, "up", "--detach", "--wait", "engine")
         await asyncio.to_thread(stack.wait_ready)
 
@@ -115,7 +115,7 @@ async def leave(client: httpx.AsyncClient) -> None:
 
 
 async def unload(client: httpx.AsyncClient) -> None:
-    """The next one finds the model cold."""
+    """Unloads the model, so that the next request has to load it."""
     await client.post("/api/generate", json={"model": MODEL, "prompt": "", "keep_alive": 0, "stream": False})
 
 

@@ -1,4 +1,4 @@
-"""Keys of the stack in containers: who must have one, who can make one, and how soon it counts."""
+"""Keys of the stack in containers: when they are required, who can create them, and how soon they apply."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ KEYS = "/keys/keys"
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[tuple[Containers, str]]:
-    """A stack that was open to this machine until somebody made a key, and that key."""
+    """A stack that needed no key until one was created, and that key."""
     with running(COMPOSE_PROJECT_NAME="sluice-test-access") as (stack, _):
         assert httpx.get(f"{stack.url}/readyz").json()["access"] == "open"
         assert status(stack) == 200
@@ -25,13 +25,13 @@ def guarded() -> Iterator[tuple[Containers, str]]:
 
 
 def status(stack: Containers, key: str = "") -> int:
-    """Of a request through nginx."""
+    """The status of a request through nginx."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     return httpx.get(f"{stack.url}/api/version", headers=headers, trust_env=False).status_code
 
 
 def status_of(stack: Containers, gateway: str, key: str) -> int:
-    """Of a request to this gateway and no other."""
+    """The status of a request to this gateway."""
     code = (
         "import http.client as c; g = c.HTTPConnection('127.0.0.1', 8001); "
         f"g.request('GET', '/api/version', headers={{'x-api-key': '{key}'}}); print(g.getresponse().status)"
@@ -62,7 +62,7 @@ def test_the_record_of_make_verify_passes_with_a_key(guarded: tuple[Containers, 
     assert "VERDICT: streamed; every check passed" in replace(stack, environment=settings).verify()
 
 
-def test_keys_are_for_the_gateway_alone_which_cannot_write_them(guarded: tuple[Containers, str]) -> None:
+def test_only_the_gateway_can_read_the_keys_and_it_cannot_write_them(guarded: tuple[Containers, str]) -> None:
     stack, key = guarded
     gateway = stack.containers("gateway")[0]
     assert (
@@ -79,7 +79,7 @@ def test_keys_are_for_the_gateway_alone_which_cannot_write_them(guarded: tuple[C
         assert volume["Name"] not in [mount.get("Name") for mount in mounts]
 
 
-def test_a_key_counts_and_ends_in_every_gateway_within_seconds(guarded: tuple[Containers, str]) -> None:
+def test_every_gateway_applies_new_and_revoked_keys_within_seconds(guarded: tuple[Containers, str]) -> None:
     stack, _ = guarded
     stack.compose("up", "--detach", "--wait", "--scale", "gateway=2")
     gateways = stack.containers("gateway")
@@ -95,8 +95,8 @@ def test_a_key_counts_and_ends_in_every_gateway_within_seconds(guarded: tuple[Co
     wait_until(lambda: all_say(401), IN_FORCE_SECONDS, "it has ended in both")
 
 
-def test_others_are_not_let_in_before_there_is_a_key() -> None:
-    """The gateway alone is started, so that nothing is published."""
+def test_beyond_loopback_no_request_is_served_before_there_is_a_key() -> None:
+    """Only the gateway is started, so that no port is published."""
     settings = {"COMPOSE_PROJECT_NAME": "sluice-test-bind", "BIND": "0.0.0.0"}
     stack = Containers("", settings)
     stack.compose("build", "--quiet", "gateway")
@@ -105,7 +105,7 @@ def test_others_are_not_let_in_before_there_is_a_key() -> None:
         wait_until(
             lambda: "make key NAME=" in stack.compose("logs", "gateway"),
             30,
-            "it says what is missing and how to make it",
+            "it says that a key is missing and how to create one",
         )
         assert "docker compose run --rm keys create" in stack.compose("logs", "gateway")
         [gateway] = stack.compose("ps", "--all", "--quiet", "gateway").split()
@@ -115,7 +115,7 @@ def test_others_are_not_let_in_before_there_is_a_key() -> None:
         def is_healthy() -> bool:
             return bool(inspect(gateway)["State"]["Health"]["Status"] == "healthy")
 
-        wait_until(is_healthy, 60, "Docker has started it again, and it goes on")
+        wait_until(is_healthy, 60, "Docker has restarted it, and it is healthy")
         assert status_of(stack, gateway, "") == 401
         assert status_of(stack, gateway, key) != 401
     finally:

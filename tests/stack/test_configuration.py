@@ -1,4 +1,4 @@
-"""What Compose makes of compose.yaml, and the variants that one running stack cannot show."""
+"""compose.yaml as Compose interprets it, and variants that a single running stack does not cover."""
 
 import json
 import os
@@ -15,13 +15,13 @@ import pytest
 from tests.processes import ROOT, free_port
 from tests.stack.containers import Containers, docker, running
 
-# Settings of the gateway that nginx follows.
+# Settings of the gateway from which nginx derives its own.
 CHANGED = {"GATEWAY_SEND_TIMEOUT": "150.5", "GATEWAY_CORS_ORIGINS": "https://*.ui.example"}
 SERVERS = {"": "ollama", "cpu": "ollama", "gpu": "ollama-gpu", "amd": "ollama-amd", "embedded": "engine"}
 
 
 def configuration(profile: str, *options: str, **environment: str) -> dict[str, Any]:
-    """What `docker compose config` makes of it."""
+    """The output of `docker compose config`."""
     done = subprocess.run(
         ["docker", "compose", "--env-file", "/dev/null", *options, "config", "--format", "json"],
         cwd=ROOT,
@@ -50,7 +50,7 @@ def test_a_profile_may_also_be_named_on_the_command_line(profile: str) -> None:
     assert services & set(SERVERS.values()) == {SERVERS[profile]}
 
 
-def test_each_gpu_profile_asks_for_its_devices() -> None:
+def test_each_gpu_profile_requests_its_devices() -> None:
     [nvidia] = configuration("gpu")["services"]["ollama-gpu"]["deploy"]["resources"]["reservations"][
         "devices"
     ]
@@ -79,7 +79,7 @@ def trusted(certificates: Path) -> ssl.SSLContext:
 
 
 def negotiated(stack: Containers, trusted: ssl.SSLContext) -> tuple[str | None, str | None]:
-    """The TLS version and the protocol within."""
+    """The negotiated TLS version and application protocol."""
     address = ("127.0.0.1", int(stack.url.rpartition(":")[2]))
     with (
         socket.create_connection(address, 10) as plain,
@@ -106,14 +106,14 @@ def test_tls_older_than_1_2_is_refused(secure: Containers, certificates: Path) -
         negotiated(secure, old)
 
 
-def test_plain_http_is_sent_to_https_from_either_port(secure: Containers) -> None:
+def test_plain_http_is_redirected_to_https_on_either_port(secure: Containers) -> None:
     port = secure.url.rpartition(":")[2]
     for plain in (port, secure.environment["HTTP_PORT"]):
         answer = httpx.post(f"http://localhost:{plain}/chat?a=b", content="{}", trust_env=False)
         assert (answer.status_code, answer.headers["location"]) == (308, f"https://localhost:{port}/chat?a=b")
 
 
-def test_nginx_follows_what_is_set_for_the_gateway(secure: Containers, certificates: Path) -> None:
+def test_nginxs_limits_follow_the_gateways_settings(secure: Containers, certificates: Path) -> None:
     nginx = secure.containers("nginx")[0]
     written = docker("exec", nginx, "cat", "/etc/nginx/conf.d/gateway.conf")
     assert "\nsend_timeout 161s;" in written

@@ -1,4 +1,4 @@
-"""Prometheus sees the running stack, and every question of dashboard and alerts has an answer there."""
+"""Prometheus scrapes the running stack, and every query of dashboard and alerts returns data."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ CASES = sorted((ROOT / "tests/stack/rules").glob("*.yaml"))
 # Panels that may be empty here, and why.
 MAY_BE_EMPTY = {605: "nginx's exporter is not started: its image is not needed for anything else"}
 METRIC = re.compile(r"\b(?:gateway[_:]|gen_ai_|nginx_|process_|scrape_)[a-z0-9_:]*|\bup\b|\bALERTS\b")
-# What Grafana fills in.
+# Variables that Grafana substitutes.
 FILLED_IN = {"$__rate_interval": "1m", "$__range": "5m", "$model": ".*"}
 
 pytestmark = pytest.mark.timeout(600)
@@ -35,21 +35,25 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def watched() -> Iterator[tuple[Containers, Prometheus]]:
-    """The stack after a minute of traffic that Prometheus has seen."""
+    """The stack, after Prometheus has scraped a minute of traffic."""
     with monitored() as (stack, url):
         prometheus = Prometheus(url)
-        wait_until(lambda: prometheus.query('up{job="gateway"} == 1'), 60, "the gateway has been asked once")
-        # Twice: a series that Prometheus did not see before has not grown by its first value.
+        wait_until(
+            lambda: prometheus.query('up{job="gateway"} == 1'), 60, "the gateway has been scraped once"
+        )
+        # Twice, because the first value of a new series does not count as an increase.
         for _ in range(2):
             asyncio.run(traffic(stack, 20))
             counted = sum(stack.answers(gateway) for gateway in stack.containers("gateway"))
-            wait_until(partial(knows_of, prometheus, counted), 30, f"Prometheus knows of {counted} answers")
+            wait_until(
+                partial(has_counted, prometheus, counted), 30, f"Prometheus has counted {counted} answers"
+            )
         long = "gateway:slow_first_chunks:ratio_rate3d"
-        wait_until(lambda: prometheus.query(long), 90, "the rules have been worked out")
+        wait_until(lambda: prometheus.query(long), 90, "the rules have been evaluated")
         yield stack, prometheus
 
 
-def knows_of(prometheus: Prometheus, answers: float) -> bool:
+def has_counted(prometheus: Prometheus, answers: float) -> bool:
     name = "gen_ai_client_operation_time_to_first_chunk_seconds_count"
     return value(prometheus, f"sum({name})") >= answers
 
@@ -64,16 +68,16 @@ def numbers(series: list[dict[str, Any]]) -> list[float]:
 
 
 def filled_in(target: dict[str, Any]) -> str:
-    """The query as Grafana would send it."""
+    """The query as Grafana sends it."""
     expr: str = target["expr"]
     for name, text in FILLED_IN.items():
         expr = expr.replace(name, text)
-    assert "$" not in expr, "Grafana is asked to fill in more than the test knows of"
+    assert "$" not in expr, "the query has a variable that this test does not substitute"
     return expr
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_every_query_of_the_dashboard_has_an_answer(
+def test_every_query_of_the_dashboard_returns_data(
     watched: tuple[Containers, Prometheus], panel: dict[str, Any]
 ) -> None:
     _, prometheus = watched
@@ -84,7 +88,7 @@ def test_every_query_of_the_dashboard_has_an_answer(
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_every_legend_of_the_dashboard_names_labels_that_there_are(
+def test_every_legend_of_the_dashboard_uses_existing_labels(
     watched: tuple[Containers, Prometheus], panel: dict[str, Any]
 ) -> None:
     _, prometheus = watched
@@ -96,7 +100,7 @@ def test_every_legend_of_the_dashboard_names_labels_that_there_are(
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"])
-def test_every_rule_asks_for_metrics_that_there_are(
+def test_every_rule_uses_existing_metrics(
     watched: tuple[Containers, Prometheus], rule: dict[str, Any]
 ) -> None:
     _, prometheus = watched
@@ -109,14 +113,14 @@ def test_every_rule_asks_for_metrics_that_there_are(
         assert prometheus.query(rule["record"]), "nothing is recorded"
 
 
-def test_prometheus_itself_finds_nothing_wrong_with_the_rules(watched: tuple[Containers, Prometheus]) -> None:
+def test_prometheus_evaluates_the_rules_without_errors(watched: tuple[Containers, Prometheus]) -> None:
     _, prometheus = watched
     rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
     assert len(rules) == len(RULES)
     assert [rule for rule in rules if rule["health"] != "ok" or rule.get("lastError")] == []
 
 
-def test_the_alert_for_numbers_that_do_not_arrive_fires_for_the_exporter_that_is_not_there(
+def test_the_alert_for_failed_scrapes_fires_for_the_missing_exporter(
     watched: tuple[Containers, Prometheus],
 ) -> None:
     _, prometheus = watched
@@ -132,7 +136,7 @@ def test_every_gateway_is_found_by_its_service_name(watched: tuple[Containers, P
     wait_until(lambda: value(prometheus, 'sum(up{job="gateway"})') == 1, 60, "the one that is left is asked")
 
 
-def test_metrics_are_reached_from_prometheus_alone(watched: tuple[Containers, Prometheus]) -> None:
+def test_only_prometheus_can_reach_the_metrics(watched: tuple[Containers, Prometheus]) -> None:
     stack, _ = watched
     gateway = stack.address(stack.containers("gateway")[0], "metrics")
     assert reaches(f"http://{gateway}:8001/metrics", "--network", stack.network("metrics"))
@@ -140,15 +144,15 @@ def test_metrics_are_reached_from_prometheus_alone(watched: tuple[Containers, Pr
         assert not reaches(f"http://{gateway}:8001/metrics", "--network", network)
 
 
-def test_prometheus_is_published_on_loopback_and_may_do_as_little_as_the_others(
+def test_prometheus_is_published_on_loopback_and_hardened_like_the_others(
     watched: tuple[Containers, Prometheus],
 ) -> None:
     stack, _ = watched
-    told = inspect(stack.containers("prometheus")[0])
-    published = told["NetworkSettings"]["Ports"]["9090/tcp"]
+    got = inspect(stack.containers("prometheus")[0])
+    published = got["NetworkSettings"]["Ports"]["9090/tcp"]
     assert {binding["HostIp"] for binding in published} == {"127.0.0.1"}
-    assert told["State"]["Health"]["Status"] == "healthy"
-    assert told["HostConfig"]["ReadonlyRootfs"] is True
+    assert got["State"]["Health"]["Status"] == "healthy"
+    assert got["HostConfig"]["ReadonlyRootfs"] is True
 
 
 def test_every_alert_fires_when_it_should_and_only_then() -> None:

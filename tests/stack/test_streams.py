@@ -1,4 +1,4 @@
-"""Answers through the published port of the stack in containers, and what happens to them."""
+"""Answers through the published port of the stack in containers, and what interrupts them."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from tests.stack.containers import GATEWAY_IMAGE, MODEL, Containers, docker, run
 
 
 def question(tokens: int) -> dict[str, Any]:
-    # With this one the model does not find an end by itself.
+    # A prompt to which the model's answer does not end by itself.
     content = "Write a very long story about a lighthouse keeper."
     return {
         "model": MODEL,
@@ -23,7 +23,7 @@ def question(tokens: int) -> dict[str, Any]:
 
 
 async def ask(client: httpx.AsyncClient, tokens: int, begun: asyncio.Event) -> list[str]:
-    """The events of one answer, each as it stands on the wire."""
+    """The events of one answer, as received."""
     async with client.stream("POST", "/chat", json=question(tokens)) as response:
         assert response.status_code == 200, await response.aread()
         begun.set()
@@ -34,7 +34,7 @@ async def ask(client: httpx.AsyncClient, tokens: int, begun: asyncio.Event) -> l
 async def ask_while(
     stack: Containers, count: int, tokens: int, work: Callable[[], object]
 ) -> list[list[str]]:
-    """`count` answers, with `work` done once all of them have begun."""
+    """`count` concurrent answers; `work` is done once all of them have begun."""
     begun = [asyncio.Event() for _ in range(count)]
     async with httpx.AsyncClient(base_url=stack.url, timeout=120, trust_env=False) as client:
         answers = [asyncio.create_task(ask(client, tokens, each)) for each in begun]
@@ -50,12 +50,12 @@ def is_done(events: list[str]) -> bool:
     return json.loads(events[-1].partition("data: ")[2]).get("done") is True
 
 
-def test_it_is_ready_within_15_seconds(seconds_to_ready: float) -> None:
+def test_the_stack_is_ready_within_15_seconds(seconds_to_ready: float) -> None:
     print(f"ready after {seconds_to_ready:.1f} s")
     assert seconds_to_ready < 15
 
 
-def test_the_record_of_make_verify_says_streamed(stack: Containers, tmp_path: Path) -> None:
+def test_make_verify_reports_streamed(stack: Containers, tmp_path: Path) -> None:
     file = tmp_path / "record.json"
     stack.verify(f"URL={stack.url}", f"OUT={file}")
     record = json.loads(file.read_text())
@@ -65,7 +65,7 @@ def test_the_record_of_make_verify_says_streamed(stack: Containers, tmp_path: Pa
     assert {"fastapi", "gunicorn", "uvicorn", "xllamacpp"} <= set(record["versions"]["packages"])
 
 
-def test_a_client_that_leaves_frees_the_slot(stack: Containers) -> None:
+def test_a_client_that_disconnects_frees_the_slot(stack: Containers) -> None:
     with httpx.stream("POST", f"{stack.url}/chat", json=question(4000), timeout=60) as response:
         lines = response.iter_lines()
         next(line for line in lines if '"content"' in line)
@@ -80,15 +80,15 @@ async def test_a_killed_engine_ends_the_answer_with_an_error(stack: Containers) 
     [events] = await ask_while(stack, 1, 4000, lambda: stack.compose("kill", "engine"))
     assert events[-1].startswith("event: error\n")
     assert "upstream" in events[-1]
-    # Docker takes a kill by hand for a wish that it stay so.
+    # Docker does not restart a container that was killed on request.
     stack.compose("up", "--detach", "--wait")
 
 
-async def test_a_crash_of_the_engine_heals_by_itself(stack: Containers) -> None:
+async def test_the_engine_restarts_after_a_crash(stack: Containers) -> None:
     engine = stack.containers("engine")[0]
 
     def crash() -> None:
-        # As the kernel does when memory is short: Docker itself has no part in it.
+        # As the kernel does when memory is short, and not through Docker.
         process = docker("inspect", "--format", "{{.State.Pid}}", engine)
         kill = ["--user", "0", "--pid", "host", "--cap-add", "KILL", "--entrypoint", "python", GATEWAY_IMAGE]
         docker("run", "--rm", *kill, "-c", f"import os; os.kill({process}, 9)")
@@ -102,7 +102,7 @@ async def test_a_crash_of_the_engine_heals_by_itself(stack: Containers) -> None:
     assert is_done(events)
 
 
-async def test_a_restart_of_the_gateway_under_20_streams_loses_none(stack: Containers) -> None:
+async def test_restarting_the_gateway_loses_none_of_20_streams(stack: Containers) -> None:
     answers = await ask_while(stack, 20, 40, lambda: stack.compose("restart", "gateway"))
     assert [is_done(events) for events in answers] == [True] * 20
     stack.wait_ready()
@@ -124,7 +124,7 @@ async def test_two_gateways_share_the_load(stack: Containers) -> None:
         def known_to_nginx() -> bool:
             for _ in range(4):
                 httpx.get(f"{stack.url}/healthz")
-            # Where two stand in one line, the second was asked because the first did not listen yet.
+            # Two upstreams in one line: the request was retried because the first was not listening yet.
             asked = {line["upstream"] for line in stack.logs("nginx")[-4:]}
             return len(asked) == 2 and not any("," in upstream for upstream in asked)
 
@@ -139,7 +139,7 @@ async def test_two_gateways_share_the_load(stack: Containers) -> None:
         stack.compose("up", "--detach", "--scale", "gateway=1")
 
 
-async def test_gateways_that_come_and_go_fail_no_request(stack: Containers) -> None:
+async def test_starting_and_stopping_gateways_fails_no_request(stack: Containers) -> None:
     statuses: list[int] = []
 
     async def keep_asking(client: httpx.AsyncClient) -> None:

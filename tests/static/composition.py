@@ -1,6 +1,6 @@
-"""compose.yaml as Compose understands it: variables filled in and `extends` followed.
+"""compose.yaml as Compose interprets it: variables substituted and `extends` resolved.
 
-Compose itself is not needed to run the tests, and so is not there to be asked.
+Reimplemented here, so that these tests do not need Compose.
 """
 
 import re
@@ -17,13 +17,13 @@ COMPOSE = ROOT / "compose.yaml"
 
 Service = dict[str, Any]
 
-# ${NAME}, ${NAME:-default} and its kin, $NAME. What stands in braces within braces comes first.
+# ${NAME}, $NAME, and ${NAME:-default} with its variants. Nested braces are substituted from the inside out.
 VARIABLE = re.compile(
     r"\$(?:\{(?P<braced>\w+)(?:(?P<operator>:?[-+?])(?P<word>[^{}]*))?\}|(?P<plain>[A-Za-z_]\w*))"
 )
 DOLLAR = "\0"
 
-# Of these, the extending service's own list takes the place of the other one.
+# With `extends`, lists under these keys are replaced instead of merged.
 REPLACED = {"command", "entrypoint", "test"}
 
 
@@ -32,19 +32,19 @@ def services(environment: Mapping[str, str]) -> dict[str, Service]:
 
 
 def composition(environment: Mapping[str, str]) -> dict[str, Any]:
-    """All of it, as one document without references to others."""
+    """The whole file as one document, without references to others."""
     rest = {key: value for key, value in _load(COMPOSE).items() if not key.startswith("x-")}
     filled: dict[str, Any] = _fill(rest, environment)
     return {**filled, "services": services(environment)}
 
 
 def variables(service: Service) -> dict[str, str | None]:
-    """The service's environment; None for what is handed on from Compose's own."""
+    """The service's environment; None for variables passed through from Compose's environment."""
     return _pairs(service.get("environment", {}))
 
 
 def dockerfile(service: Service) -> str:
-    """The last stage of what the service's image is built from; empty if it is not built here."""
+    """The last stage of the service's Dockerfile; empty if the image is not built here."""
     build = service.get("build", {})
     if "dockerfile_inline" in build:
         text = str(build["dockerfile_inline"])
@@ -102,14 +102,14 @@ def _fill(value: Any, environment: Mapping[str, str]) -> Any:
 
 
 def fill_text(text: str, environment: Mapping[str, str]) -> str:
-    """Raises ValueError for a variable that has to be set and is not."""
+    """Raises ValueError if a required variable is not set."""
 
     def of_variable(match: re.Match[str]) -> str:
         set_to = environment.get(match["braced"] or match["plain"])
         operator, word = match["operator"] or ":-", match["word"] or ""
         counts = bool(set_to) if operator.startswith(":") else set_to is not None
         if operator.endswith("?") and not counts:
-            raise ValueError(f"{match[0]} has to be set")
+            raise ValueError(f"{match[0]} must be set")
         if operator.endswith("+"):
             return word if counts else ""
         return (set_to or "") if counts else word

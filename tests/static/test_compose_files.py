@@ -1,4 +1,4 @@
-"""compose.yaml is what Compose's own specification allows, and no linter finds a weakness in it."""
+"""compose.yaml follows Compose's specification, and the linter finds no weakness in it."""
 
 import json
 from pathlib import Path
@@ -18,8 +18,8 @@ def test_every_compose_file_follows_the_specification() -> None:
 
 
 @pytest.mark.parametrize("tls", ["off", "on"])
-def test_compose_lint_finds_nothing_but_what_is_meant(tls: str, tmp_path: Path) -> None:
-    # As one document: the linter does not follow a reference to another file if it has a variable in it.
+def test_compose_lint_finds_only_accepted_issues(tls: str, tmp_path: Path) -> None:
+    # As one document: the linter does not follow a reference to another file that contains a variable.
     whole = tmp_path / "compose.yaml"
     whole.write_text(json.dumps(composition.composition({"TLS": tls}), indent=1))
     assert_content(

@@ -1,4 +1,4 @@
-"""What this project asks of every service in compose.yaml: hardened, bounded, watched, hidden by nginx."""
+"""Requirements for every service in compose.yaml: hardened, limited, monitored, behind nginx."""
 
 import os
 import re
@@ -11,12 +11,12 @@ from tests.processes import ROOT
 from tests.static import composition
 from tests.static.composition import Service
 
-# One pulls the models and ends, the other does one thing to the keys.
+# Services that exit: one pulls models, the other runs a single command on the keys.
 ONE_SHOT = {"models", "keys"}
-# Its image has nothing that could ask whether it is well; Prometheus does, and has an alert for it.
+# Its image contains nothing that could run a health check; Prometheus has an alert for it.
 WATCHED_BY_PROMETHEUS = {"nginx-exporter"}
 MONITORING = {"prometheus", "grafana", "nginx-exporter"}
-# What compose.yaml decides itself: an .env written for the native run must not change it.
+# Settings that compose.yaml decides: an .env written for the run without Docker must not change them.
 DECIDED = {
     "GATEWAY_HOST",
     "GATEWAY_PORT",
@@ -40,12 +40,12 @@ def seconds(duration: str) -> float:
 
 
 def published(service: Service) -> list[tuple[str, str]]:
-    """Address and port of each, as seen from outside the containers."""
+    """Address and port of each published port, as seen from outside."""
     ports = service.get("ports", [])
     return [(address, port) for address, port, _ in (str(entry).rsplit(":", 2) for entry in ports)]
 
 
-def test_every_service_has_a_health_check_but_the_one_shots(services: Services) -> None:
+def test_every_service_but_the_one_shots_has_a_health_check(services: Services) -> None:
     def has_check(service: Service) -> bool:
         check = service.get("healthcheck", {})
         return not check.get("disable") and (
@@ -57,20 +57,20 @@ def test_every_service_has_a_health_check_but_the_one_shots(services: Services) 
     assert without == ONE_SHOT | WATCHED_BY_PROMETHEUS
 
 
-def test_every_health_check_looks_often_while_its_service_starts(services: Services) -> None:
+def test_every_health_check_runs_often_during_the_start(services: Services) -> None:
     for name in services.keys() - ONE_SHOT - WATCHED_BY_PROMETHEUS:
         check = services[name].get("healthcheck", {})
         assert seconds(check.get("start_interval", "5s")) <= 2, name
         assert seconds(check.get("start_period", "0s")) > 0, f"{name}: without it start_interval does nothing"
 
 
-def test_every_service_comes_back_by_itself_but_the_one_shots(services: Services) -> None:
+def test_every_service_but_the_one_shots_restarts_by_itself(services: Services) -> None:
     for name, service in services.items():
         wanted = r"no|on-failure:\d+" if name in ONE_SHOT else r"unless-stopped|always"
         assert re.fullmatch(wanted, service.get("restart", "")), name
 
 
-def test_every_service_waits_until_what_it_needs_is_healthy(services: Services) -> None:
+def test_every_service_waits_until_its_dependencies_are_healthy(services: Services) -> None:
     waits = [
         (name, other, condition["condition"])
         for name, service in services.items()
@@ -104,7 +104,7 @@ def test_every_service_runs_as_a_numbered_user_that_is_not_root(services: Servic
         assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user), f"{name} runs as {user or 'whatever its image says'}"
 
 
-def test_every_service_is_bounded_in_memory_and_processes(services: Services) -> None:
+def test_every_service_has_limits_for_memory_and_processes(services: Services) -> None:
     for name, service in services.items():
         assert re.fullmatch(r"\d+[mg]", service.get("mem_limit", "")), name
         assert 0 < service.get("pids_limit", 0) <= 4096, name
@@ -116,7 +116,7 @@ def test_every_service_has_its_log_rotated(services: Services) -> None:
         assert options.keys() >= {"max-size", "max-file"}, name
 
 
-def test_nothing_waits_for_docker_to_write_but_what_drops_lines_itself_and_counts_them(
+def test_only_services_that_drop_lines_themselves_log_in_blocking_mode(
     services: Services,
 ) -> None:
     waits = {
@@ -127,7 +127,7 @@ def test_nothing_waits_for_docker_to_write_but_what_drops_lines_itself_and_count
         assert services[name]["logging"]["options"]["max-buffer-size"] == "4m", name
 
 
-def test_every_service_may_open_as_many_files_as_nginx_has_connections_for(services: Services) -> None:
+def test_every_service_may_open_enough_files_for_nginxs_connections(services: Services) -> None:
     configuration = (ROOT / "nginx/nginx.conf").read_text()
     files, connections = (
         int(re.findall(rf"^ *{name} (\d+);$", configuration, re.MULTILINE)[0])
@@ -137,7 +137,7 @@ def test_every_service_may_open_as_many_files_as_nginx_has_connections_for(servi
     assert [name for name, one in services.items() if one.get("ulimits") != {"nofile": files}] == []
 
 
-def test_nginx_gets_the_settings_that_it_follows_as_the_gateway_gets_them(services: Services) -> None:
+def test_nginx_gets_the_settings_that_its_limits_are_derived_from(services: Services) -> None:
     script = (ROOT / "nginx/entrypoint/40-gateway.sh").read_text()
     followed = set(re.findall(r"\$\{(GATEWAY_\w+):-", script))
     inside = composition.variables(services["nginx"])
@@ -145,7 +145,7 @@ def test_nginx_gets_the_settings_that_it_follows_as_the_gateway_gets_them(servic
     assert {inside[name] for name in followed} == {None}
     mounted = [mount for mount in services["nginx"]["volumes"] if "40-gateway.sh" in str(mount)]
     assert mounted == ["./nginx/entrypoint/40-gateway.sh:/docker-entrypoint.d/40-gateway.sh:ro"]
-    # The image's entrypoint runs those alone that may be run.
+    # The image's entrypoint only runs executable files.
     assert all(os.access(file, os.X_OK) for file in (ROOT / "nginx/entrypoint").iterdir())
 
 
@@ -157,19 +157,19 @@ def test_every_image_is_pinned_by_a_version(services: Services) -> None:
             assert re.search(r":v?\d+\.\d+[\w.-]*$", image), f"{name}: {image}"
 
 
-def test_nothing_but_nginx_and_the_pages_of_monitoring_publishes_a_port(services: Services) -> None:
+def test_only_nginx_and_the_monitoring_pages_publish_a_port(services: Services) -> None:
     assert {name for name, service in services.items() if published(service)} == {
         "nginx", "prometheus", "grafana",
     }  # fmt: skip
 
 
-def test_the_pages_of_monitoring_are_for_this_machine_alone_whatever_bind_says() -> None:
+def test_the_monitoring_pages_are_on_loopback_whatever_bind_is() -> None:
     services = composition.services({"BIND": "192.0.2.1", "GRAFANA_PORT": "3001"})
     assert published(services["prometheus"]) == [("127.0.0.1", "9090")]
     assert published(services["grafana"]) == [("127.0.0.1", "3001")]
 
 
-def test_only_prometheus_shares_the_network_in_which_the_metrics_are(services: Services) -> None:
+def test_only_prometheus_shares_the_network_with_the_metrics(services: Services) -> None:
     def joined(network: str) -> set[str]:
         return {name for name, service in services.items() if network in service["networks"]}
 
@@ -179,7 +179,7 @@ def test_only_prometheus_shares_the_network_in_which_the_metrics_are(services: S
     assert status == f"{services['nginx']['networks']['metrics']['aliases'][0]}:8081"
 
 
-def test_monitoring_is_a_profile_of_its_own(services: Services) -> None:
+def test_monitoring_is_a_separate_profile(services: Services) -> None:
     assert {name for name, one in services.items() if "monitoring" in one.get("profiles", [])} == MONITORING
     assert {profile for name in MONITORING for profile in services[name]["profiles"]} == {"monitoring"}
 
@@ -189,13 +189,13 @@ def test_grafana_does_not_start_without_a_password_and_says_so() -> None:
     without = subprocess.run(start, capture_output=True, text=True, check=False, env={"PATH": os.defpath})
     assert without.returncode == 1
     assert "GRAFANA_PASSWORD is not set" in without.stderr
-    # Here it comes as far as to the image's own program, which is not there.
+    # Outside the image, the next step fails, because /run.sh does not exist.
     password = {"PATH": os.defpath, "GF_SECURITY_ADMIN_PASSWORD": "secret"}
     given = subprocess.run(start, capture_output=True, text=True, check=False, env=password)
     assert "/run.sh" in given.stderr
 
 
-def test_without_monitoring_no_password_has_to_be_set() -> None:
+def test_without_monitoring_no_password_is_required() -> None:
     assert composition.variables(composition.services({})["grafana"])["GF_SECURITY_ADMIN_PASSWORD"] == ""
 
 
@@ -211,7 +211,7 @@ def test_without_monitoring_no_password_has_to_be_set() -> None:
         ),
     ],
 )
-def test_nginx_is_found_where_bind_and_port_say(
+def test_nginx_is_published_on_bind_and_port(
     environment: dict[str, str], expected: set[tuple[str, str]]
 ) -> None:
     assert set(published(composition.services(environment)["nginx"])) == expected
@@ -239,7 +239,7 @@ def test_every_model_server_answers_to_the_same_name_behind_one_profile_each(ser
         assert "model-server" in services[name]["networks"]["models"]["aliases"], name
 
 
-def test_every_setting_of_the_gateway_can_be_set_from_outside_but_those_decided_here() -> None:
+def test_every_setting_but_those_that_compose_decides_is_passed_through() -> None:
     names = {
         str(field.validation_alias or "GATEWAY_" + name.upper())
         for name, field in Settings.model_fields.items()
@@ -252,12 +252,12 @@ def test_every_setting_of_the_gateway_can_be_set_from_outside_but_those_decided_
 
 
 @pytest.mark.parametrize("name", ["gateway", "models"])
-def test_the_gateway_waits_for_the_models_that_are_pulled(name: str) -> None:
+def test_gateway_and_pull_get_the_same_models(name: str) -> None:
     inside = composition.variables(composition.services({"MODELS": "qwen3:8b,smollm2"})[name])
     assert inside["GATEWAY_MODELS"] == "qwen3:8b,smollm2"
 
 
-def test_nobody_but_the_one_shot_for_it_may_write_the_keys(services: Services) -> None:
+def test_only_the_keys_service_may_write_the_keys(services: Services) -> None:
     mounts = {
         name: [str(mount) for mount in service.get("volumes", [])] for name, service in services.items()
     }
@@ -268,13 +268,13 @@ def test_nobody_but_the_one_shot_for_it_may_write_the_keys(services: Services) -
 
 
 @pytest.mark.parametrize("bind", [None, "0.0.0.0"])
-def test_the_gateway_is_told_from_where_it_can_be_reached(bind: str | None) -> None:
+def test_the_gateways_public_address_is_bind(bind: str | None) -> None:
     inside = composition.variables(composition.services({"BIND": bind} if bind else {})["gateway"])
     assert inside["GATEWAY_PUBLIC_ADDRESS"] == (bind or "127.0.0.1")
 
 
 @pytest.mark.parametrize("grace", ["30", "120"])
-def test_docker_waits_for_longer_than_the_gateway_and_nginx_for_longer_than_docker(grace: str) -> None:
+def test_grace_periods_grow_from_gateway_to_docker_to_nginx(grace: str) -> None:
     services = composition.services({"GATEWAY_GRACE": grace})
     gateway, nginx = (seconds(services[name]["stop_grace_period"]) for name in ("gateway", "nginx"))
     # gunicorn takes 5 s more than the grace time.

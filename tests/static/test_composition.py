@@ -1,4 +1,4 @@
-"""Variables are filled in as Compose's documentation says."""
+"""Variables are substituted as Compose's documentation describes."""
 
 import pytest
 
@@ -20,10 +20,10 @@ SET = {"SET": "value", "EMPTY": ""}
         ("${SET:?needed}:8000", "value:8000"),
     ],
 )
-def test_variables_are_filled_in(text: str, filled: str) -> None:
+def test_variables_are_substituted(text: str, filled: str) -> None:
     assert fill_text(text, SET) == filled
 
 
-def test_a_needed_variable_that_is_empty_is_an_error() -> None:
+def test_a_required_variable_that_is_empty_is_an_error() -> None:
     with pytest.raises(ValueError, match="EMPTY"):
         fill_text("${EMPTY:?needed}", SET)

@@ -1,6 +1,7 @@
-"""Each default has one home; wherever else it stands, it is the same.
+"""Each default is defined in one place, and every copy matches it.
 
-The homes are the services' settings, deploy's for what only the stack has, and code for what nobody can set.
+They are defined in the services' settings, in deploy's for what concerns the whole stack, and in code for
+what cannot be configured.
 """
 
 import re
@@ -34,19 +35,19 @@ OTHERS = [
 EXAMPLE = dict(re.findall(r"^#([A-Z_]+)=(.*)$", ENV_EXAMPLE.read_text(), re.MULTILINE))
 WITH_DEFAULT = re.compile(r"\$\{([A-Z_]+):-([^}]*)\}")  # in shell and Compose
 
-# Where a default is meant to be another one, and why.
+# Defaults that differ on purpose, and why.
 MEANT = {
-    ("compose.yaml", "GATEWAY_OPEN_METRICS"): "in containers only Prometheus and nginx can ask for them",
+    ("compose.yaml", "GATEWAY_OPEN_METRICS"): "in containers only Prometheus can reach them",
     ("tls-on.yaml", "TLS_DIR"): "relative to that file; the test below follows it",
     (
         "40-gateway.sh",
         "GATEWAY_CORS_ORIGINS",
-    ): "empty there too, but with the shell's ':-' and nothing behind",
+    ): "the shell's ':-' with nothing after it: also empty",
 }
 
 
 def stated() -> Iterator[tuple[str, str, str]]:
-    """File, variable and default of each that is not the home."""
+    """File, variable and default of each copy."""
     yield from ((ENV_EXAMPLE.name, variable, default) for variable, default in EXAMPLE.items())
     for path in OTHERS:
         for variable, default in sorted(set(WITH_DEFAULT.findall(path.read_text()))):
@@ -63,7 +64,7 @@ def container_settings(**variables: str) -> ContainerSettings:
 @pytest.mark.parametrize(
     ("file", "variable", "default"), [place for place in STATED if place[:2] not in MEANT]
 )
-def test_to_set_a_variable_to_its_stated_default_changes_nothing(
+def test_setting_a_variable_to_its_documented_default_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, file: str, variable: str, default: str
 ) -> None:
     for prefixed in {*EXAMPLE, variable}:
@@ -75,8 +76,8 @@ def test_to_set_a_variable_to_its_stated_default_changes_nothing(
 
 
 @pytest.mark.parametrize("variable", sorted({variable for _, variable, _ in STATED}))
-def test_a_default_is_stated_alike_everywhere(variable: str) -> None:
-    """Also one whose only home is compose.yaml, because nothing but a container's image reads it."""
+def test_a_default_is_the_same_everywhere(variable: str) -> None:
+    """This includes defaults that only compose.yaml defines, because only an image reads them."""
     found = {file: default for file, name, default in STATED if name == variable}
     alike = {default for file, default in found.items() if (file, variable) not in MEANT}
     assert len(alike) <= 1, found
@@ -91,7 +92,7 @@ def test_every_setting_of_the_services_is_in_the_example(
     assert {name for name in EXAMPLE if name.startswith(prefix) or name in variables} == variables
 
 
-def test_the_containers_take_certificate_and_key_from_where_the_doctor_looks() -> None:
+def test_compose_and_doctor_use_the_same_certificate_directory() -> None:
     [default] = {default for file, name, default in STATED if name == "TLS_DIR" and file == "tls-on.yaml"}
     assert (ROOT / "deploy/compose" / default).resolve() == container_settings().tls_dir
 
@@ -99,7 +100,7 @@ def test_the_containers_take_certificate_and_key_from_where_the_doctor_looks() -
 GATEWAY, CONTAINERS = GatewaySettings(), container_settings()
 OLLAMA_PORT = GATEWAY.ollama_url.port
 
-# What it is, its home's value, and for each other place the file and a pattern whose group has it.
+# By name: the defined value, and for each copy the file and a pattern whose group matches it.
 COPIES: dict[str, tuple[object, dict[str, str]]] = {
     "the gateway's port": (
         GATEWAY.port,
@@ -161,11 +162,11 @@ COPIES: dict[str, tuple[object, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("what", COPIES)
-def test_what_cannot_be_derived_is_what_its_home_says(what: str) -> None:
+def test_every_copy_of_a_value_matches_its_definition(what: str) -> None:
     home, places = COPIES[what]
     for place, pattern in places.items():
         copies = re.findall(pattern, (ROOT / place).read_text())
-        assert copies, f"{place} no longer has it"
+        assert copies, f"{place} no longer contains it"
         assert set(copies) == {str(home)}, place
 
 

@@ -1,4 +1,4 @@
-"""In deploy/ a module imports only from the floors below its own; what runs first needs nothing installed."""
+"""In deploy/, modules import only from layers below their own; what runs first needs nothing installed."""
 
 import ast
 import subprocess
@@ -8,12 +8,12 @@ from pathlib import Path
 from tests.processes import ROOT
 
 DEPLOY = ROOT / "deploy"
-# From the ground up. Rooms on the same floor do not know each other: native and compose share what is below.
+# From bottom to top. Packages in one layer do not import each other: native and compose share the one below.
 FLOORS = [
     {"settings", "terminal", "grafana"},
     {"packages", "native", "compose"},
 ]
-# The same within the two larger rooms, module by module.
+# The same within the two larger packages, module by module.
 FLOORS_WITHIN = {
     "native": [
         {"stop_signals", "output_writer", "stack"},
@@ -31,12 +31,12 @@ FLOORS_WITHIN = {
         {"up"},
     ],
 }
-# What runs under the system's Python: in containers always, else before anything is installed.
+# Packages that run under the system's Python: for the containers always, otherwise before the installation.
 STANDARD_LIBRARY_ALONE = ("settings", "terminal", "packages", "compose")
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names of the modules that it imports anywhere."""
+    """Dotted names of all modules that the file imports."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -61,19 +61,19 @@ def check_floors(folder: Path, floors: list[set[str]]) -> None:
             other = name.removeprefix(f"{package}.").partition(".")[0]
             if name.startswith(f"{package}.") and other in height and other != room:
                 assert height[other] < height[room], f"{path.relative_to(ROOT)} imports {name}"
-    assert seen == set(height), f"{package}: rooms and floors differ"
+    assert seen == set(height), f"{package}: modules and layers differ"
 
 
-def test_the_rooms_of_deploy_import_downwards_only() -> None:
+def test_the_packages_of_deploy_import_downwards_only() -> None:
     check_floors(DEPLOY, FLOORS)
 
 
-def test_the_modules_of_each_large_room_import_downwards_only() -> None:
+def test_the_modules_of_each_large_package_import_downwards_only() -> None:
     for room, floors in FLOORS_WITHIN.items():
         check_floors(DEPLOY / room, floors)
 
 
-def test_what_runs_before_anything_is_installed_needs_the_standard_library_alone() -> None:
+def test_what_runs_before_the_installation_needs_only_the_standard_library() -> None:
     for room in STANDARD_LIBRARY_ALONE:
         for path in (DEPLOY / room).rglob("*.py"):
             packages = {name.partition(".")[0] for name in imports(path)}
@@ -82,7 +82,7 @@ def test_what_runs_before_anything_is_installed_needs_the_standard_library_alone
             assert used <= {*STANDARD_LIBRARY_ALONE, "ROOT"}, path
 
 
-def test_the_commands_for_containers_start_under_a_bare_python() -> None:
+def test_the_commands_for_containers_start_without_installed_packages() -> None:
     for command in ("up", "doctor", "certs", "verify"):
         # -S: without site-packages, so that nothing installed is found.
         code = f"import deploy.compose.{command}"
@@ -92,7 +92,7 @@ def test_the_commands_for_containers_start_under_a_bare_python() -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_old_python_is_named_with_a_way_out() -> None:
+def test_an_old_python_gets_an_error_that_says_what_to_do() -> None:
     code = "import sys; sys.version_info = (3, 9, 2); import deploy.packages.install"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Dashboard, alerts and their cases agree with each other."""
+"""Dashboard, alerts and the alerts' test cases are consistent."""
 
 import json
 import re
@@ -25,7 +25,7 @@ CASES = [
 ]
 
 
-def test_grafanas_json_is_what_is_made_of_its_description() -> None:
+def test_grafanas_json_is_generated_from_its_description() -> None:
     assert dashboard.render() == dashboard.DASHBOARD.read_text(), "run: python -m deploy.grafana.dashboard"
 
 
@@ -34,7 +34,7 @@ def test_no_two_panels_have_the_same_id() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_at_most_four_panels_stand_side_by_side_and_none_over_another() -> None:
+def test_at_most_four_panels_are_side_by_side_and_none_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]
@@ -49,14 +49,14 @@ def test_at_most_four_panels_stand_side_by_side_and_none_over_another() -> None:
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_every_panel_says_what_it_shows_and_in_which_unit(panel: dict[str, Any]) -> None:
+def test_every_panel_has_a_description_and_a_unit(panel: dict[str, Any]) -> None:
     assert panel["description"].endswith(".")
     assert panel["type"] == "table" or panel["fieldConfig"]["defaults"]["unit"]
     assert panel["targets"]
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
-def test_every_alert_says_how_urgent_it_is_what_to_do_and_where_to_look(alert: dict[str, Any]) -> None:
+def test_every_alert_has_a_severity_a_runbook_and_a_panel(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in ("page", "ticket", "info")
     notes = alert["annotations"]
     assert set(notes) == {"summary", "dashboard", "runbook"}

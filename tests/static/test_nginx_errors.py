@@ -1,4 +1,4 @@
-"""nginx's own errors, read from its files, are what the gateway would say in its place."""
+"""nginx's own errors, read from its files, match the gateway's for the same fault."""
 
 import json
 import re
@@ -20,10 +20,10 @@ FILES = (
 )
 APIS = {"/chat": CHAT, "/api/chat": OLLAMA, "/v1/chat/completions": OPENAI, "/v1/messages": ANTHROPIC}
 REQUEST_ID = "4bf92f3577b34da6"
-CHALLENGE = "upstream_http_www_authenticate"  # what the gateway has sent with its 401
+CHALLENGE = "upstream_http_www_authenticate"  # the header in the gateway's 401
 
-# By nginx's code: the gateway's error for the same status and fault, and whether its code is the same too. A
-# code of nginx's own says that it was not the gateway that answered.
+# By nginx's code: the gateway's error for the same fault, and whether its code is the same. Where it differs,
+# the code shows that nginx answered and not the gateway.
 TWINS: dict[str, tuple[type[GatewayError], bool]] = {
     "bad_request": (errors.NotHttp, True),
     "invalid_api_key": (errors.Unauthorized, True),
@@ -35,8 +35,8 @@ TWINS: dict[str, tuple[type[GatewayError], bool]] = {
     "gateway_failed": (errors.UpstreamFailed, False),
     "gateway_timeout": (errors.UpstreamTimeout, False),
 }
-WITHOUT_TWIN = {"too_many_failed_tries": "only nginx counts the tries of an address"}
-# Where the gateway's type is another one: without a type for 431, these APIs call it an api_error.
+WITHOUT_TWIN = {"too_many_failed_tries": "only nginx counts failed attempts per address"}
+# The gateway's type differs: these APIs have no type for 431, and use api_error.
 TYPE_DIFFERS = {("head_too_large", "openai"), ("head_too_large", "anthropic")}
 
 
@@ -48,14 +48,14 @@ class EdgeError:
 
 
 def inlined(text: str) -> str:
-    """The short snippets that have an error's words."""
+    """The file with the included error snippet in place."""
     return text.replace(
         "include snippets/bad-request.conf;", (NGINX / "snippets/bad-request.conf").read_text()
     )
 
 
 def edge_errors() -> dict[str, EdgeError]:
-    """By code, each location that answers with an error."""
+    """Each location that answers with an error, by its code."""
     found = {}
     for path in FILES:
         for body in re.split(r"^\s*location ", inlined(path.read_text()), flags=re.MULTILINE)[1:]:
@@ -81,7 +81,7 @@ MAPS = {
 
 
 def filled(text: str, known: dict[str, str]) -> str:
-    """`text` with its $variables: the known ones, and those that a map makes of known ones."""
+    """`text` with its $variables substituted: known ones, and those that a map derives from them."""
     return re.sub(r"\$(\w+)", lambda variable: value_of(variable[1], known), text)
 
 
@@ -117,7 +117,7 @@ def gateways_answer(code: str, api: Api, message: str) -> dict[str, Any]:
     return api.error_body(error, REQUEST_ID)
 
 
-def test_every_error_of_nginxs_own_is_compared() -> None:
+def test_every_error_that_nginx_generates_is_compared() -> None:
     assert EDGE_ERRORS.keys() == TWINS.keys() | WITHOUT_TWIN.keys()
 
 
@@ -140,8 +140,8 @@ def test_the_same_fault_has_the_same_status_shape_type_and_code(code: str, path:
 
 
 @pytest.mark.parametrize("code", TWINS)
-def test_who_may_try_again_is_told_when_by_both(code: str) -> None:
-    # Of a gateway that broke off it is unknown whether it will do it again.
+def test_nginx_and_gateway_send_the_same_retry_after(code: str) -> None:
+    # No Retry-After for gateway_failed: whether it would fail again is unknown.
     assert EDGE_ERRORS[code].retry_after == TWINS[code][0].retry_after
 
 
@@ -154,7 +154,7 @@ def test_who_may_try_again_is_told_when_by_both(code: str) -> None:
         ("forbidden", ""),
     ],
 )
-def test_what_the_gateway_says_too_nginx_says_in_the_same_words(code: str, challenge: str) -> None:
+def test_nginx_and_gateway_use_the_same_message(code: str, challenge: str) -> None:
     _, message = answer_of(code, "/chat", challenge)
     pattern = re.escape(message).replace("10", r"\{\w+\}")
     sources = [path.read_text() for path in (ROOT / "services/gateway/gateway").rglob("*.py")]

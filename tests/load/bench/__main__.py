@@ -1,4 +1,4 @@
-"""`make bench`: nginx, the gateway, both in a row, and LiteLLM where it is installed, side by side."""
+"""`make bench`: compares nginx, the gateway, both in a row, and LiteLLM if it is installed."""
 
 import argparse
 import gc
@@ -19,10 +19,10 @@ from .report import Report
 from .systems import LITELLM, NAMES, System, has_peers, systems, upstream
 from .wire import Dialect
 
-# In full: as many rounds as there is time for.
+# The full run: as many rounds as fit into SECONDS, at most ROUNDS.
 SECONDS = 280
 ROUNDS = 5
-# What the search for the most streams takes for one system.
+# Time that the search for the most streams takes for one system.
 SEARCH_SECONDS = 15
 
 Job = tuple[System, Dialect, Callable[[System, Dialect], Values]]
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> Report:
         systems(wanted, model, cores, Path(folder)) as running,
     ):
         pin(cores.load)
-        # A pause of the collector would count as somebody's delay.
+        # A pause of the garbage collector would count as a delay.
         gc.collect()
         gc.disable()
         report.versions = {system.name: system.version for system in running}
@@ -79,13 +79,13 @@ def _peer(arguments: argparse.Namespace) -> bool:
 
 
 def _round(bench: Bench, running: list[System], *, first: bool) -> list[Job]:
-    """The systems take turns, so that what the machine does meanwhile hits them all."""
+    """The jobs of a round. The systems alternate, so that other load on the machine affects all of them."""
     own = [system for system in running if system.name != LITELLM]
     jobs: list[Job] = []
     for dialect in own[0].dialects:
         for measure in (bench.steady, bench.waits):
             jobs += [(system, dialect, measure) for system in running if dialect in system.dialects]
-    # More than LiteLLM carries: it would take a minute to come to rest.
+    # More than LiteLLM can handle: it would take a minute to become idle.
     jobs += [(system, COMMON, bench.crowd) for system in own]
     jobs += [(system, COMMON, bench.answers) for system in running]
     # Its burst alone takes ten seconds.
@@ -119,7 +119,7 @@ def main() -> int:
     parser.add_argument("--bars", action="store_true", help="say which bars the gateway reaches")
     parser.add_argument("--out", type=Path, default=ROOT / ".run" / "bench.json", help="%(default)s")
     arguments = parser.parse_args()
-    # What has been started is stopped then too.
+    # So that started processes are stopped on SIGTERM too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A stream takes up to two descriptors.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

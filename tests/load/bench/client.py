@@ -1,4 +1,4 @@
-"""The load: very many streams in one epoll loop that looks for stamps and at nothing else."""
+"""The load generator: very many streams in one epoll loop, which only looks for stamps."""
 
 import re
 import select
@@ -32,7 +32,7 @@ class Stream:
 
 @dataclass
 class Window:
-    """What arrived within a stretch of time; nanoseconds."""
+    """What arrived within a period; delays and gaps in nanoseconds."""
 
     delays: "array[int]" = field(default_factory=lambda: array("q"))
     gaps: "array[int]" = field(default_factory=lambda: array("q"))
@@ -41,7 +41,7 @@ class Window:
 
 
 class Load:
-    """Streams of one kind through one port."""
+    """Streams with the same request to one port."""
 
     def __init__(self, port: int, request: bytes, terminal: bytes) -> None:
         self._port = port
@@ -53,12 +53,12 @@ class Load:
         self.streams: list[Stream] = []
 
     def add(self, offsets: Iterable[float]) -> None:
-        """Streams that start so many seconds from now."""
+        """Adds streams that start after `offsets` seconds."""
         now = time.monotonic_ns()
         self._starts.extend(sorted(now + int(offset * 1e9) for offset in offsets))
 
     def run(self, seconds: float) -> Window:
-        """Until the time is up or every stream has ended."""
+        """Runs for `seconds`, or until every stream has ended."""
         window = Window()
         began = now = time.monotonic_ns()
         end = began + int(seconds * 1e9)
@@ -77,7 +77,7 @@ class Load:
         return window
 
     def run_until_begun(self, seconds: float) -> None:
-        """Until every stream has its first token, or has failed. Raises ConnectionError."""
+        """Runs until every stream has its first token or has failed. Raises ConnectionError."""
         end = time.monotonic() + seconds
         while self._starts or any(stream.first_after is None for stream in self._open.values()):
             if time.monotonic() > end:
@@ -150,7 +150,7 @@ class Load:
 
 
 def first_token(port: int, request: bytes) -> int:
-    """Asks once on a connection of its own and reads to the end; nanoseconds to the first token."""
+    """Sends one request on a new connection and reads the answer; returns nanoseconds to the first token."""
     began = time.monotonic_ns()
     with socket.create_connection(("127.0.0.1", port), timeout=STALLED_SECONDS) as connection:
         connection.sendall(request)
@@ -167,7 +167,7 @@ def first_token(port: int, request: bytes) -> int:
 
 
 class ClosedLoop:
-    """Connections that are kept, each of which asks again as soon as it has its answer."""
+    """Kept connections, each of which sends the next request as soon as it has its answer."""
 
     def __init__(self, port: int, request: bytes, connections: int) -> None:
         self._request = request
@@ -183,7 +183,7 @@ class ClosedLoop:
             connection.sendall(request)
 
     def run(self, seconds: float) -> float:
-        """Answers a second. Raises ConnectionError if one is not 200 or the connection is not kept."""
+        """Answers per second. Raises ConnectionError if one is not 200 or the connection is not kept."""
         began = now = time.monotonic()
         answers = 0
         while now < began + seconds:
@@ -201,7 +201,7 @@ class ClosedLoop:
         self._epoll.close()
 
     def _take(self, descriptor: int) -> bool:
-        """Whether an answer is complete now."""
+        """Reads once; whether that completes an answer."""
         connection = self._sockets[descriptor]
         data = connection.recv(PIECE)
         if not data:
@@ -218,7 +218,7 @@ class ClosedLoop:
 
 
 def is_complete(answer: bytes) -> bool:
-    """Whether all of an HTTP answer is there."""
+    """Whether an HTTP answer is complete."""
     head, end, body = answer.partition(b"\r\n\r\n")
     length = LENGTH.search(head)
     if length:

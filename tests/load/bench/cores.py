@@ -1,4 +1,4 @@
-"""Which core does what, and what machine this is."""
+"""The assignment of cores, and a description of the machine."""
 
 import os
 import platform
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 class BenchError(Exception):
-    """The bench cannot run here, or something that it measures broke."""
+    """The benchmark cannot run here, or a measured system failed."""
 
 
 @dataclass(frozen=True)
 class Cores:
-    """Upstream and load share a core where there are only two."""
+    """Upstream and load share a core if there are only two."""
 
     proxy: int
     upstream: int
@@ -44,7 +44,7 @@ def choose() -> Cores:
 
 @contextmanager
 def pinned(core: int) -> Iterator[None]:
-    """What is started within runs on this core, for ever."""
+    """Processes started within this context stay on the core."""
     before = os.sched_getaffinity(0)
     pin(core)
     try:

@@ -1,4 +1,4 @@
-"""Arithmetic on what was measured."""
+"""Statistics, and how numbers are printed."""
 
 import statistics
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ def median(values: Sequence[float]) -> float:
 
 
 def ratio(values: Sequence[float], base: Sequence[float]) -> float | None:
-    """How many times the base's median the median is; None where that says nothing."""
+    """The median as a multiple of the base's median; None where that is meaningless."""
     if not values or not base or median(base) <= 0:
         return None
     return median(values) / median(base)
 
 
 def number(value: float) -> str:
-    """Three digits that count."""
+    """The number with three significant digits."""
     if value == float("inf"):
         return "none"
     size = abs(value)

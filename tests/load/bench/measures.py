@@ -1,4 +1,4 @@
-"""Each measure of a round: one system, one dialect, some seconds."""
+"""The measures of a round, each for one system and one dialect, for some seconds."""
 
 import random
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from .wire import ENDLESS, IDLE, OPENAI, PACE_SECONDS, SHORT, Dialect, paced
 
 CROWD = 600
 KEPT = 32
-# What can be asked of every system, for what is measured in one dialect only.
+# The dialect that every system supports, for measures that use only one.
 COMMON = OPENAI
-# How many seconds a system that can't keep up may go on after its time.
+# How many seconds a system that can't keep up may run over.
 PATIENCE = 12.0
 HIGHEST_STEPS = 14
 
@@ -25,7 +25,7 @@ MS, US = 1e6, 1e3
 
 @dataclass(frozen=True)
 class Lengths:
-    """Seconds, but for the numbers of single clients and idle streams."""
+    """Durations in seconds, except for the numbers of single clients and idle streams."""
 
     window: float
     crowd: float
@@ -39,7 +39,7 @@ QUICK = Lengths(window=0.7, crowd=0.7, loop=0.5, clients=30, idle=100)
 
 
 class Bench:
-    """`others` and `limited` tell how far the numbers can be trusted."""
+    """Takes the measures; `others` and `limited` show how reliable they are."""
 
     def __init__(self, upstream: Upstream, cores: Cores, lengths: Lengths) -> None:
         self._upstream = upstream
@@ -50,12 +50,12 @@ class Bench:
 
     @property
     def others(self) -> float:
-        """The share of the used cores that other processes of this machine had."""
+        """The share of the used cores that other processes on this machine took."""
         used = {self._cores.proxy, self._cores.upstream, self._cores.load}
         return self._others / (self._elapsed * len(used)) if self._elapsed else 0.0
 
     def steady(self, system: System, dialect: Dialect) -> Values:
-        """CPU and delay a token while the streams run."""
+        """CPU and delay per token while the streams run."""
         _, window, reading = self._crowd(
             system, dialect, system.streams, system.ramp, self._lengths.window, "steady"
         )
@@ -72,7 +72,7 @@ class Bench:
         return values
 
     def waits(self, system: System, dialect: Dialect) -> Values:
-        """Time to first token: for one client after the other, and for STREAMS at once."""
+        """Time to first token: for single clients one after the other, and for STREAMS concurrently."""
         request = dialect.request(SHORT)
         first_token(system.port, request)
         single = [first_token(system.port, request) for _ in range(self._lengths.clients)]
@@ -87,7 +87,7 @@ class Bench:
         return {**_percentiles("single", single, MS), **_percentiles("burst", burst, MS)}
 
     def answers(self, system: System, dialect: Dialect) -> Values:
-        """Short answers a second that do not stream."""
+        """Short answers per second, not streamed."""
         loop = ClosedLoop(system.port, dialect.request(SHORT, stream=False, keep=True), KEPT)
         loop.run(self._lengths.loop / 4)
         meter = self._meter(system)
@@ -101,7 +101,7 @@ class Bench:
         return values
 
     def memory(self, system: System, dialect: Dialect) -> Values:
-        """Megabytes at rest, kilobytes a stream that waits for its next token."""
+        """Megabytes when idle, and kilobytes per stream that waits for its next token."""
         first_token(system.port, dialect.request(SHORT))
         rest = memory(system.roots)
         load = Load(system.port, dialect.request(IDLE), dialect.terminal)
@@ -118,7 +118,7 @@ class Bench:
         }
 
     def most(self, system: System, dialect: Dialect, cpu: float) -> Values:
-        """The most streams: adds some until tokens come late, beginning below what `cpu` promises."""
+        """The most streams: adds some until tokens are late, starting below the estimate from `cpu`."""
         load = Load(system.port, dialect.request(ENDLESS), dialect.terminal)
         target, carried = 0.3e6 / cpu * PACE_SECONDS, 0
         try:
@@ -127,7 +127,7 @@ class Bench:
                 load.add(_spread(new, max(PACE_SECONDS, new / 600)))
                 load.run(new / 600 + 0.4)
                 meter = self._meter(system)
-                # A second chance, if something else on the machine was in the way.
+                # One retry, in case other load on the machine interfered.
                 in_time = _in_time(load) or _in_time(load)
                 limited = self._judge(meter.read(), system, "most")
                 if in_time:
@@ -161,7 +161,7 @@ class Bench:
         return Meter(system.roots, self._upstream.process, {cores.proxy, cores.upstream, cores.load})
 
     def _judge(self, reading: Reading, system: System, measure: str) -> bool:
-        """Whether those that measure were at their own limit."""
+        """Whether load or upstream were at their own limit."""
         self._elapsed += reading.elapsed
         self._others += reading.others
         shared = self._cores.upstream == self._cores.load
@@ -173,7 +173,7 @@ class Bench:
 
 
 def _in_time(load: Load) -> bool:
-    """Whether within a second every token came, and nearly every one before the next was due."""
+    """Whether every token of a second arrived, and nearly every one before the next was due."""
     window = load.run(1.0)
     due = len(load.streams) * window.seconds / PACE_SECONDS
     late = percentile(window.gaps, 99) > 2 * PACE_SECONDS * 1e9
@@ -181,7 +181,7 @@ def _in_time(load: Load) -> bool:
 
 
 def _spread(count: int, seconds: float) -> list[float]:
-    """Moments without a common beat: streams don't tick together."""
+    """Start times spread so that the streams' tokens do not coincide."""
     chance = random.Random(count)
     return [chance.uniform(0, seconds) for _ in range(count)]
 

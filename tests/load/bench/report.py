@@ -1,4 +1,4 @@
-"""What was measured, for people and for programs."""
+"""The results, as a table and as JSON."""
 
 import json
 from collections import defaultdict
@@ -11,7 +11,7 @@ from .measures import COMMON, CROWD, KEPT, Values
 from .systems import DIRECT, GATEWAY, LITELLM, LITELLM_STREAMS, NGINX, STREAMS
 from .wire import DIALECTS
 
-# The share of the cores that other processes may have.
+# The share of the cores that other processes may take.
 DISTURBED = 0.05
 
 Key = tuple[str, str]  # measure, path
@@ -19,7 +19,7 @@ Key = tuple[str, str]  # measure, path
 
 @dataclass(frozen=True)
 class Measure:
-    """`added` says that what the upstream itself takes is no part of it."""
+    """A row of the table; `added`: the upstream's own share is subtracted."""
 
     key: str
     title: str
@@ -48,7 +48,7 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class Bar:
-    """What the gateway alone has to reach; `times` it is a multiple of nginx's."""
+    """A target for the gateway alone; `times`: as a multiple of nginx's value."""
 
     key: str
     path: str
@@ -89,7 +89,7 @@ class Report:
             self.found[measure, path][system].append(value)
 
     def values(self, measure: Measure, path: str, system: str) -> list[float]:
-        """One a round."""
+        """One value per round."""
         values = self.found[measure.key, path][system]
         if not measure.added:
             return values
@@ -97,7 +97,7 @@ class Report:
         return [value - base for value, base in zip(values, direct, strict=False)]
 
     def table(self) -> str:
-        """As Markdown, with the columns aligned for those who read it in a terminal."""
+        """The results as Markdown, with columns aligned for terminals."""
         systems = list(self.versions)
         named = [f"{name} {version}".strip() for name, version in self.versions.items()]
         rows = [["", *named], ["---", *("---:" for _ in systems)]]

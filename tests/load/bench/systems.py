@@ -1,4 +1,4 @@
-"""What is measured, as running processes."""
+"""The measured systems, as running processes."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from .wire import DIALECTS, KEY, MODELS, OPENAI, Dialect
 
 PEERS = ROOT / ".venv-peers"
 DIRECT, NGINX, GATEWAY, BOTH, LITELLM = "upstream", "nginx", "gateway", "nginx+gateway", "LiteLLM"
-# A core of LiteLLM's is full with some sixty at 20 tokens/s.
+# LiteLLM saturates a core with about sixty streams at 20 tokens/s.
 STREAMS, LITELLM_STREAMS = 100, 30
 NAMES = (NGINX, GATEWAY, BOTH, LITELLM)
 
@@ -55,7 +55,7 @@ class Upstream:
         return System(DIRECT, self.port, ())
 
     def settle(self) -> None:
-        """Waits until nobody asks for anything. Raises BenchError."""
+        """Waits until no request is running. Raises BenchError."""
 
         def unused() -> bool:
             with urllib.request.urlopen(f"{self.url}/running", timeout=10) as answer:
@@ -77,7 +77,7 @@ def upstream(cores: Cores, folder: Path) -> Iterator[Upstream]:
 
 @contextmanager
 def systems(wanted: tuple[str, ...], model: Upstream, cores: Cores, folder: Path) -> Iterator[list[System]]:
-    """Those that are wanted and installed, running on the proxies' core."""
+    """The wanted systems that are installed, running on the proxies' core."""
     with ExitStack() as started, pinned(cores.proxy):
         found: list[System] = []
         if NGINX in wanted:
@@ -97,7 +97,7 @@ def has_peers() -> bool:
 
 @contextmanager
 def _nginx(name: str, target: int, folder: Path) -> Iterator[System]:
-    """The product's own configuration, with one worker because it has one core."""
+    """The shipped configuration, with one worker for its one core."""
     port = free_port()
     program, version = find_nginx()
     values = {
@@ -129,13 +129,13 @@ def _litellm(model: Upstream, folder: Path) -> Iterator[System]:
     port = free_port()
     configuration = folder / "litellm.yaml"
     parameters = {"api_base": f"{model.url}/v1", "api_key": "none"}
-    # By name: looking a model up among wildcards would cost it time. JSON is YAML.
+    # Models by name, because matching wildcards would cost time. JSON is valid YAML.
     models = [
         {"model_name": name, "litellm_params": {**parameters, "model": f"openai/{name}"}} for name in MODELS
     ]
     configuration.write_text(json.dumps({"model_list": models}))
     command = [str(PEERS / "bin" / "litellm"), "--config", str(configuration), "--host", "127.0.0.1"]
-    # Without what it would fetch from the network; else as it comes, in its production mode.
+    # Without downloads from the network; otherwise its defaults, in production mode.
     settings = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     settings["LITELLM_MASTER_KEY"] = KEY
     command += ["--port", str(port), "--num_workers", "1", "--telemetry", "False"]
@@ -153,7 +153,7 @@ def _litellm(model: Upstream, folder: Path) -> Iterator[System]:
 def _running(
     command: list[str], log: Path, port: int, environment: Mapping[str, str] | None = None
 ) -> Iterator[int]:
-    """The process, once it listens. Raises BenchError."""
+    """The process, once it is listening. Raises BenchError."""
     process = Process(command, environment or {}, log)
 
     def listening() -> bool:

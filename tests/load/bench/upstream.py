@@ -27,7 +27,7 @@ def models() -> list[dict[str, object]]:
 
 
 class Connection:
-    """`token` is what a token looks like on the wire, with a place for its time."""
+    """A client's connection; `token` is a token on the wire, with a placeholder for its time."""
 
     __slots__ = ("close", "due", "gone", "last", "left", "needed", "read", "socket", "token", "unsent")
 
@@ -44,7 +44,7 @@ class Connection:
         self.last = b""
 
     def send(self, data: bytes) -> None:
-        """What isn't taken goes out with what comes next, as a blocked model server's output would."""
+        """Sends data; what the socket does not accept is sent with the next data, like blocked output."""
         data = self.unsent + data if self.unsent else data
         try:
             taken = self.socket.send(data)
@@ -64,7 +64,7 @@ class Server:
         self._epoll = select.epoll()
         self._epoll.register(self._listener.fileno(), select.EPOLLIN)
         self._connections: dict[int, Connection] = {}
-        # In the order in which their next tokens are due: the pace is one for all.
+        # In the order in which their next tokens are due, since all have the same pace.
         self._running: deque[Connection] = deque()
         self._idle = 0
 

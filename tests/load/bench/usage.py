@@ -1,4 +1,4 @@
-"""What processes use, from /proc."""
+"""CPU and memory of processes, from /proc."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICK = 1e9 / os.sysconf("SC_CLK_TCK")
-# Above this share of its core the load or the upstream may be what limits.
+# Above this share of its core, load or upstream may be the bottleneck.
 BUSY = 0.85
 
 
@@ -25,7 +25,7 @@ def tree(roots: Iterable[int]) -> list[int]:
 
 
 def cpu_ns(process: int) -> float:
-    """User and system time of all of its threads. `stat` has it too, but in hundredths of a second."""
+    """User and system time of all its threads. `stat` has only hundredths of a second."""
     try:
         threads = Path(f"/proc/{process}/task").glob("*/schedstat")
         return float(sum(int(thread.read_text().split()[0]) for thread in threads))
@@ -35,7 +35,7 @@ def cpu_ns(process: int) -> float:
 
 
 def busy_ns(core: int) -> float:
-    """How long the core has been at work for anybody."""
+    """Time for which the core has been busy, with any process."""
     counts = re.search(rf"^cpu{core} (.*)$", Path("/proc/stat").read_text(), re.MULTILINE)
     assert counts
     user, nice, system, _, _, interrupts, soft, stolen, *_ = (int(count) for count in counts[1].split())
@@ -44,7 +44,7 @@ def busy_ns(core: int) -> float:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes: of the largest process, the share of all, and all of them without regard to what they share."""
+    """Bytes: the largest process, and the sum of all with shared memory counted in proportion and in full."""
 
     worker: int
     proportional: int
@@ -62,7 +62,7 @@ def memory(roots: Sequence[int]) -> Memory:
 
 
 class Meter:
-    """CPU since its making: of the measured processes, and of those that measure."""
+    """CPU time since its creation, of the measured processes and of the measuring ones."""
 
     def __init__(self, measured: Sequence[int], upstream: int, cores: set[int]) -> None:
         self._measured = tree(measured)
@@ -88,7 +88,7 @@ class Meter:
 
 @dataclass(frozen=True)
 class Reading:
-    """Nanoseconds of CPU, and of the clock on the wall."""
+    """Nanoseconds of CPU time, and of elapsed time."""
 
     proxy: float
     upstream: float

@@ -1,15 +1,15 @@
-"""What upstream and load client say: requests, and answers whose tokens carry the time of their sending."""
+"""Requests, and answers whose tokens contain the time at which they were sent."""
 
 import json
 import secrets
 from dataclasses import dataclass
 
-# A token's text is this mark and its time in nanoseconds, so it comes through every translation.
+# A token's text is this marker and its time in nanoseconds, which every translation preserves.
 MARK = b"@"
 DIGITS = 18
 _NEXT = len(MARK) + DIGITS
 
-# LiteLLM does not start without one; all are sent it, as OpenAI's clients do.
+# LiteLLM requires a key; it is sent to all systems, as OpenAI's clients do.
 KEY = f"sk-{secrets.token_hex(32)}"
 
 PACE_SECONDS = 0.05
@@ -21,7 +21,7 @@ ANSWER_TOKENS = 20  # of an answer that doesn't stream
 
 
 def paced(tokens: int) -> str:
-    """The model that answers with so many tokens, one every PACE_SECONDS."""
+    """The name of a model that answers with `tokens` tokens, one every PACE_SECONDS."""
     return f"paced:{tokens}"
 
 
@@ -30,7 +30,7 @@ MODELS = (SHORT, IDLE, FLOOD, ENDLESS, paced(1200), *(paced(tokens) for tokens i
 
 @dataclass(frozen=True)
 class Dialect:
-    """`token` has a place for the time; `last` ends an answer, and has the bytes `terminal`."""
+    """`token` has a placeholder for the time; `last` ends an answer and contains `terminal`."""
 
     path: str
     media_type: str
@@ -61,7 +61,7 @@ class Dialect:
 _TIME = MARK + b"%0" + str(DIGITS).encode() + b"d"
 _LINE = b'{"model":"paced","created_at":"2026-01-01T12:00:00.123456789Z","message":{"role":"assistant","content":"%s"},"done":%s}'  # noqa: E501
 _COUNTS = b'true,"done_reason":"stop","total_duration":1000000,"load_duration":100000,"prompt_eval_count":30,"prompt_eval_duration":100000,"eval_count":20,"eval_duration":800000'  # noqa: E501
-# Short ones: what has to be looked at are lines, not bytes. For the client they become 2 MB.
+# Short lines, because the cost is per line and not per byte. For the client they become 2 MB.
 FLOOD_LINES = b'{"message":{"content":"x"},"done":false}\n' * 20_000
 _CHUNK = b'data: {"id":"chatcmpl-42","object":"chat.completion.chunk","created":1767268800,"model":"paced","system_fingerprint":"fp_ollama","choices":[{"index":0,"delta":{"role":"assistant","content":"%s"},"finish_reason":%s}]}\n\n'  # noqa: E501
 _COMPLETION = b'{"id":"chatcmpl-42","object":"chat.completion","created":1767268800,"model":"paced","system_fingerprint":"fp_ollama","choices":[{"index":0,"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}],"usage":{"prompt_tokens":30,"completion_tokens":20,"total_tokens":50}}'  # noqa: E501
@@ -75,7 +75,7 @@ OLLAMA = Dialect(
     b'"done":true',
     _LINE % (_TEXT, _COUNTS),
 )
-# From upstream itself only where it stands in for the gateway, behind nginx alone.
+# Upstream only uses this dialect in place of the gateway, behind nginx alone.
 CHAT = Dialect(
     "/chat",
     "text/event-stream",
@@ -96,13 +96,13 @@ DIALECTS = (CHAT, OLLAMA, OPENAI)
 
 
 def stamps(data: bytes) -> tuple[int, list[int]]:
-    """How many tokens begin in `data`, and the times of those that are whole."""
+    """How many tokens begin in `data`, and the times of those that are complete."""
     begun, times = 0, []
     at = data.find(MARK)
     while at >= 0:
         begun += 1
         digits = data[at + 1 : at + _NEXT]
-        # Where two reads, or two chunks of HTTP, meet within a number, it is left out.
+        # A number that is split between two reads or HTTP chunks is skipped.
         if len(digits) == DIGITS and digits.isdigit():
             times.append(int(digits))
         at = data.find(MARK, at + 1)
