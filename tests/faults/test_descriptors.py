@@ -60,7 +60,7 @@ def test_a_low_descriptor_limit_is_logged_at_the_start(
 ) -> None:
     monkeypatch.setattr("subprocess.Popen", partial(subprocess.Popen, preexec_fn=low_limit))
     with gateway(fake.url, tmp_path) as (process, _):
-        warning = "no more than 1024 files and connections can be open"
+        warning = "the limit of 1024 open files and connections"
         wait_until(lambda: warning in process.output, 5, "the log says so")
 
 
