@@ -7,7 +7,6 @@ import structlog
 from opentelemetry.trace import Tracer
 from starlette.requests import Request
 
-from . import garbage
 from .access.caller import Caller
 from .access.guard import Guard
 from .access.keyring import Keyring
@@ -16,6 +15,7 @@ from .admission.admission import Admission
 from .backends.gauges import Scrape
 from .backends.pool import Pool
 from .errors import Drained
+from .garbage import Collector
 from .policy.policy import Policy
 from .settings import Settings
 from .streaming.generation import Generation
@@ -52,6 +52,7 @@ class State:
         self.generations: set[Generation] = set()
         self.turnstiles = Turnstiles()
         self.draining = False
+        self._collector = Collector()
         self._guard = Guard(settings, keyring, self.audit)
         # Values of the growing counts at the last update of the metrics.
         self._dropped = self._audit_lost = 0
@@ -82,8 +83,10 @@ class State:
         """Update the metrics until cancelled: a scrape updates only the worker that answers it."""
         while True:
             self.count()
-            if not self.generations:
-                garbage.collect_while_idle()
+            if self.generations:
+                self._collector.while_busy()
+            else:
+                self._collector.while_idle()
             await asyncio.sleep(COUNT_SECONDS)
 
     def _count_lines(self) -> None:

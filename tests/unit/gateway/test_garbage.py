@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from gateway.garbage import Collector
 from tests.fakes.ollama import FakeOllama
 from tests.integration.apis import CASES
 from tests.load import storm
@@ -85,3 +86,15 @@ async def test_what_is_refused_leaves_nothing_either() -> None:
                 for name, body in BODIES.items():
                     await client.post(path, content=body)
                     assert not found(), (path, name)
+
+
+def test_a_worker_that_is_never_idle_collects_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library's cycle may hold megabytes in a few objects."""
+    collections: list[float] = []
+    now = 1000.0
+    monkeypatch.setattr("gateway.garbage.time.monotonic", lambda: now)
+    monkeypatch.setattr("gateway.garbage.gc.collect", lambda: collections.append(now))
+    collector = Collector()
+    for now in range(1000, 1130, 5):  # noqa: B007 - it is the clock
+        collector.while_busy()
+    assert collections == [1060, 1120]
