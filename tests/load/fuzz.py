@@ -22,7 +22,7 @@ from gateway.access.allow_list import EVERY_MODEL
 from gateway.access.key_file import KeyFile
 from gateway.ask.route import Route
 from gateway.routes.table import CHAT_ROUTE, PASSED_ON
-from tests.fakes.ollama import DONE, FakeOllama, line
+from tests.fakes.ollama import DONE, FakeOllama
 from tests.integration.programs import gateway, nginx
 from tests.processes import Process, wait_until
 
@@ -228,7 +228,8 @@ class Target:
 def target() -> Iterator[Target]:
     with tempfile.TemporaryDirectory() as name, FakeOllama().running() as fake:
         folder = Path(name)
-        fake.answer("good", line(), DONE)
+        # One JSON object, so that it is an answer on every route, streamed or not.
+        fake.answer("good", DONE)
         key = KeyFile(folder / "keys").create("fuzz", "admin", EVERY_MODEL, None)
         with gateway(fake.url, folder, GATEWAY_KEYS_FILE=str(folder / "keys"), **SETTINGS) as (inside, url):
             inside.wait_ready(f"{url}/readyz")
