@@ -62,7 +62,9 @@ def _status(arguments: argparse.Namespace) -> int | str:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        # At its end Python would try once more to write what is left.
+        if error.filename:
+            return f"gateway: {error.filename}: {error.strerror}"
+        # It is the output. At its end Python would try once more to write what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return f"gateway: {error.strerror}"
     return status

@@ -22,6 +22,7 @@ START = 1000.0
 def due(
     *,
     last_in: float | None = START,
+    accepted_at: float | None = START,
     began: bool = False,
     heartbeat: bytes = b":",
     committed: bool = False,
@@ -30,12 +31,11 @@ def due(
 ) -> Due:
     """Of an answer that was accepted at START, and whose client was sent nothing since."""
     dialect = SimpleNamespace(heartbeat=heartbeat)
-    generation = SimpleNamespace(dialect=dialect, began=began, last_in=last_in)
+    generation = SimpleNamespace(dialect=dialect, began=began, last_in=last_in, accepted_at=accepted_at)
     delivery = SimpleNamespace(
         delivered=delivered,
         sending_since=sending_since,
         committed=committed,
-        started=START,
         last_out=START,
     )
     return Deadlines(LIMITS).next(cast(Any, generation), cast(Any, delivery), START + 1)
@@ -45,6 +45,7 @@ def due(
     ("known", "expected"),
     [
         ({}, Due(START + 2, "heartbeat")),
+        ({"accepted_at": None, "last_in": None}, Due(float("inf"), "upstream timeout")),
         ({"committed": True}, Due(START + 15, "heartbeat")),
         ({"committed": True, "began": True, "last_in": START - 110}, Due(START + 10, "upstream timeout")),
         ({"last_in": START - 599}, Due(START + 1, "upstream timeout")),

@@ -31,6 +31,8 @@ class Model:
     def __init__(self) -> None:
         self.bytes: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self.opened = asyncio.Event()
+        self.may_be_accepted = asyncio.Event()
+        self.may_be_accepted.set()
         self.may_ask, self.may_open = asyncio.Event(), asyncio.Event()
         self.may_ask.set()
         self.may_open.set()
@@ -41,8 +43,9 @@ class Model:
     @asynccontextmanager
     async def answer(self, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
         self.opened.set()
-        waiting.accepted()
         try:
+            await self.may_be_accepted.wait()
+            waiting.accepted()
             await self.may_ask.wait()
             waiting.asked("ollama")
             if self.loads:
@@ -486,3 +489,26 @@ async def test_a_cancelled_stream_still_gets_its_terminal_event() -> None:
     assert b"event: error" in stream.client.history[-1]["body"]
     assert stream.model.released
     assert stream.record.outcome == "drained"
+
+
+async def test_a_first_byte_timeout_below_the_heartbeat_is_kept_by_a_whole_answer_too() -> None:
+    stream = Stream(
+        first_byte_timeout=0.05, early_commit=0.05, heartbeat=60, idle_timeout=60, send_timeout=60
+    )
+    await stream.end()
+    assert stream.record.outcome == "timeout"
+    assert stream.client.history[0]["status"] == 504
+
+
+async def test_nothing_is_sent_before_the_request_is_accepted() -> None:
+    """A refusal is to have its status, however long the decision takes."""
+    stream = Stream(early_commit=0.02, heartbeat=0.02)
+    stream.model.may_be_accepted.clear()
+    await stream.model.opened.wait()
+    for _ in range(10):
+        await asyncio.sleep(0.01)
+    assert stream.client.history == []
+    stream.model.may_be_accepted.set()
+    assert (await stream.next_sent())["status"] == 200
+    stream.client.gone.set()
+    await stream.end()

@@ -218,3 +218,15 @@ async def test_nothing_is_known_of_a_model_server_that_does_not_say() -> None:
         with pytest.raises(UpstreamUnreachable):
             await backend.locate("m")
     await upstream.aclose()
+
+
+async def test_only_a_model_of_its_own_that_is_not_in_memory_is_loaded_by_the_server(
+    fake: FakeOllama, backend: Backend
+) -> None:
+    fake.answer("own", DONE)
+    fake.answer("far", DONE)
+    fake.remote["far"] = "https://cloud.example"
+    await backend.refresh()
+    assert backend.loads("own")
+    assert not backend.loads("far")
+    assert not backend.loads("nothing")

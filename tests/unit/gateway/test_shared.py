@@ -49,3 +49,13 @@ def test_metrics_that_were_imported_too_early_stop_the_start() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "gateway.telemetry.metrics was imported before" in ended.stderr
     assert ended.returncode == 1
+
+
+def test_a_reload_without_a_metrics_directory_is_no_failure() -> None:
+    """gunicorn reads its configuration again; by then metrics.py has been imported."""
+    code = (
+        "from gateway.telemetry import shared; shared._create_in = lambda _: None; shared.set_up();"
+        "from gateway.telemetry import metrics; shared.set_up(); print(shared.folder())"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.stdout, ended.returncode) == ("None\n", 0), ended.stderr

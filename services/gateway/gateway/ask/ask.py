@@ -36,7 +36,7 @@ class Ask:
     def model(self) -> str | None:
         """The requested model, for logs and metrics. Access checks use `models`."""
         fields = self.fields
-        value = self.named or fields.get("model") or fields.get("name") or fields.get("source")
+        value = fields.get("model") or fields.get("name") or fields.get("source")
         return value if isinstance(value, str) else None
 
     def models(self) -> Iterator[str]:

@@ -72,6 +72,11 @@ class Backend:
         name = full_name(model)
         return name in self._answered or name in {loaded.name for loaded in self.loaded}
 
+    def loads(self, model: str) -> bool:
+        """Whether a request for `model` makes this server load it, as of the last poll."""
+        name = full_name(model)
+        return self.up and name in self.local and not self.has_loaded(model)
+
     def label(self, model: str) -> str:
         """The model as a metric label; "other" unless the backend has it, which bounds the label's values."""
         return full_name(model) if self.has(model) else "other"

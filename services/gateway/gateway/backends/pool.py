@@ -30,7 +30,7 @@ class Pool:
         if not isinstance(ask.body, bytes) or ask.route.kind in AUDITED:
             return backend.change(method, ask.path, ask.body, ask.headers)
         model = ask.model if ask.route.operation else None
-        if model and backend.has(model) and not backend.has_loaded(model):
+        if model and backend.loads(model):
             waiting.waits_for("loading")
         return backend.stream(method, ask.path, ask.body, ask.headers, model)
 

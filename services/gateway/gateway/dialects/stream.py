@@ -58,7 +58,8 @@ class Stream:
         try:
             units = self._splitter.feed(data)
         except UpstreamFailed as error:
-            self.fail(error)
+            # Its frames refer to this: a reference cycle would wait for the garbage collector.
+            self.fail(error.with_traceback(None))
             return b""
         return self._frames(units)
 

@@ -97,13 +97,14 @@ class Policy:
             self._egress.check_source(model)
 
     def hides_models(self) -> bool:
-        """Whether lists must hide any models."""
-        return bool(self._catalogue.remote) and not self._egress.cloud_allowed
+        """Whether lists must hide any of the installed models."""
+        return bool(self._catalogue.remote) and self.hides_cloud_models()
+
+    def hides_cloud_models(self) -> bool:
+        return not self._egress.cloud_allowed
 
     async def hidden(self, models: Collection[str]) -> set[str]:
         """Those of `models` that lists must hide. Raises GatewayError."""
-        if self._egress.cloud_allowed:
-            return set()
         if not all(self._catalogue.has(model) for model in models):
             await self._catalogue.refresh()
         remote = self._catalogue.remote

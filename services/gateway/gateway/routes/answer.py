@@ -37,10 +37,10 @@ def _dialect(state: State, ask: Ask) -> Stream | Whole:
 
 def _record(state: State, record: RequestRecord, ask: Ask) -> None:
     """Fill in the record for log and metrics, so that refused requests are labelled too."""
-    record.asks(ask.route.operation, ask.streams)
     if ask.model is not None:
         record.model = ask.model[:MAX_MODEL_NAME]
         record.model_label = state.pool.label(ask.model)
         record.was_loaded = state.pool.has_loaded(ask.model)
     if ask.route.kind in AUDITED:
         record.audited_models = list(ask.fields.models())
+    record.asks(ask.route.operation, ask.streams)

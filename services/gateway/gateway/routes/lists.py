@@ -29,15 +29,17 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 def listing(route: Route, passthrough: Endpoint) -> Endpoint:
     """Endpoint for a list of models: upstream's answer, filtered if any model may be hidden."""
     field, name = LISTS[route.path]
+    is_recommended = route.path == RECOMMENDATIONS
 
     async def filtered(request: Request) -> Response:
         state = state_of(request)
         caller = state.caller(request, route.kind)
         # Recommendations name models that are not installed, most of them cloud models.
-        if not (caller.models or state.policy.hides_models() or route.path == RECOMMENDATIONS):
+        hides = state.policy.hides_cloud_models() if is_recommended else state.policy.hides_models()
+        if not (caller.models or hides):
             return await passthrough(request)
         answer, items = await _items(request, route.path, field)
-        hidden = await state.policy.hidden([str(item[name]) for item in items])
+        hidden = await state.policy.hidden([str(item[name]) for item in items]) if hides else set()
         visible = [
             item for item in items if str(item[name]) not in hidden and caller.models.has(str(item[name]))
         ]

@@ -10,6 +10,9 @@ from .generation import TAIL_SECONDS, Generation
 What = Literal["nothing", "heartbeat", "upstream timeout", "send timeout"]
 
 
+MIN_LEAD_SECONDS = 0.01
+
+
 class Due(NamedTuple):
     """`at` is in seconds of the event loop's clock."""
 
@@ -26,7 +29,9 @@ class Deadlines:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.shortest = min(settings.heartbeat, settings.idle_timeout, settings.send_timeout)
+        self.shortest = min(
+            settings.heartbeat, settings.idle_timeout, settings.send_timeout, settings.first_byte_timeout
+        )
 
     def next(self, generation: Generation, delivery: Delivery, now: float) -> Due:
         if delivery.delivered:
@@ -34,7 +39,9 @@ class Deadlines:
         if delivery.sending_since is not None:
             return Due(delivery.sending_since + self._settings.send_timeout, "send timeout")
         limit = self._upstream_limit(generation)
-        if generation.dialect.heartbeat and (heartbeat := self._next_heartbeat(delivery)) < limit:
+        heartbeat = self._next_heartbeat(generation, delivery)
+        # A heartbeat right before the end would only turn its status into an event.
+        if heartbeat < limit - MIN_LEAD_SECONDS:
             return Due(heartbeat, "heartbeat")
         return Due(limit, "upstream timeout")
 
@@ -46,7 +53,10 @@ class Deadlines:
             return generation.last_in + self._settings.idle_timeout
         return generation.last_in + self._settings.first_byte_timeout
 
-    def _next_heartbeat(self, delivery: Delivery) -> float:
+    def _next_heartbeat(self, generation: Generation, delivery: Delivery) -> float:
+        """There is none before the request is accepted: until then a refusal is still to have its status."""
+        if not generation.dialect.heartbeat or generation.accepted_at is None:
+            return math.inf
         if delivery.committed:
             return delivery.last_out + self._settings.heartbeat
-        return delivery.started + self._settings.early_commit
+        return generation.accepted_at + self._settings.early_commit

@@ -43,7 +43,7 @@ class Delivery:
         self.direct: Connection | None = None
         self.committed = self.complete = False
         self.sending_since: float | None = None
-        self.started = self.last_out = self._loop.time()
+        self.last_out = self._loop.time()
 
     @property
     def delivered(self) -> bool:

@@ -41,7 +41,8 @@ class Generation:
     """Reads one answer and passes its frames to the attached delivery.
 
     `source` opens the answer and reports its progress to this object; it is entered in the task that runs
-    `run`, so cancelling that task also ends whatever the source waits for. `last_in` is the time of the last
+    `run`, so cancelling that task also ends whatever the source waits for. `accepted_at`
+    is when the request was accepted, None before that. `last_in` is the time of the last
     bytes from upstream, or of the request; None before that. `status` is what the answer waits for until it
     begins. `changed` wakes the relay.
     """
@@ -55,6 +56,7 @@ class Generation:
     ) -> None:
         self.dialect = dialect
         self.began = False
+        self.accepted_at: float | None = None
         self.last_in: float | None = None
         self.status: tuple[str, dict[str, object]] | None = None
         self._record = record
@@ -108,6 +110,8 @@ class Generation:
 
     def accepted(self) -> None:
         self._record.accepted()
+        self.accepted_at = self._loop.time()
+        self.changed.set()
 
     def waits_for(self, state: str, **fields: object) -> None:
         self.status = state, fields
@@ -115,6 +119,7 @@ class Generation:
     def asked(self, backend: str) -> None:
         self._record.asked(backend)
         self.last_in = self._loop.time()
+        self.changed.set()
 
     # Upstream's bytes
 

@@ -87,7 +87,9 @@ class Relay:
 
     def _move_done(self, move: asyncio.Task[None]) -> None:
         if not move.cancelled():
-            move.exception()  # marks it as retrieved, or asyncio logs it
+            error = move.exception()  # marks it as retrieved, or asyncio logs it
+            if isinstance(error, GatewayError):
+                error.with_traceback(None)  # a reference cycle if another failure wins
         self._changed.set()
 
     async def _watch_client(self, receive: Receive) -> None:

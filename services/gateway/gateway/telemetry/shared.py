@@ -27,6 +27,7 @@ LEAST_BYTES = 512 * 1024
 _folder: Path | None = None
 _lock: IO[str] | None = None  # held by the master and its workers for as long as one of them lives
 _slot = "master"
+_is_set_up = False
 
 
 def set_up() -> None:
@@ -34,8 +35,8 @@ def set_up() -> None:
 
     Raises RuntimeError if metrics.py has been imported: it decides at import how values are stored.
     """
-    global _folder, _lock
-    if _folder:
+    global _is_set_up, _folder, _lock
+    if _is_set_up:
         return  # gunicorn reads its configuration again when it reloads
     if METRICS in sys.modules:
         raise RuntimeError(f"{METRICS} was imported before the metrics directory was created")
@@ -48,6 +49,7 @@ def set_up() -> None:
         _lock = (_folder / "lock").open("w")
         fcntl.flock(_lock, fcntl.LOCK_EX)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_folder)  # where the library looks for it
+    _is_set_up = True
 
 
 def _create_in(parent: Path) -> Path | None:
