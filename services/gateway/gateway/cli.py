@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _status(arguments: argparse.Namespace) -> int | str:
-    """What the command ends with: its own exit status, or a message if it could not write its output."""
+    """The command's exit status, or the message to exit with if a file or the output is not writable."""
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -64,7 +64,7 @@ def _status(arguments: argparse.Namespace) -> int | str:
     except OSError as error:
         if error.filename:
             return f"gateway: {error.filename}: {error.strerror}"
-        # It is the output. At its end Python would try once more to write what is left.
+        # Standard output. Without this the interpreter would fail again when it flushes it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return f"gateway: {error.strerror}"
     return status

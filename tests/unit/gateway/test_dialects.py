@@ -62,6 +62,15 @@ def test_what_is_waited_for_is_said_where_the_format_can_say_it(dialect: type[St
 
 
 @every_dialect
+def test_a_unit_that_is_too_long_fails_the_stream_without_a_reference_cycle(dialect: type[Stream]) -> None:
+    """A traceback would refer to the stream, and to megabytes of its unit."""
+    stream = dialect(10)
+    stream.feed(b"x" * 100)
+    assert isinstance(stream.failure, UpstreamFailed)
+    assert stream.failure.__traceback__ is None
+
+
+@every_dialect
 def test_two_cuts_anywhere_change_nothing(dialect: type[Stream]) -> None:
     whole = answer_of(dialect).whole
     expected, _ = run(dialect, [whole])

@@ -1,9 +1,12 @@
 """The relay driven by hand: the test is the server on one side and the model on the other."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -37,6 +40,7 @@ class Model:
         self.may_ask.set()
         self.may_open.set()
         self.loads = False
+        self.on_release: Callable[[], None] | None = None
         self.refusal: GatewayError | None = None
         self.released = self.left = False
 
@@ -57,6 +61,9 @@ class Model:
         finally:
             await asyncio.sleep(0)  # what a connection takes to close
             self.released = True
+            on_release, self.on_release = self.on_release, None
+            if on_release:
+                on_release()
 
 
 class Answer(UpstreamAnswer):
@@ -512,3 +519,19 @@ async def test_nothing_is_sent_before_the_request_is_accepted() -> None:
     assert (await stream.next_sent())["status"] == 200
     stream.client.gone.set()
     await stream.end()
+
+
+async def test_a_failure_that_another_one_overtakes_leaves_no_reference_cycle() -> None:
+    stream = Stream()
+    stream.model.bytes.put_nowait(b"nonsense\n")
+    generation = stream.generation
+    stream.model.on_release = partial(generation.stop, Drained("restarting"))
+    gc.disable()
+    try:
+        await stream.end()
+        assert stream.record.outcome == "drained"
+        dialect = weakref.ref(generation.dialect)
+        del stream, generation
+        assert dialect() is None
+    finally:
+        gc.enable()

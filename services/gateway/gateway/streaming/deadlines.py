@@ -9,7 +9,7 @@ from .generation import TAIL_SECONDS, Generation
 
 What = Literal["nothing", "heartbeat", "upstream timeout", "send timeout"]
 
-
+# A heartbeat this close to upstream's timeout is not sent: it would only turn the error into an event.
 MIN_LEAD_SECONDS = 0.01
 
 
@@ -40,7 +40,6 @@ class Deadlines:
             return Due(delivery.sending_since + self._settings.send_timeout, "send timeout")
         limit = self._upstream_limit(generation)
         heartbeat = self._next_heartbeat(generation, delivery)
-        # A heartbeat right before the end would only turn its status into an event.
         if heartbeat < limit - MIN_LEAD_SECONDS:
             return Due(heartbeat, "heartbeat")
         return Due(limit, "upstream timeout")
@@ -54,7 +53,7 @@ class Deadlines:
         return generation.last_in + self._settings.first_byte_timeout
 
     def _next_heartbeat(self, generation: Generation, delivery: Delivery) -> float:
-        """There is none before the request is accepted: until then a refusal is still to have its status."""
+        """None is due before the request is accepted, so that a refusal keeps its HTTP status."""
         if not generation.dialect.heartbeat or generation.accepted_at is None:
             return math.inf
         if delivery.committed:

@@ -41,10 +41,10 @@ class Generation:
     """Reads one answer and passes its frames to the attached delivery.
 
     `source` opens the answer and reports its progress to this object; it is entered in the task that runs
-    `run`, so cancelling that task also ends whatever the source waits for. `accepted_at`
-    is when the request was accepted, None before that. `last_in` is the time of the last
-    bytes from upstream, or of the request; None before that. `status` is what the answer waits for until it
-    begins. `changed` wakes the relay.
+    `run`, so cancelling that task also ends whatever the source waits for. `accepted_at` is the time at which
+    the request passed the access checks, `last_in` that of the last bytes from upstream, or of the request to
+    it; each is None before that. `status` is what the answer waits for until it begins. `changed` wakes the
+    relay.
     """
 
     def __init__(
