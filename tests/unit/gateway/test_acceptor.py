@@ -118,7 +118,7 @@ async def test_without_descriptors_newcomers_are_told_and_later_ones_are_let_in(
         for client in clients:
             answer = client.recv(1000)
             assert answer.startswith(b"HTTP/1.1 503 ")
-            assert b"\r\nRetry-After: 5\r\n" in answer
+            assert b"\r\nretry-after: 5\r\n" in answer.lower()
             assert b'"code": "overloaded"' in answer
     assert not made
     with newcomers(listener, 1):

@@ -33,7 +33,8 @@ SCHEMA: dict[str, Any] = {
 }
 EVENTS = """\
 One event per line of Ollama's stream, sent as soon as it arrives; the last one has `"done":true`. Lines that
-begin with a colon are heartbeats. If the answer fails midway, the last event is `event: error`."""
+begin with a colon are heartbeats. While the model is being loaded, one `event: status` says so, with
+`{"state":"loading"}`. If the answer fails midway, the last event is `event: error`."""
 ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wrong"), "4bf92f3577b34da6")}}
 
 

@@ -6,13 +6,13 @@ burst of new connections some waited twelve seconds before their request was rea
 
 import asyncio
 import errno
-import json
 import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
-from ..dialects.chat_sse import error_body
+from ..dialects.api import CHAT
 from ..errors import Overloaded
 from ..telemetry.metrics import REFUSED_CONNECTIONS
 
@@ -116,12 +116,9 @@ def _any_descriptor() -> int | None:
 
 
 def _refusal() -> bytes:
+    """Built once: while resources are exhausted, nothing must be needed for it."""
     error = Overloaded("the gateway can open no more connections; try again in a few seconds")
-    body = json.dumps(error_body(error, "")).encode()
-    return (
-        f"HTTP/1.1 {error.status} Service Unavailable\r\nContent-Type: application/json\r\n"
-        f"Retry-After: {error.retry_after}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    ).encode() + body
+    return replace(CHAT.refusal(error, request_id=""), ids=[]).raw()
 
 
 REFUSAL = _refusal()

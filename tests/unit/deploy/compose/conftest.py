@@ -1,13 +1,11 @@
 """A machine made up for the test: its programs are small scripts, and there are no others."""
 
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deploy.compose.settings import Settings, read_settings
-from tests.unit.deploy.compose.machine import FakeStack, MakeSettings, Program
+from tests.unit.deploy.compose.machine import MakeSettings, Program
 
 
 @pytest.fixture
@@ -34,16 +32,6 @@ def settings(tmp_path: Path) -> MakeSettings:
         return read_settings({name: str(value) for name, value in variables.items()}, tmp_path / "no.env")
 
     return make
-
-
-@pytest.fixture
-def stack() -> Iterator[FakeStack]:
-    with FakeStack() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

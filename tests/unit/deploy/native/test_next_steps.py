@@ -1,8 +1,7 @@
 """Which model the native run suggests, and what it says where there is none."""
 
 import shlex
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ollama() -> Iterator[FakeStack]:
-    with FakeStack() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def ollama(stack: FakeStack) -> FakeStack:
+    return stack
 
 
 def in_front_of(ollama: FakeStack) -> Stack:
