@@ -10,7 +10,9 @@ from starlette.requests import Request
 
 from ..access.caller import Caller
 from ..errors import NotServed
+from .affinity import beginning, load_options
 from .fields import Fields
+from .json_spans import Steps
 from .request_body import Upload
 from .route import Route
 
@@ -44,6 +46,14 @@ class Ask:
         if self.named:
             yield self.named
         yield from self.fields.models(self.route.naming)
+
+    def load_options(self) -> Steps[frozenset[tuple[str, str]]]:
+        """The options with which the model has to be loaded, if the request has any."""
+        return (yield from load_options(self.fields)) if self.route.has_options else frozenset()
+
+    def conversation(self) -> Steps[bytes]:
+        """A digest of how the conversation begins: the same for each of its turns."""
+        return (yield from beginning(self.fields))
 
     @cached_property
     def streams(self) -> bool:

@@ -69,6 +69,24 @@ class Fields:
                     found.append(Fields(self._body, of_item))
         return found
 
+    def inside(self, name: str) -> Steps["Fields"]:
+        """The fields of all objects of this name, merged as Ollama merges them: the last value counts."""
+        found: list[tuple[str, Span | str]] = []
+        for field, value in self._found:
+            if field == name and isinstance(value, Span):
+                found += yield from members(self._body, value)
+        return Fields(self._body, found)
+
+    def texts(self, name: str, most: int) -> Steps[list[bytes]]:
+        """The JSON of each value of this name; of arrays, of each of the first `most` items instead."""
+        found = []
+        for field, value in self._found:
+            if field == name and isinstance(value, Span):
+                is_array = self._body[value.start] == ord("[")
+                spans = (yield from items(self._body, value, most)) if is_array else [value]
+                found += [self._body[span.start : span.end] for span in spans]
+        return found
+
     def models(self, naming: Container[str] = NAMING) -> Iterator[str]:
         """Every model that the fields may refer to. Raises InvalidRequest."""
         count = 0

@@ -83,13 +83,13 @@ def members(body: bytes, span: Span) -> Steps[list[tuple[str, Span]]]:
     return found
 
 
-def items(body: bytes, span: Span) -> Steps[list[Span]]:
-    """The items of the value at `span`; none if it is not an array."""
+def items(body: bytes, span: Span, most: int = MAX_PARTS) -> Steps[list[Span]]:
+    """The first `most` items of the value at `span`; none if it is not an array."""
     found: list[Span] = []
     if body[span.start] != ord("["):
         return found
     at = _spaces(body, span.start + 1)
-    while at < span.end - 1:
+    while at < span.end - 1 and len(found) < most:
         item = yield from _value(body, at)
         found.append(item)
         at = _next(body, item.end)[1]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..access.allow_list import NOT_FOUND
 from ..access.roles import RouteClass
-from ..dialects.api import Api
+from ..dialects.api import CHAT, OLLAMA, Api
 from ..dialects.stream import Stream
 from ..dialects.whole import Whole
 from .fields import NAMING
@@ -39,3 +39,8 @@ class Route:
         if self.kind == "web":
             return frozenset()
         return frozenset({"model"}) if self.kind == "inference" else NAMING
+
+    @property
+    def has_options(self) -> bool:
+        """Whether Ollama reads the field `options`; it ignores it on the other APIs."""
+        return self.api in (OLLAMA, CHAT)

@@ -1,0 +1,45 @@
+"""What decides, besides the model, where a request is served best: load options and its conversation."""
+
+import json
+from hashlib import blake2b
+
+from .fields import Fields
+from .json_spans import Steps
+
+# Ollama reloads a model that is in memory with other values of these (api.Runner in its source).
+RELOADING = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap")
+
+# Where a conversation begins, in the four APIs. Ollama's `prompt` is a whole conversation of one turn.
+BEGINNINGS = ("system", "instructions", "messages", "input", "prompt")
+
+# A system prompt and the first message of a user.
+FIRST_ITEMS = 4
+MAX_BYTES = 16 * 1024
+
+
+def load_options(fields: Fields) -> Steps[frozenset[tuple[str, str]]]:
+    """Names and JSON values of the options with which the model has to be loaded."""
+    options = yield from fields.inside("options")
+    values = {name: options.get(name) for name in RELOADING}
+    return frozenset((name, json.dumps(value)) for name, value in values.items() if _is_plain(value))
+
+
+def beginning(fields: Fields) -> Steps[bytes]:
+    """A digest of how the conversation begins, up to the user's first message; empty if there is none.
+
+    Every turn of a conversation repeats its beginning, so its turns have the same digest.
+    """
+    digest = blake2b(digest_size=8)
+    found = False
+    for name in BEGINNINGS:
+        for text in (yield from fields.texts(name, FIRST_ITEMS)):
+            found = True
+            digest.update(b"%b:%b\n" % (name.encode(), text[:MAX_BYTES]))
+            # In a content the quotes would be escaped.
+            if b'"user"' in text[:MAX_BYTES]:
+                break
+    return digest.digest() if found else b""
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, bool | int | float | str)
