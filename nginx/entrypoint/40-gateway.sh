@@ -54,10 +54,11 @@ request=$(seconds GATEWAY_REQUEST_TIMEOUT "${GATEWAY_REQUEST_TIMEOUT:-15}")
 send=$(seconds GATEWAY_SEND_TIMEOUT "${GATEWAY_SEND_TIMEOUT:-60}")
 first_byte=$(seconds GATEWAY_FIRST_BYTE_TIMEOUT "${GATEWAY_FIRST_BYTE_TIMEOUT:-600}")
 idle=$(seconds GATEWAY_IDLE_TIMEOUT "${GATEWAY_IDLE_TIMEOUT:-120}")
+queue=$(seconds GATEWAY_QUEUE_TIMEOUT "${GATEWAY_QUEUE_TIMEOUT:-300}")
 manage=$(seconds GATEWAY_MANAGE_TIMEOUT "${GATEWAY_MANAGE_TIMEOUT:-3600}")
 
-# The gateway holds back an answer that does not stream until it is complete, so both silences may add up.
-silence=$((first_byte + idle))
+# The gateway holds back an answer that does not stream until it is complete, so all three silences may add up.
+silence=$((queue + first_byte + idle))
 [ "$silence" -ge "$manage" ] || silence=$manage
 silence=$((silence + margin_seconds))
 

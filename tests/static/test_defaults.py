@@ -38,6 +38,7 @@ WITH_DEFAULT = re.compile(r"\$\{([A-Z_]+):-([^}]*)\}")  # in shell and Compose
 # Defaults that differ on purpose, and why.
 MEANT = {
     ("compose.yaml", "GATEWAY_OPEN_METRICS"): "in containers only Prometheus can reach them",
+    ("compose.yaml", "OLLAMA_NUM_PARALLEL"): "Ollama's own default; of another Ollama it is unknown",
     ("tls-on.yaml", "TLS_DIR"): "relative to that file; the test below follows it",
     (
         "40-gateway.sh",

@@ -54,8 +54,8 @@ FOLLOWED = {
     "client_header_timeout": [["request_timeout"]],
     "client_body_timeout": [["request_timeout"]],
     "send_timeout": [["send_timeout"]],
-    "proxy_read_timeout": [["first_byte_timeout", "idle_timeout"], ["manage_timeout"]],
-    "proxy_send_timeout": [["first_byte_timeout", "idle_timeout"], ["manage_timeout"]],
+    "proxy_read_timeout": [["queue_timeout", "first_byte_timeout", "idle_timeout"], ["manage_timeout"]],
+    "proxy_send_timeout": [["queue_timeout", "first_byte_timeout", "idle_timeout"], ["manage_timeout"]],
 }
 # Limits that do not depend on the gateway's settings, and why.
 OF_ITS_OWN = {
@@ -75,6 +75,7 @@ CHANGED = {
     "GATEWAY_FIRST_BYTE_TIMEOUT": "9e3",
     "GATEWAY_IDLE_TIMEOUT": " 77.25 ",
     "GATEWAY_MANAGE_TIMEOUT": "60.",
+    "GATEWAY_QUEUE_TIMEOUT": "200",
 }
 
 

@@ -20,7 +20,7 @@ from .errors import GatewayError, NotServed
 from .http.cors import Cors
 from .http.error_response import defect_response, error_response
 from .http.middleware import RequestObserver, ShortCut
-from .routes import chat, ops, passthrough
+from .routes import chat, ops, passthrough, queue
 from .settings import Settings, load_settings
 from .state import State
 from .telemetry import shared
@@ -29,6 +29,8 @@ from .telemetry.tracing import tracing
 
 # How long the start waits for the first poll; without it models would be counted under "other".
 FIRST_POLL_SECONDS = 1
+
+PARTS = (chat, passthrough, queue, ops)
 
 
 class Lifespan(TypedDict):
@@ -46,7 +48,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         workers_folder = shared.folder()
         keyring = Keyring(settings, workers_folder / "had-keys" if workers_folder else None)
         async with tracing(settings) as tracer:
-            pool = Pool(Backend("ollama", upstream, settings.default_model, settings.model_names))
+            pool = Pool(settings, Backend("ollama", upstream, settings.default_model, settings.model_names))
             state = State(settings, pool, keyring, tracer)
             tasks = (pool.watch(), keyring.watch(), state.update_metrics(), state.loop_watch.run())
             background = [asyncio.create_task(task) for task in tasks]
@@ -77,7 +79,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     api.add_exception_handler(GatewayError, error_response)
     api.add_exception_handler(HTTPException, _on_http_exception)
     api.add_exception_handler(Exception, defect_response)
-    for part in (chat, passthrough, ops):
+    for part in PARTS:
         api.include_router(part.router)
     # Around FastAPI, not inside: its own middleware stack would cost more than the routes themselves.
     answering = [*chat.router.routes, *passthrough.router.routes]
@@ -96,6 +98,6 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 def _methods_at(path: str) -> list[str]:
     """All methods at a path: FastAPI has a route for each, and reports only the first."""
-    routes = [route for part in (chat, passthrough, ops) for route in part.router.routes]
+    routes = [route for part in PARTS for route in part.router.routes]
     found = (route.methods or () for route in routes if isinstance(route, APIRoute) and route.path == path)
     return sorted(set().union(*found))

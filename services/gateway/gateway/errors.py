@@ -19,9 +19,13 @@ GatewayError
   UpstreamTimeout             504
   Overloaded                  503  the gateway is out of capacity
     AuditBlocked              503  the audit log cannot be written
+    QueueFull                 503  too many requests wait
+      CallerQueueFull         429  too many requests of this caller wait
+    QueueTimeout              503  no slot became free in time
   Drained                     503  the gateway is stopping
   ClientGone                  499  the client has disconnected
     ReaderStalled             499  the client has stopped reading
+  AnswerStopped               410  ended by its caller or an admin
   InternalError               500  a bug in the gateway
 """
 
@@ -56,7 +60,7 @@ class GatewayError(Exception):
     type: ClassVar[str] = "api_error"
     code: str = "internal_error"
     outcome: ClassVar[Outcome] = "upstream_error"
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -186,6 +190,28 @@ class AuditBlocked(Overloaded):
     code = "audit_blocked"
 
 
+class QueueFull(Overloaded):
+    """`retry_after` is in seconds, `reason` for the metrics. The message begins as Ollama's."""
+
+    reason: ClassVar[str] = "queue_full"
+
+    def __init__(self, what: str, retry_after: int) -> None:
+        super().__init__(f"server busy, please try again: {what}")
+        self.retry_after = retry_after
+
+
+class CallerQueueFull(QueueFull):
+    reason = "caller_queue_full"
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limited"
+
+
+class QueueTimeout(QueueFull):
+    reason = "queue_timeout"
+    code = "queue_timeout"
+
+
 class Drained(GatewayError):
     status = 503
     type = "overloaded_error"
@@ -204,6 +230,15 @@ class ClientGone(GatewayError):
 
 class ReaderStalled(ClientGone):
     """The client is connected but does not read: the connection is dropped, with any unsent data."""
+
+
+class AnswerStopped(GatewayError):
+    """Official clients do not repeat a request after this status."""
+
+    status = 410
+    type = "invalid_request_error"
+    code = "answer_stopped"
+    outcome = "rejected"
 
 
 class InternalError(GatewayError):

@@ -5,7 +5,7 @@ import re
 from functools import cached_property
 from typing import Literal, Self
 
-from pydantic import AnyHttpUrl, Field, ValidationError, field_validator, model_validator
+from pydantic import AnyHttpUrl, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .names import MODEL_NAME, MODEL_PATTERN, REGISTRY, REGISTRY_NAME, is_in_cloud
@@ -67,6 +67,29 @@ class Settings(BaseSettings):
         "",
         description="web origins, or patterns, whose pages may call the gateway, separated by commas; "
         "* for all",
+    )
+
+    slots: Literal["auto"] | NonNegativeInt = Field(
+        "auto",
+        description="answers that a model generates at once, further requests queue; 0: no limit; auto: what "
+        "the model server reports, else OLLAMA_NUM_PARALLEL, else 4",
+    )
+    ollama_num_parallel: int = Field(
+        0, ge=0, validation_alias="OLLAMA_NUM_PARALLEL", description="Ollama's own setting, if it is known"
+    )
+    ollama_max_loaded_models: int = Field(
+        0,
+        ge=0,
+        validation_alias="OLLAMA_MAX_LOADED_MODELS",
+        description="Ollama's own setting, if it is known",
+    )
+    queue: int = Field(100, ge=0, description="requests that may wait for a slot; further ones are refused")
+    queue_per_caller: int = Field(
+        20, ge=0, description="the same for one API key, or one address without keys"
+    )
+    queue_timeout: float = Field(300, gt=0, description="longest wait for a slot")
+    swap_patience: float = Field(
+        10, ge=0, description="how much longer a request may wait so that a model in memory is used first"
     )
 
     max_body_bytes: int = Field(10 * 1024 * 1024, gt=0, description="largest request body accepted")

@@ -1,6 +1,7 @@
 """State of one worker, shared by its requests."""
 
 import asyncio
+import math
 from typing import cast
 
 import structlog
@@ -12,6 +13,11 @@ from .access.guard import Guard
 from .access.keyring import Keyring
 from .access.roles import RouteClass
 from .admission.admission import Admission
+from .admission.estimates import Estimates
+from .admission.gauges import Gauges
+from .admission.ledger import Ledger
+from .admission.memory import Bounds, MemoryLedger
+from .admission.slots import Slots
 from .backends.gauges import Scrape
 from .backends.pool import Pool
 from .errors import Drained
@@ -44,7 +50,10 @@ class State:
         self.pool = pool
         self.keyring = keyring
         self.policy = Policy(settings, pool)
-        self.admission = Admission(self.policy, pool)
+        estimates, slots = Estimates(), Slots(pool, settings.workers)
+        self.ledger: Ledger = MemoryLedger(slots, estimates, _bounds(settings))
+        self._slot_gauges = Gauges(self.ledger, slots, pool)
+        self.admission = Admission(self.policy, pool, self.ledger, estimates)
         self.loop_watch = LoopWatch()
         self.scrape = Scrape(settings, pool.backends, keyring, self.loop_watch)
         self.tracer = tracer
@@ -75,6 +84,7 @@ class State:
     def count(self) -> None:
         """Update the metrics of running streams and of the log."""
         TASKS.set(len(asyncio.all_tasks()))
+        self._slot_gauges.update()
         self._count_lines()
         for generation in self.generations:
             generation.count_chunks()
@@ -101,6 +111,14 @@ class State:
     def _end_answers(self) -> None:
         for generation in tuple(self.generations):
             generation.stop(Drained("the gateway is restarting; send the request again"))
+
+
+def _bounds(settings: Settings) -> Bounds:
+    """Each worker has its share of the queue."""
+    queue, per_caller = (
+        math.ceil(most / settings.workers) for most in (settings.queue, settings.queue_per_caller)
+    )
+    return Bounds(queue, per_caller, settings.queue_timeout, settings.swap_patience)
 
 
 def state_of(request: Request) -> State:

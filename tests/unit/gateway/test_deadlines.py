@@ -28,15 +28,20 @@ def due(
     committed: bool = False,
     sending_since: float | None = None,
     delivered: bool = False,
+    waits: bool = False,
+    shows_status: bool = True,
 ) -> Due:
     """Of an answer that was accepted at START, and whose client was sent nothing since."""
-    dialect = SimpleNamespace(heartbeat=heartbeat)
-    generation = SimpleNamespace(dialect=dialect, began=began, last_in=last_in, accepted_at=accepted_at)
+    dialect = SimpleNamespace(heartbeat=heartbeat, shows_status=shows_status)
+    generation = SimpleNamespace(
+        dialect=dialect, began=began, last_in=last_in, accepted_at=accepted_at, status=waits
+    )
     delivery = SimpleNamespace(
         delivered=delivered,
         sending_since=sending_since,
         committed=committed,
         last_out=START,
+        status_at=START,
     )
     return Deadlines(LIMITS).next(cast(Any, generation), cast(Any, delivery), START + 1)
 
@@ -53,6 +58,9 @@ def due(
         ({"heartbeat": b"", "began": True}, Due(START + 120, "upstream timeout")),
         ({"heartbeat": b"", "last_in": None}, Due(float("inf"), "upstream timeout")),
         ({"sending_since": START, "last_in": START - 1000}, Due(START + 60, "send timeout")),
+        ({"waits": True, "last_in": None}, Due(START + 2, "heartbeat")),
+        ({"waits": True, "last_in": None, "committed": True}, Due(START + 1, "status")),
+        ({"waits": True, "shows_status": False, "committed": True}, Due(START + 15, "heartbeat")),
         ({"delivered": True, "last_in": START - 1000}, Due(START + 2, "nothing")),
     ],
 )

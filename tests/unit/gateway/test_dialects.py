@@ -52,13 +52,14 @@ def test_a_whole_answer_ends_without_a_failure(dialect: type[Stream]) -> None:
     ("dialect", "said"),
     [
         (ChatSSE, b'event: status\ndata: {"state": "queued", "position": 2}\n\n'),
-        (Completions, b": queued\n\n"),
-        (Messages, b": queued\n\n"),
-        (Ndjson, b""),
+        (Completions, b': queued {"position": 2}\n\n'),
+        (Messages, b': queued {"position": 2}\n\n'),
     ],
 )
 def test_what_is_waited_for_is_said_where_the_format_can_say_it(dialect: type[Stream], said: bytes) -> None:
+    assert dialect.shows_status
     assert dialect(LIMIT).status("queued", {"position": 2}) == said
+    assert not Ndjson.shows_status
 
 
 @every_dialect

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.ask.waiting import Waiting
+from gateway.ask.waiting import Status, Waiting
 from gateway.backends.client import UpstreamAnswer
 from gateway.backends.response_body import Sink
 from gateway.dialects.api import CHAT
@@ -26,6 +26,9 @@ from gateway.turnstile import Turnstiles
 from tests.fakes.ollama import DONE, line
 
 FOR_EVER = 1000.0
+
+
+LOADING = Status("loading", {"since": 1})
 
 
 class Model:
@@ -53,7 +56,7 @@ class Model:
             await self.may_ask.wait()
             waiting.asked("ollama")
             if self.loads:
-                waiting.waits_for("loading", since=1)
+                waiting.waits_for(lambda: LOADING)
             await self.may_open.wait()
             if self.refusal:
                 raise self.refusal

@@ -1,26 +1,99 @@
-"""Admits requests after the access checks, immediately: there is no concurrency limit yet."""
+"""Admits requests: after the access checks, and when they have a slot."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from ..ask.ask import Ask
-from ..ask.waiting import Waiting
+from ..ask.waiting import Status, Waiting
 from ..backends.client import UpstreamAnswer
 from ..backends.pool import Pool
+from ..errors import QueueFull
+from ..names import requested_name
 from ..policy.policy import Policy
+from ..telemetry.metrics import QUEUE_SECONDS, REFUSALS, child
+from .estimates import Estimates
+from .ledger import Ledger
+from .turn import Turn
 
 
 class Admission:
-    """Wraps the whole answer, so that a limit would hold its slot here until the end."""
+    """Wraps the whole answer, and holds its slot to the end."""
 
-    def __init__(self, policy: Policy, pool: Pool) -> None:
+    def __init__(self, policy: Policy, pool: Pool, ledger: Ledger, estimates: Estimates) -> None:
         self._policy = policy
         self._pool = pool
+        self._ledger = ledger
+        self._estimates = estimates
 
     @asynccontextmanager
     async def answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
-        """Raises GatewayError, as `Policy.check` and `Pool.answer`."""
+        """Raises GatewayError, as `Policy.check`, `Ledger` and `Pool.answer`."""
         await self._policy.check(ask)
-        waiting.accepted()
-        async with self._pool.answer(ask, waiting) as answer:
-            yield answer
+        if not self._takes_slot(ask):
+            waiting.accepted()
+            async with self._pool.answer(ask, waiting) as answer:
+                yield answer
+            return
+        turn = self._turn(ask, waiting)
+        try:
+            await self._begin(turn, waiting)
+            async with self._pool.answer(ask, waiting) as answer:
+                yield answer
+        finally:
+            self._ledger.leave(turn)
+
+    async def _begin(self, turn: Turn, waiting: Waiting) -> None:
+        """Wait until the turn has a slot. Raises QueueFull."""
+        outcome = "left"
+        try:
+            await self._ledger.enter(turn)
+            waiting.accepted()
+            if not turn.is_running:
+                waiting.waits_for(_queued(self._ledger, turn))
+                await self._ledger.wait(turn)
+            outcome = "admitted"
+        except QueueFull as refused:
+            outcome = "refused"
+            child(REFUSALS, refused.reason).inc()
+            raise
+        finally:
+            child(QUEUE_SECONDS, outcome).observe(time.monotonic() - turn.entered)
+        waiting.admitted()
+
+    def _takes_slot(self, ask: Ask) -> bool:
+        """Whether the request makes an installed model work, which lists and management do not."""
+        return bool(ask.route.operation and ask.model and self._pool.has(ask.model))
+
+    def _turn(self, ask: Ask, waiting: Waiting) -> Turn:
+        model = requested_name(ask.model or "")
+        prompt = self._estimates.prompt_cost(len(ask.body) if isinstance(ask.body, bytes) else 0)
+        return Turn(
+            waiting.request_id,
+            ask.caller.identity,
+            model,
+            waiting.tokens,
+            waiting.stop,
+            ask.load_options,
+            ask.caller.name,
+            ask.caller.weight,
+            prompt + self._estimates.output_cost(model),
+            prompt,
+        )
+
+
+def _queued(ledger: Ledger, turn: Turn) -> Callable[[], Status | None]:
+    """The status of a turn in the queue: a new one whenever its position changes."""
+    last: Status | None = None
+    seen: tuple[int, int] | None = None
+
+    def status() -> Status | None:
+        nonlocal last, seen
+        ledger.update()
+        standing = turn.standing
+        if standing and (standing.position, standing.of) != seen:
+            seen = standing.position, standing.of
+            last = Status("queued", standing._asdict())
+        return last
+
+    return status

@@ -9,6 +9,9 @@ from .json_spans import Steps
 # Ollama reloads a model that is in memory with other values of these (api.Runner in its source).
 RELOADING = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap")
 
+# Names and JSON values of such options.
+LoadOptions = frozenset[tuple[str, str]]
+
 # Where a conversation begins, in the four APIs. Ollama's `prompt` is a whole conversation of one turn.
 BEGINNINGS = ("system", "instructions", "messages", "input", "prompt")
 
@@ -17,8 +20,8 @@ FIRST_ITEMS = 4
 MAX_BYTES = 16 * 1024
 
 
-def load_options(fields: Fields) -> Steps[frozenset[tuple[str, str]]]:
-    """Names and JSON values of the options with which the model has to be loaded."""
+def load_options(fields: Fields) -> Steps[LoadOptions]:
+    """The options with which the model has to be loaded."""
     options = yield from fields.inside("options")
     values = {name: options.get(name) for name in RELOADING}
     return frozenset((name, json.dumps(value)) for name, value in values.items() if _is_plain(value))

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from ..access.caller import Caller
 from ..errors import NotServed
-from .affinity import beginning, load_options
+from .affinity import LoadOptions, beginning
 from .fields import Fields
 from .json_spans import Steps
 from .request_body import Upload
@@ -23,7 +23,8 @@ PASSED_HEADERS = frozenset({b"content-type", b"content-length"})
 @dataclass(frozen=True)
 class Ask:
     """`path` and `headers` are ready to be sent upstream; `body` is forwarded unchanged, an upload in chunks.
-    `fields` are the body's decoded fields, `named` is the model in the path, if any.
+    `fields` are the body's decoded fields, `named` is the model in the path, if any. `load_options` are those
+    with which the model has to be loaded.
     """
 
     route: Route
@@ -33,6 +34,7 @@ class Ask:
     body: bytes | Upload
     fields: Fields
     named: str | None = None
+    load_options: LoadOptions = frozenset()
 
     @cached_property
     def model(self) -> str | None:
@@ -46,10 +48,6 @@ class Ask:
         if self.named:
             yield self.named
         yield from self.fields.models(self.route.naming)
-
-    def load_options(self) -> Steps[frozenset[tuple[str, str]]]:
-        """The options with which the model has to be loaded, if the request has any."""
-        return (yield from load_options(self.fields)) if self.route.has_options else frozenset()
 
     def conversation(self) -> Steps[bytes]:
         """A digest of how the conversation begins: the same for each of its turns."""

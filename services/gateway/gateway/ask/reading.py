@@ -6,6 +6,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 
 from ..access.caller import Caller
+from .affinity import LoadOptions, load_options
 from .ask import Ask, upstream_headers, upstream_path
 from .fields import Fields, fields_of, run_in_steps
 from .form import Form
@@ -19,20 +20,29 @@ async def read(request: Request, route: Route, caller: Caller, limit: int) -> As
     Raises InvalidRequest, BodyTooLarge, NotServed, ClientGone.
     """
     if route.upload:
-        return _ask(request, route, caller, Upload(request), Fields())
+        return _ask(request, route, caller, Upload(request), Fields(), frozenset())
     # A body has no meaning for GET, and servers differ in what they do with one.
     has_body = route.method not in ("GET", "HEAD")
     body = await read_body(request, limit) if has_body else b""
     if not route.form:
-        return _ask(request, route, caller, body, await run_in_steps(fields_of(body)))
+        fields = await run_in_steps(fields_of(body))
+        options = await run_in_steps(load_options(fields)) if route.has_options else frozenset()
+        return _ask(request, route, caller, body, fields, options)
     headers = MutableHeaders(scope=request.scope)
     # In a thread: parsing ten megabytes would block the event loop.
     form = await asyncio.to_thread(Form, body, headers.get("content-type", ""))
     body, headers["content-type"] = await asyncio.to_thread(form.serialised)
-    return _ask(request, route, caller, body, form.fields)
+    return _ask(request, route, caller, body, form.fields, frozenset())
 
 
-def _ask(request: Request, route: Route, caller: Caller, body: bytes | Upload, fields: Fields) -> Ask:
+def _ask(
+    request: Request,
+    route: Route,
+    caller: Caller,
+    body: bytes | Upload,
+    fields: Fields,
+    options: LoadOptions,
+) -> Ask:
     return Ask(
         route,
         caller,
@@ -41,4 +51,5 @@ def _ask(request: Request, route: Route, caller: Caller, body: bytes | Upload, f
         body,
         fields,
         request.path_params.get("model"),
+        options,
     )

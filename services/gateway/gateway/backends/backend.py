@@ -12,7 +12,7 @@ import structlog
 from ..errors import GatewayError, UpstreamFailed
 from ..names import full_name, requested_name
 from .client import Upstream, UpstreamAnswer
-from .listing import LoadedModel, listed, loaded, remote
+from .listing import LoadedModel, capacity, listed, loaded, remote
 
 # Short while something is missing, so that a start is noticed immediately; long otherwise.
 POLL_SECONDS_MISSING = 0.5
@@ -39,6 +39,8 @@ class Backend:
         self.remote: frozenset[str] = frozenset()
         self._local: frozenset[str] = frozenset()
         self.loaded: tuple[LoadedModel, ...] = ()
+        # As reported, else 0.
+        self.slots = self.models_at_once = 0
         self.polled = asyncio.Event()
         self._answered: set[str] = set()  # models that have answered since the last poll, so must be loaded
         self._poll_soon = asyncio.Event()
@@ -158,6 +160,7 @@ class Backend:
             # The list may predate a change made during the poll.
             self._local = self.models - self.remote if began >= self._changed_at else frozenset()
             self.loaded = loaded(running)
+            self.slots, self.models_at_once = capacity(running)
             self._answered.clear()
             self._failure = None
         except GatewayError as error:

@@ -55,6 +55,19 @@ def loaded(running: object) -> tuple[LoadedModel, ...]:
     )
 
 
+def capacity(running: object) -> tuple[int, int]:
+    """Slots of a model, and models in memory at once, as the embedded engine reports them in /api/ps; 0 if it
+    does not.
+    """
+    fields = running if isinstance(running, dict) else {}
+    slots, models = fields.get("slots"), fields.get("max_loaded_models")
+    return _count(slots), _count(models)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
 def _timestamp(value: object) -> float:
     try:
         return datetime.fromisoformat(str(value)).timestamp()

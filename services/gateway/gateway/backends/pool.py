@@ -6,15 +6,22 @@ from typing import Literal
 
 from ..access.roles import AUDITED
 from ..ask.ask import Ask
-from ..ask.waiting import Waiting
+from ..ask.waiting import Status, Waiting
+from ..settings import Settings
 from .backend import Backend
 from .client import UpstreamAnswer
+
+# Assumed of an Ollama about which nothing is known.
+UNKNOWN_SLOTS = 4
+
+LOADING = Status("loading", {})
 
 
 class Pool:
     """All model servers, with their models combined."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, settings: Settings, backend: Backend) -> None:
+        self._settings = settings
         self._backend = backend
 
     @property
@@ -31,7 +38,7 @@ class Pool:
             return backend.change(method, ask.path, ask.body, ask.headers)
         model = ask.model if ask.route.operation else None
         if model and backend.loads(model):
-            waiting.waits_for("loading")
+            waiting.waits_for(_loading)
         return backend.stream(method, ask.path, ask.body, ask.headers, model)
 
     async def get_json(self, path: str, seconds: float) -> object:
@@ -67,6 +74,18 @@ class Pool:
     def has(self, model: str) -> bool:
         return self._backend.has(model)
 
+    def slots(self, model: str) -> int:
+        """Answers that a model generates at once; 0: no limit. Models of other hosts have none."""
+        if model in self._backend.remote:
+            return 0
+        if self._settings.slots != "auto":
+            return self._settings.slots
+        return self._backend.slots or self._settings.ollama_num_parallel or UNKNOWN_SLOTS
+
+    def models_at_once(self) -> int:
+        """Models that are in memory at once; 0: no known limit."""
+        return self._backend.models_at_once or self._settings.ollama_max_loaded_models
+
     def has_loaded(self, model: str) -> bool:
         return self._backend.has_loaded(model)
 
@@ -78,3 +97,7 @@ class Pool:
 
     async def locate(self, model: str) -> Literal["local", "remote"] | None:
         return await self._backend.locate(model)
+
+
+def _loading() -> Status:
+    return LOADING

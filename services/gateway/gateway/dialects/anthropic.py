@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import GatewayError, UpstreamFailed
+from ..errors import GatewayError, QueueFull, UpstreamFailed
 from .decoding import message_of
 from .events import EventStream, name_of
 from .usage import usage_of
@@ -36,6 +36,11 @@ _TYPES = {
 def own_id(request_id: str) -> str:
     """The request id in Anthropic's format, for the header `request-id` and for errors."""
     return request_id if request_id.startswith("req_") else f"req_{request_id}"
+
+
+def http_status(error: GatewayError) -> int:
+    """Anthropic has a status of its own for an overloaded server. https://docs.anthropic.com/en/api/errors"""
+    return 529 if isinstance(error, QueueFull) and error.status == 503 else error.status
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:

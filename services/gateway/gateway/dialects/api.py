@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from ..errors import GatewayError
@@ -16,16 +17,18 @@ from .whole import JSON
 class Api:
     """`is_error_body` tells whether upstream's error has this API's shape and is forwarded unchanged; None if
     upstream does not serve this API. `own_id` formats the request id for the header `request-id` and errors.
+    `status` is the HTTP status of an error, if this API has one of its own.
     """
 
     name: str
     error_body: Callable[[GatewayError, str], dict[str, Any]]
     is_error_body: Callable[[dict[str, Any]], bool] | None = None
     own_id: Callable[[str], str] | None = None
+    status: Callable[[GatewayError], int] = attrgetter("status")
 
     def refusal(self, error: GatewayError, request_id: str) -> Refusal:
         """The error response; upstream's own body if it has this API's shape."""
-        status, body = error.status, json.dumps(self.error_body(error, request_id)).encode()
+        status, body = self.status(error), json.dumps(self.error_body(error, request_id)).encode()
         if error.upstream and self.is_error_body:
             status, upstream_body = error.upstream
             fields = parsed(upstream_body)
@@ -54,7 +57,9 @@ class Api:
 CHAT = Api("chat", chat_sse.error_body)
 OLLAMA = Api("ollama", ollama.error_body, ollama.is_error_body)
 OPENAI = Api("openai", openai.error_body, openai.is_error_body)
-ANTHROPIC = Api("anthropic", anthropic.error_body, anthropic.is_error_body, anthropic.own_id)
+ANTHROPIC = Api(
+    "anthropic", anthropic.error_body, anthropic.is_error_body, anthropic.own_id, anthropic.http_status
+)
 
 
 def api_of(path: str) -> Api:

@@ -27,6 +27,7 @@ def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
 class ChatSSE(Ndjson):
     media_type = "text/event-stream"
     heartbeat: ClassVar[bytes] = b": keep-alive\n\n"
+    shows_status = True
 
     def open(self, status: int, media_type: str) -> None:
         super().open(status, media_type)

@@ -1,7 +1,6 @@
 """Ollama's own API: NDJSON, forwarded unchanged. https://docs.ollama.com/api/streaming"""
 
 import json
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -44,6 +43,7 @@ class Ndjson(Stream):
     media_type = "application/x-ndjson"
     # White space before the next line: JSON parsers accept it, and clients that read lines get no empty one.
     heartbeat: ClassVar[bytes] = b" "
+    shows_status = False
     separator = LINE
     is_one_object = False
 
@@ -59,9 +59,6 @@ class Ndjson(Stream):
             self.fail(UpstreamTruncated(TRUNCATED))
         self.ended = True
         return frames.removesuffix(LINE)
-
-    def status(self, state: str, fields: Mapping[str, object]) -> bytes:
-        return b""
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         return json.dumps({"error": error.message}).encode() + b"\n"

@@ -1,5 +1,6 @@
 """Base of all streamed answers: inspects each unit, finds the last one, and forwards them."""
 
+import json
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -20,6 +21,8 @@ class Stream:
 
     http_status: ClassVar[int] = 200
     heartbeat: ClassVar[bytes] = b": keep-alive\n\n"
+    # Whether `status` has a form.
+    shows_status: ClassVar[bool] = True
     media_type = "text/event-stream"
     separator: ClassVar[bytes]
 
@@ -75,8 +78,9 @@ class Stream:
         raise NotImplementedError
 
     def status(self, state: str, fields: Mapping[str, object]) -> bytes:
-        """What the answer waits for, as a comment; empty if the format has no comments."""
-        return b": %b\n\n" % state.encode()
+        """What the answer waits for, as a comment; only if `shows_status`."""
+        details = f" {json.dumps(fields)}" if fields else ""
+        return f": {state}{details}\n\n".encode()
 
     def new_splitter(self, max_unit_bytes: int) -> Splitter:
         return Splitter(self.separator, max_unit_bytes)

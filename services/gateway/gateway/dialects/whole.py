@@ -1,6 +1,5 @@
 """Answers that are not streamed: buffered until complete, so that a client never gets a partial one."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -24,6 +23,7 @@ class Whole:
     """
 
     heartbeat = b""
+    shows_status: ClassVar[bool] = False
     events = 0
     instead = None
     text_too: ClassVar[bool] = False
@@ -71,9 +71,6 @@ class Whole:
 
     def _is(self, media_type: str) -> bool:
         return self._media_type.lower().startswith(media_type)
-
-    def status(self, state: str, fields: Mapping[str, object]) -> bytes:
-        return b""
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         """Nothing can follow a complete answer."""

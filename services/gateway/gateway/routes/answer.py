@@ -43,4 +43,5 @@ def _record(state: State, record: RequestRecord, ask: Ask) -> None:
         record.was_loaded = state.pool.has_loaded(ask.model)
     if ask.route.kind in AUDITED:
         record.audited_models = list(ask.fields.models())
+    record.caller = ask.caller.identity
     record.asks(ask.route.operation, ask.streams)

@@ -7,10 +7,13 @@ from ..settings import Settings
 from .delivery import Delivery
 from .generation import TAIL_SECONDS, Generation
 
-What = Literal["nothing", "heartbeat", "upstream timeout", "send timeout"]
+What = Literal["nothing", "heartbeat", "status", "upstream timeout", "send timeout"]
 
 # A heartbeat this close to upstream's timeout is not sent: it would only turn the error into an event.
 MIN_LEAD_SECONDS = 0.01
+
+# A client is told at most this often what its answer waits for.
+STATUS_SECONDS = 1.0
 
 
 class Due(NamedTuple):
@@ -40,9 +43,10 @@ class Deadlines:
             return Due(delivery.sending_since + self._settings.send_timeout, "send timeout")
         limit = self._upstream_limit(generation)
         heartbeat = self._next_heartbeat(generation, delivery)
-        if heartbeat < limit - MIN_LEAD_SECONDS:
-            return Due(heartbeat, "heartbeat")
-        return Due(limit, "upstream timeout")
+        if heartbeat >= limit - MIN_LEAD_SECONDS:
+            return Due(limit, "upstream timeout")
+        status = self._next_status(generation, delivery)
+        return Due(status, "status") if status < heartbeat else Due(heartbeat, "heartbeat")
 
     def _upstream_limit(self, generation: Generation) -> float:
         """Upstream's timeout, which begins when the request is sent, not while it waits for admission."""
@@ -51,6 +55,11 @@ class Deadlines:
         if generation.began:
             return generation.last_in + self._settings.idle_timeout
         return generation.last_in + self._settings.first_byte_timeout
+
+    def _next_status(self, generation: Generation, delivery: Delivery) -> float:
+        """While the answer waits, if its client can be told what for."""
+        is_told = delivery.committed and generation.status and generation.dialect.shows_status
+        return delivery.status_at + STATUS_SECONDS if is_told else math.inf
 
     def _next_heartbeat(self, generation: Generation, delivery: Delivery) -> float:
         """None is due before the request is accepted, so that a refusal keeps its HTTP status."""

@@ -33,7 +33,8 @@ class Delivery:
     """The only caller of `send` for streamed answers.
 
     `direct` is the connection after the first chunk. `sending_since` is the start of a send that the client
-    has not accepted yet, else None. `last_out` is the time of the last send.
+    has not accepted yet, else None. `last_out` is the time of the last send, `status_at` that of the last
+    look at what the answer waits for.
     """
 
     def __init__(self, send: Send, connection: Connection | None) -> None:
@@ -43,7 +44,7 @@ class Delivery:
         self.direct: Connection | None = None
         self.committed = self.complete = False
         self.sending_since: float | None = None
-        self.last_out = self._loop.time()
+        self.last_out = self.status_at = self._loop.time()
 
     @property
     def delivered(self) -> bool:

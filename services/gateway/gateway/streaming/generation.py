@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol
 
-from ..ask.waiting import Waiting
+from ..ask.waiting import Status, Used, Waiting
 from ..dialects.stream import Stream
 from ..dialects.whole import Whole
 from ..errors import ClientGone, GatewayError
@@ -43,8 +43,8 @@ class Generation:
     `source` opens the answer and reports its progress to this object; it is entered in the task that runs
     `run`, so cancelling that task also ends whatever the source waits for. `accepted_at` is the time at which
     the request passed the access checks, `last_in` that of the last bytes from upstream, or of the request to
-    it; each is None before that. `status` is what the answer waits for until it begins. `changed` wakes the
-    relay.
+    it; each is None before that. `status` returns what the answer waits for, until it begins. `changed` wakes
+    the relay.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class Generation:
         self.began = False
         self.accepted_at: float | None = None
         self.last_in: float | None = None
-        self.status: tuple[str, dict[str, object]] | None = None
+        self.status: Callable[[], Status | None] | None = None
+        self.request_id = record.request_id
         self._record = record
         self._source = source
         self._turnstiles = turnstiles
@@ -113,8 +114,17 @@ class Generation:
         self.accepted_at = self._loop.time()
         self.changed.set()
 
-    def waits_for(self, state: str, **fields: object) -> None:
-        self.status = state, fields
+    def waits_for(self, status: Callable[[], Status | None]) -> None:
+        self.status = status
+        self.changed.set()
+
+    def admitted(self) -> None:
+        self.status = None
+        self._record.admitted()
+
+    def tokens(self) -> Used:
+        usage = self.dialect.usage
+        return Used(usage.prompt_tokens, usage.output_tokens) if usage else Used(None, self.dialect.events)
 
     def asked(self, backend: str) -> None:
         self._record.asked(backend)

@@ -10,7 +10,9 @@ import asyncio
 import structlog
 from starlette.types import Receive, Send
 
+from ..ask.waiting import Status
 from ..dialects.api import Api
+from ..dialects.stream import Stream
 from ..errors import ClientGone, Drained, GatewayError, InternalError, ReaderStalled, UpstreamTimeout
 from ..settings import Settings
 from ..telemetry.metrics import HEARTBEATS
@@ -45,7 +47,7 @@ class Relay:
         self._deadlines = Deadlines(settings)
         self._loop = asyncio.get_running_loop()
         self._changed = generation.changed
-        self._sent_status: object = None  # the last status event sent to the client
+        self._sent_status: Status | None = None  # the last one that was sent to the client
 
     async def run(self, receive: Receive, send: Send, connection: Connection | None) -> None:
         """Run the answer to its end and send the client the error, if it failed."""
@@ -136,17 +138,23 @@ class Relay:
         dialect, stopped = self._generation.dialect, self._generation.stopped
         if not self._delivery.committed:
             await self._delivery.commit(dialect)
-        await self._delivery.send_heartbeat(self._heartbeat(), stopped, self._settings.send_timeout)
-        HEARTBEATS.inc()
+        status = self._new_status()
+        if due.what == "heartbeat" or status:
+            body = status or dialect.heartbeat
+            await self._delivery.send_heartbeat(body, stopped, self._settings.send_timeout)
+            HEARTBEATS.inc()
 
-    def _heartbeat(self) -> bytes:
-        """A status event if the status is new and the client's format supports it, else a plain heartbeat."""
-        dialect, status = self._generation.dialect, self._generation.status
+    def _new_status(self) -> bytes:
+        """What the answer waits for, if the client's format can say it and the client does not know yet."""
+        dialect, current = self._generation.dialect, self._generation.status
+        self._delivery.status_at = self._loop.time()
+        if not isinstance(dialect, Stream) or not dialect.shows_status or not current:
+            return b""
+        status = current()
         if status is None or status is self._sent_status:
-            return dialect.heartbeat
+            return b""
         self._sent_status = status
-        state, fields = status
-        return dialect.status(state, fields) or dialect.heartbeat
+        return dialect.status(*status)
 
     def _settle(self, failure: GatewayError | None) -> None:
         self._generation.count_chunks()

@@ -91,6 +91,20 @@ UPSTREAM_PHASE = Histogram(
     ["model", "phase"],
     buckets=LONG,
 )
+SLOTS = Gauge(
+    "gateway_slots",
+    "Slots of models that are loaded or answer: each is for one answer.",
+    ["backend", "model", "state"],
+    multiprocess_mode="livesum",
+)
+QUEUE_LENGTH = Gauge("gateway_queue_length", "Requests that wait for a slot.", multiprocess_mode="livesum")
+QUEUE_SECONDS = Histogram(
+    "gateway_queue_seconds",
+    "Time that requests waited for a slot, until they got it, left or were refused.",
+    ["outcome"],
+    buckets=(0.001, *LONG),
+)
+REFUSALS = Counter("gateway_refusals_total", "Requests refused because of limits.", ["reason"])
 HEARTBEATS = Counter("gateway_heartbeats_total", "Heartbeats sent to waiting clients.")
 REFUSED_CONNECTIONS = Counter(
     "gateway_refused_connections_total", "Connections refused for lack of file descriptors."

@@ -52,6 +52,10 @@ class RequestRecord:
     upstream_seconds: dict[str, float] = field(default_factory=dict)
     trace_id: str | None = None
     asked_after: float | None = None
+    # Whom the request is counted for, and the time it waited for a slot; None if it needs none.
+    caller: str | None = None
+    queue_seconds: float | None = None
+    _accepted_after: float = 0
     _asks: tuple[str | None, bool] = (None, False)
     _in_flight: Gauge | None = None
 
@@ -64,9 +68,14 @@ class RequestRecord:
     def accepted(self) -> None:
         """The request has passed the access checks."""
         self.operation, self.streams = self._asks
+        self._accepted_after = time.perf_counter() - self.started
         if self.operation:
             self._in_flight = child(metrics.IN_FLIGHT, "stream" if self.streams else "whole")
             self._in_flight.inc()
+
+    def admitted(self) -> None:
+        """The request has a slot."""
+        self.queue_seconds = time.perf_counter() - self.started - self._accepted_after
 
     def answered(self, outcome: Outcome) -> None:
         """The answer has ended."""
@@ -83,7 +92,7 @@ class RequestRecord:
         self.backend = backend
         self.asked_after = time.perf_counter() - self.started
         if self.operation:
-            child(metrics.OVERHEAD, "request").observe(self.asked_after)
+            child(metrics.OVERHEAD, "request").observe(self.asked_after - (self.queue_seconds or 0))
 
     def first_chunk(self) -> None:
         self.first_chunk_after = time.perf_counter() - self.started
@@ -139,6 +148,8 @@ class RequestRecord:
             "output_tokens": self.output_tokens,
             "client": self.client,
         }
+        if self.queue_seconds is not None:
+            line["caller"], line["queue_seconds"] = self.caller, _rounded(self.queue_seconds)
         if self.key:
             line["key"] = self.key
         if self.trace_id:

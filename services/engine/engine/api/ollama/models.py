@@ -47,7 +47,10 @@ async def show(request: Request) -> Response:
 
 
 async def ps(request: Request) -> Response:
-    return json_response({"models": [_process(runner) for runner in state_of(request).scheduler.loaded]})
+    """As Ollama's, and how much the engine does at once, so that a gateway sends no more."""
+    state = state_of(request)
+    limits = {"slots": state.settings.slots, "max_loaded_models": state.settings.max_loaded_models}
+    return json_response({"models": [_process(runner) for runner in state.scheduler.loaded], **limits})
 
 
 async def find_to_report(catalogue: Catalogue, text: str) -> Model:

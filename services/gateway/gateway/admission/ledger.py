@@ -1,0 +1,25 @@
+"""Who has a slot and who waits for one: what several gateways will share, and one gateway keeps in memory."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from .turn import Turn
+
+
+class Ledger(Protocol):
+    """A turn goes through `enter`, `wait` and, whatever happens, `leave`."""
+
+    async def enter(self, turn: Turn) -> None:
+        """Take a slot, or a place in the queue. Raises QueueFull."""
+
+    async def wait(self, turn: Turn) -> None:
+        """Wait until the turn has a slot. Raises QueueTimeout."""
+
+    def leave(self, turn: Turn) -> None:
+        """Give back the slot, or the place in the queue; does nothing for a turn that has neither."""
+
+    def turns(self) -> Sequence[Turn]:
+        """All turns: those that run, then those that wait, in their order, each with its standing."""
+
+    def update(self) -> None:
+        """Update the standing of those that wait; at most once a second."""
