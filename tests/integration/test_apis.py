@@ -359,7 +359,9 @@ def test_a_client_that_stops_reading_takes_little_memory_and_delays_no_other(
     request = {"model": "much", "messages": [{"role": "user", "content": "hi"}]}
     body = json.dumps(request).encode()
     with ExitStack() as stack:
-        process, address = stack.enter_context(gateway(fake.url, tmp_path, GATEWAY_SEND_TIMEOUT="3"))
+        process, address = stack.enter_context(
+            gateway(fake.url, tmp_path, GATEWAY_SEND_TIMEOUT="3", GATEWAY_SLOTS="40")
+        )
         host, port = address.removeprefix("http://").split(":")
         before = memory_of_worker(process)
         head = f"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -25,7 +25,11 @@ TOKENS = 1200
 PACE_SECONDS = 0.01
 # Long enough for the streams to finish, however much they are delayed.
 PATIENCE_SECONDS = 120
-SETTINGS = {"GATEWAY_MAX_BODY_BYTES": str(10 * 1024 * 1024), "GATEWAY_LOG_LEVEL": "warning"}
+SETTINGS = {
+    "GATEWAY_MAX_BODY_BYTES": str(10 * 1024 * 1024),
+    "GATEWAY_LOG_LEVEL": "warning",
+    "GATEWAY_SLOTS": "10000",
+}
 
 
 @dataclass(frozen=True)

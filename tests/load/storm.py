@@ -25,6 +25,8 @@ SETTINGS = {
     "GATEWAY_FIRST_BYTE_TIMEOUT": "0.5",
     "GATEWAY_IDLE_TIMEOUT": "0.5",
     "GATEWAY_LOG_LEVEL": "warning",
+    # As many as are sent at once: who waits for a slot is another matter.
+    "GATEWAY_SLOTS": "10000",
 }
 LEAVES = "leaves"
 # Cases without a fault, which must be answered.

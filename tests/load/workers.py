@@ -129,7 +129,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--kills", type=int, default=2)
     arguments = parser.parse_args()
-    settings = {"GATEWAY_WORKERS": str(arguments.workers), "GATEWAY_LOG_LEVEL": "error"}
+    settings = {"GATEWAY_WORKERS": str(arguments.workers), "GATEWAY_LOG_LEVEL": "error", "GATEWAY_SLOTS": "0"}
     with (
         tempfile.TemporaryDirectory() as folder,
         prepared(FakeOllama()).running() as fake,

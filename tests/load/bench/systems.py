@@ -120,6 +120,7 @@ def _nginx(name: str, target: int, folder: Path) -> Iterator[System]:
 def _gateway(model: Upstream, folder: Path) -> Iterator[System]:
     port = free_port()
     settings = {"GATEWAY_PORT": str(port), "GATEWAY_OLLAMA_URL": model.url, "GATEWAY_WORKERS": "1"}
+    settings["GATEWAY_SLOTS"] = "10000"  # the model of the benchmarks answers everything at once
     with _running([str(BIN / "gateway"), "serve"], folder / "gateway.log", port, settings) as process:
         yield System(GATEWAY, port, (process,), version=metadata.version("sluice-gateway"))
 

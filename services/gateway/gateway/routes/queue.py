@@ -14,6 +14,8 @@ from .heads import answer_heads
 
 router = APIRouter(tags=["queue"])
 
+TEXT = {"type": "string"}
+
 
 @router.get("/queue", summary="Requests that run or wait")
 async def queue(request: Request) -> JSONResponse:
@@ -33,13 +35,15 @@ async def queue(request: Request) -> JSONResponse:
     status_code=204,
     summary="End a request that runs or waits",
     responses={404: {"description": "None of the caller's requests has this id"}},
+    openapi_extra={"parameters": [{"name": "request_id", "in": "path", "required": True, "schema": TEXT}]},
 )
-async def stop(request: Request, request_id: str) -> Response:
+async def stop(request: Request) -> Response:
     """Its client gets an error as the end of the answer, and its slot is free within a second. A caller may
     end its own requests, an admin all of them.
     """
     state = state_of(request)
     caller = state.identify(request, "read")
+    request_id = request.path_params["request_id"]
     for turn in state.ledger.turns():
         if turn.request_id == request_id and _may_see(state, caller, turn):
             by = "by its caller" if turn.caller == caller.identity else "by an admin"
