@@ -63,7 +63,7 @@ class Admission:
 
     def _takes_slot(self, ask: Ask) -> bool:
         """Whether the request makes an installed model work, which lists and management do not."""
-        return bool(ask.route.operation and ask.model and self._pool.has(ask.model))
+        return bool(ask.route.operation and ask.model and self._pool.has(requested_name(ask.model)))
 
     def _turn(self, ask: Ask, waiting: Waiting) -> Turn:
         model = requested_name(ask.model or "")

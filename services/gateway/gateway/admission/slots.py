@@ -50,8 +50,9 @@ class Slots:
                 return "when the model can be loaded"
             return "now" if running < slots else "when a slot is free"
         at_once = self._capacity.models_at_once()
-        is_full = at_once and len(self.running) >= at_once
-        return "when the model can be loaded" if is_full else "now"
+        if at_once and sum(bool(self.total(other)) for other in self.running) >= at_once:
+            return "when the model can be loaded"
+        return "now"
 
     def take(self, turn: Turn) -> None:
         self.running[turn.model] += 1
