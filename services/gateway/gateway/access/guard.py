@@ -6,7 +6,7 @@ from ..errors import AuditBlocked, Forbidden
 from ..settings import Settings
 from ..telemetry.audit import Audit
 from ..telemetry.record import RequestRecord
-from .caller import ANONYMOUS, Caller
+from .caller import Caller
 from .keyring import Keyring
 from .pages import is_trusted_host, may_request
 from .roles import AUDITED, PERMISSIONS, RouteClass
@@ -43,7 +43,10 @@ class Guard:
             raise AuditBlocked(
                 "models cannot be managed: the audit log is not writable, see GATEWAY_AUDIT_FILE"
             )
-        return Caller(key.name, key.role, key.models) if key else ANONYMOUS
+        if not key:
+            return Caller(record.client)
+        terms = key.terms
+        return Caller(record.client, key.name, key.role, key.models, terms.limits, terms.weight)
 
     def _check_page(self, request: Request) -> None:
         """Without keys, refuse requests from foreign web pages. Raises Forbidden."""
