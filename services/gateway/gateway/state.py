@@ -11,7 +11,9 @@ from .access.caller import Caller
 from .access.guard import Guard
 from .access.keyring import Keyring
 from .access.roles import RouteClass
+from .admission.accounts import MemoryAccounts
 from .admission.admission import Admission
+from .admission.limits import RateLimiter
 from .backends.gauges import Scrape
 from .backends.pool import Pool
 from .errors import Drained
@@ -44,7 +46,8 @@ class State:
         self.pool = pool
         self.keyring = keyring
         self.policy = Policy(settings, pool)
-        self.admission = Admission(self.policy, pool)
+        self.limiter = RateLimiter(MemoryAccounts(), settings.workers)
+        self.admission = Admission(self.policy, self.limiter, pool)
         self.loop_watch = LoopWatch()
         self.scrape = Scrape(settings, pool.backends, keyring, self.loop_watch)
         self.tracer = tracer

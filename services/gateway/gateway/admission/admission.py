@@ -1,4 +1,4 @@
-"""Admits requests after the access checks, immediately: there is no concurrency limit yet."""
+"""Admits requests after the access checks, within the limits of their callers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,19 +8,22 @@ from ..ask.waiting import Waiting
 from ..backends.client import UpstreamAnswer
 from ..backends.pool import Pool
 from ..policy.policy import Policy
+from .limits import RateLimiter
 
 
 class Admission:
-    """Wraps the whole answer, so that a limit would hold its slot here until the end."""
+    """Wraps the whole answer, whose end settles what was counted at its beginning."""
 
-    def __init__(self, policy: Policy, pool: Pool) -> None:
+    def __init__(self, policy: Policy, limiter: RateLimiter, pool: Pool) -> None:
         self._policy = policy
+        self._limiter = limiter
         self._pool = pool
 
     @asynccontextmanager
     async def answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
-        """Raises GatewayError, as `Policy.check` and `Pool.answer`."""
+        """Raises GatewayError, as `Policy.check`, `RateLimiter.admitted` and `Pool.answer`."""
         await self._policy.check(ask)
-        waiting.accepted()
-        async with self._pool.answer(ask, waiting) as answer:
-            yield answer
+        async with self._limiter.admitted(ask, waiting) as headers:
+            waiting.accepted(headers)
+            async with self._pool.answer(ask, waiting) as answer:
+                yield answer

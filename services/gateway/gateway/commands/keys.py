@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     change = actions.add_parser(
         "set",
         help="change the limits of all keys of a name, or of one by its id; takes effect within seconds",
-        description=f"The value {NOTHING} removes a limit: the key then has none.",
+        description=f"The value {NOTHING} removes a limit: the default in GATEWAY_LIMIT_* applies.",
     )
     change.add_argument("name", metavar="NAME|ID")
     _add_terms(change)
