@@ -20,7 +20,7 @@ from .errors import GatewayError, NotServed
 from .http.cors import Cors
 from .http.error_response import defect_response, error_response
 from .http.middleware import RequestObserver, ShortCut
-from .routes import chat, ops, passthrough
+from .routes import chat, ops, passthrough, usage
 from .settings import Settings, load_settings
 from .state import State
 from .telemetry import shared
@@ -29,6 +29,9 @@ from .telemetry.tracing import tracing
 
 # How long the start waits for the first poll; without it models would be counted under "other".
 FIRST_POLL_SECONDS = 1
+
+
+PARTS = (chat, passthrough, usage, ops)
 
 
 class Lifespan(TypedDict):
@@ -77,7 +80,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     api.add_exception_handler(GatewayError, error_response)
     api.add_exception_handler(HTTPException, _on_http_exception)
     api.add_exception_handler(Exception, defect_response)
-    for part in (chat, passthrough, ops):
+    for part in PARTS:
         api.include_router(part.router)
     # Around FastAPI, not inside: its own middleware stack would cost more than the routes themselves.
     answering = [*chat.router.routes, *passthrough.router.routes]
@@ -96,6 +99,6 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 def _methods_at(path: str) -> list[str]:
     """All methods at a path: FastAPI has a route for each, and reports only the first."""
-    routes = [route for part in (chat, passthrough, ops) for route in part.router.routes]
+    routes = [route for part in PARTS for route in part.router.routes]
     found = (route.methods or () for route in routes if isinstance(route, APIRoute) and route.path == path)
     return sorted(set().union(*found))
