@@ -43,6 +43,8 @@ def on_starting(arbiter: Any) -> None:
         arbiter.log.warning(
             "no API keys: everyone on this machine has access; create a key with make key NAME=me"
         )
+    if workers > 1:
+        arbiter.log.info(f"each of the {workers} workers enforces its share of the callers' limits")
 
 
 # Each worker has a slot with its metrics files; its replacement takes the same slot.

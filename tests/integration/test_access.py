@@ -17,10 +17,9 @@ import pytest
 from gateway.access.allow_list import EVERY_MODEL, AllowList
 from gateway.access.key_file import KeyFile
 from gateway.access.roles import RouteClass
+from gateway.app import PARTS
 from gateway.dialects.api import api_of
 from gateway.errors import Unauthorized
-from gateway.routes import chat, ops
-from gateway.routes import passthrough as forward
 from gateway.routes.table import CHAT_ROUTE, PASSED_ON
 from tests.fakes.ollama import DONE, FakeOllama
 from tests.integration.apis import sent
@@ -33,6 +32,7 @@ OWN: dict[tuple[str, str], RouteClass | None] = {
     ("GET", "/healthz"): None,
     ("GET", "/readyz"): None,
     ("GET", "/metrics"): "metrics",
+    ("GET", "/usage"): "read",
     ("GET", "/docs"): "read",
     ("GET", "/openapi.json"): "read",
 }
@@ -113,7 +113,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 
 
 def test_every_route_has_a_class() -> None:
-    routes: list[Any] = [route for part in (chat, forward, ops) for route in part.router.routes]
+    routes: list[Any] = [route for part in PARTS for route in part.router.routes]
     mounted = {(method, route.path) for route in routes for method in route.methods}
     assert mounted == set(CLASSES)
 

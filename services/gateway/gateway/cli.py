@@ -26,7 +26,7 @@ def main() -> None:
         "pull", help="have Ollama pull the missing models of GATEWAY_MODELS, and exit when all are present"
     )
     pull.set_defaults(run=_pull)
-    keys = commands.add_parser("keys", help="create, list, revoke and rotate API keys")
+    keys = commands.add_parser("keys", help="create, change, list, revoke and rotate API keys")
     access.add_arguments(keys)
     keys.set_defaults(run=lambda arguments: access.run(arguments, _settings()))
     check = commands.add_parser(

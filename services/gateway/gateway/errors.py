@@ -11,6 +11,7 @@ GatewayError
   Unauthorized                401  no API key
     InvalidKey                401  no valid API key
   Forbidden                   403  not allowed for this caller, or disabled for all
+  RateLimited                 429  a limit of the caller is reached
   NotServed                   404, 405  no such path or method
   UpstreamFailed              502  upstream answered with an error
     UpstreamUnreachable       502
@@ -30,6 +31,7 @@ GatewayError
 """
 
 import re
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 Outcome = Literal["ok", "client_gone", "upstream_error", "truncated", "timeout", "rejected", "drained"]
@@ -130,6 +132,33 @@ class Forbidden(GatewayError):
     type = "permission_error"
     code = "forbidden"
     outcome = "rejected"
+
+
+class RateLimited(GatewayError):
+    """`reason` is which limit is reached, `unit` what it limits; `limits` are the headers with the caller's
+    limits, in its API's form.
+    """
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limited"
+    outcome = "rejected"
+
+    def __init__(
+        self,
+        message: str,
+        reason: Literal["requests", "tokens", "concurrent"],
+        retry_after: int,
+        limits: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.unit = "tokens" if reason == "tokens" else "requests"
+        self.retry_after = retry_after
+        self._limits = limits
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [*super().headers(), *self._limits]
 
 
 class NotServed(GatewayError):

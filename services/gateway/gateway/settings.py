@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import AnyHttpUrl, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from .limits import Limits, parse_windows
 from .names import MODEL_NAME, MODEL_PATTERN, REGISTRY, REGISTRY_NAME, is_in_cloud
 from .origins import Origins
 
@@ -91,6 +92,13 @@ class Settings(BaseSettings):
     swap_patience: float = Field(
         10, ge=0, description="how much longer a request may wait so that a model in memory is used first"
     )
+    limit_requests: str = Field(
+        "",
+        description="requests for a model's answer, like 60/m or 10/s,1k/d, of a key without a limit of its "
+        "own and, without keys, of an address; empty: no limit",
+    )
+    limit_tokens: str = Field("", description="the same for tokens of prompts and answers, like 20k/m,1M/d")
+    limit_concurrent: int | None = Field(None, ge=1, description="the same for requests at the same time")
 
     max_body_bytes: int = Field(10 * 1024 * 1024, gt=0, description="largest request body accepted")
     max_line_bytes: int = Field(
@@ -141,6 +149,12 @@ class Settings(BaseSettings):
     def origins(self) -> Origins:
         return Origins(self.cors_origins)
 
+    @cached_property
+    def limits(self) -> Limits:
+        """The limits of callers without their own."""
+        requests, tokens = parse_windows(self.limit_requests), parse_windows(self.limit_tokens)
+        return Limits(requests, tokens, self.limit_concurrent)
+
     @property
     def model_names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(_split(self.models)))
@@ -173,6 +187,12 @@ class Settings(BaseSettings):
         return _check_each(
             models, MODEL_NAME, "model name; use names like qwen2.5:1.5b or hf.co/user/model:tag"
         )
+
+    @field_validator("limit_requests", "limit_tokens")
+    @classmethod
+    def _check_windows(cls, windows: str) -> str:
+        parse_windows(windows)
+        return windows
 
     @field_validator("cors_origins")
     @classmethod

@@ -12,10 +12,12 @@ from .access.caller import Caller
 from .access.guard import Guard
 from .access.keyring import Keyring
 from .access.roles import RouteClass
+from .admission.accounts import MemoryAccounts
 from .admission.admission import Admission
 from .admission.estimates import Estimates
 from .admission.gauges import Gauges
 from .admission.ledger import Ledger
+from .admission.limits import RateLimiter
 from .admission.memory import Bounds, MemoryLedger
 from .admission.slots import Slots
 from .backends.gauges import Scrape
@@ -53,7 +55,8 @@ class State:
         estimates, slots = Estimates(), Slots(pool, settings.workers)
         self.ledger: Ledger = MemoryLedger(slots, estimates, _bounds(settings))
         self._slot_gauges = Gauges(self.ledger, slots, pool)
-        self.admission = Admission(self.policy, pool, self.ledger, estimates)
+        self.limiter = RateLimiter(MemoryAccounts(), settings.workers)
+        self.admission = Admission(self.policy, self.limiter, pool, self.ledger, estimates)
         self.loop_watch = LoopWatch()
         self.scrape = Scrape(settings, pool.backends, keyring, self.loop_watch)
         self.tracer = tracer

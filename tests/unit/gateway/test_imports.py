@@ -7,7 +7,7 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"names", "errors", "origins", "garbage", "turnstile"},
+    {"names", "errors", "origins", "limits", "garbage", "turnstile"},
     {"settings"},
     {"telemetry"},
     {"dialects"},

@@ -124,6 +124,9 @@ def test_an_expired_key_does_not_let_in(file: KeyFile, path: Path) -> None:
         (lambda line: line.replace("alice", "al$ce"), "line 1: a name has"),
         (lambda line: line.replace("  -  -", "  a;b  -"), "line 1: models must be patterns"),
         (lambda line: line.replace("  -  -", "  -  tomorrow"), "line 1: expires must be a time"),
+        (lambda line: f"{line}  requests=60", "line 1: '60' is not a limit"),
+        (lambda line: f"{line}  request=60/m", "line 1: unknown limit request"),
+        (lambda line: f"{line}  -  -", "line 1: expected six fields, or seven"),
         (lambda line: f"{line}\n\n{line}", "line 3: the id .* occurs twice"),
     ],
 )
@@ -308,10 +311,59 @@ def test_the_command_shows_a_key_once_and_lists_what_is_kept_of_it(
     rows = [line.split() for line in listed.splitlines()]
     assert [row[1:4] for row in rows[1:]] == [["alice", "admin", "llama3*,smollm2"]] * 2
     assert ["(expired)" in row for row in rows[1:]] == [True, False]
+    assert [row[-1] for row in rows] == ["LIMITS", "-", "-"]
     keys("revoke", "alice")
     keys("revoke", "alice", status=1)
     path.write_text("nonsense")
     keys("list", status=1)
+
+
+def test_limits_are_kept_in_the_file_changed_one_by_one_and_inherited_by_a_rotated_key(
+    file: KeyFile, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def keys(*words: str, status: int = 0) -> str:
+        parser = argparse.ArgumentParser()
+        commands.add_arguments(parser)
+        assert commands.run(parser.parse_args(words), Settings(keys_file=str(path))) == status
+        return capsys.readouterr().err
+
+    keys("create", "bob")
+    bob = path.read_text()
+    keys("create", "alice", "--requests", "60/m", "--tokens", "20k/m,1M/d", "--concurrent", "2")
+    keys("create", "alice", "--weight", "3", "--max-output", "500")
+    first, second = (key for key in file.read() if key.name == "alice")
+    assert str(first.terms) == "requests=60/m;tokens=20k/m,1M/d;concurrent=2"
+    assert str(second.terms) == "max_output=500;weight=3"
+
+    path.write_text(path.read_text().rstrip("\n") + "  # in the office\n")
+    assert "changed: 2" in keys("set", "alice", "--concurrent", "-", "--tokens", "1k/m", "--weight", "-")
+    assert "changed: 1" in keys("set", second.id, "--requests", "5/s")
+    first, second = (key for key in file.read() if key.name == "alice")
+    assert str(first.terms) == "requests=60/m;tokens=1k/m"
+    assert str(second.terms) == "requests=5/s;tokens=1k/m;max_output=500"
+    assert "# in the office" in path.read_text()
+    assert path.read_text().startswith(bob)
+
+    keys("rotate", second.id)
+    assert file.read()[-1].terms == second.terms
+    assert "no key has the name or id carol" in keys("set", "carol", "--weight", "2", status=1)
+    assert "at least one of --requests, --tokens" in keys("set", "alice", status=1)
+
+
+def test_a_line_without_limits_stays_as_it_was(file: KeyFile) -> None:
+    file.create("alice", "user", EVERY_MODEL, None)
+    (key,) = file.read()
+    assert key.line().split()[-1] == key.digest.hex()
+    assert parse_keys(key.line() + "  -") == {key.id: key}
+
+
+@pytest.mark.parametrize("words", [["--tokens", "20x/m"], ["--concurrent", "0"], ["--weight", "half"]])
+def test_the_command_refuses_an_invalid_limit(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    commands.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["set", "alice", *words])
+    assert f"argument {words[0]}: '{words[1]}' is not a" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

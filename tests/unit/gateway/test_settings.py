@@ -22,6 +22,9 @@ def test_the_defaults_need_no_environment() -> None:
         ("GATEWAY_MODELS", "https://hf.co/user/model"),
         ("GATEWAY_MODELS", "qwen2.5:"),
         ("GATEWAY_MODELS", "a/b/c/d"),
+        ("GATEWAY_LIMIT_REQUESTS", "60"),
+        ("GATEWAY_LIMIT_TOKENS", "20k/m,20k/m"),
+        ("GATEWAY_LIMIT_CONCURRENT", "0"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
     ],
 )

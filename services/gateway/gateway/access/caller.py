@@ -1,33 +1,39 @@
 """The authenticated caller of a request."""
 
-from contextlib import suppress
+import ipaddress
 from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network
+from functools import cached_property
 
+from ..limits import NO_LIMITS, Limits
 from .allow_list import EVERY_MODEL, AllowList
 from .roles import Role
 
 
 @dataclass(frozen=True)
 class Caller:
-    """`name`, `role`, `models` and `weight` are those of the caller's API key, if it has one. `weight` is its
-    share of the slots while others wait. `address` is the client's IP address.
+    """The client's address, and the name, role, models, limits and weight of its API key; without keys, name
+    and role are None and the limits are the settings'.
     """
 
     address: str
     name: str | None = None
     role: Role | None = None
     models: AllowList = EVERY_MODEL
+    limits: Limits = NO_LIMITS
     weight: int = 1
 
-    @property
+    @cached_property
     def identity(self) -> str:
-        """Whom requests are counted for: the name of the key, else the address. One host may have all the
-        addresses of an IPv6 network of 64 bits.
-        """
-        if self.name:
-            return self.name
-        with suppress(ValueError):
-            address = IPv6Address(self.address)
-            return str(address.ipv4_mapped or IPv6Network((address, 64), strict=False))
-        return self.address
+        """Who is limited: the key's name, which several keys may share, or else the address."""
+        return self.name or network(self.address)
+
+
+def network(address: str) -> str:
+    """The address; of IPv6 the /64, all of which belongs to one host."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    return str(parsed.ipv4_mapped or ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))

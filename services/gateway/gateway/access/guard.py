@@ -43,8 +43,11 @@ class Guard:
             raise AuditBlocked(
                 "models cannot be managed: the audit log is not writable, see GATEWAY_AUDIT_FILE"
             )
-        address = record.client
-        return Caller(address, key.name, key.role, key.models) if key else Caller(address)
+        default = self._settings.limits
+        if not key:
+            return Caller(record.client, limits=default)
+        limits = key.terms.limits.or_default(default)
+        return Caller(record.client, key.name, key.role, key.models, limits, key.terms.weight)
 
     def _check_page(self, request: Request) -> None:
         """Without keys, refuse requests from foreign web pages. Raises Forbidden."""

@@ -3,15 +3,17 @@
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from .allow_list import AllowList
 from .keys import HEADER, Key, new_key, parse_keys, parse_line, read_text
 from .roles import Role
+from .terms import DEFAULT_TERMS, Terms
 
 
 class NoSuchKey(Exception):
@@ -27,12 +29,32 @@ class KeyFile:
     def read(self) -> list[Key]:
         return list(parse_keys(self._read()).values())
 
-    def create(self, name: str, role: Role, models: AllowList, expires: datetime | None) -> str:
+    def create(
+        self,
+        name: str,
+        role: Role,
+        models: AllowList,
+        expires: datetime | None,
+        terms: Terms = DEFAULT_TERMS,
+    ) -> str:
         """Add a key and return its text. Several keys may share a name."""
         with self._edited() as lines:
-            text, key = new_key(name, role, models, expires)
+            text, key = new_key(name, role, models, expires, terms)
             lines.append(key.line())
         return text
+
+    def change_terms(self, name_or_id: str, values: Mapping[str, Any]) -> int:
+        """Change some terms of the keys with this name or id and return how many. Raises NoSuchKey."""
+        count = 0
+        with self._edited() as lines:
+            for number, line in enumerate(lines):
+                key = parse_line(line)
+                if key and _matches(name_or_id, key):
+                    count += 1
+                    lines[number] = _rewritten(line, replace(key, terms=key.terms.changed(values)))
+            if not count:
+                raise NoSuchKey(name_or_id)
+        return count
 
     def revoke(self, name_or_id: str) -> int:
         """Remove the keys with this name or id and return how many. Raises NoSuchKey."""
@@ -56,13 +78,10 @@ class KeyFile:
                 if key and _matches(name_or_id, key) and not key.is_expired():
                     newest = key
                     until = min(key.expires, ending) if key.expires else ending
-                    _, hash_sign, comment = line.partition("#")
-                    lines[number] = replace(key, expires=until).line() + (
-                        f"  #{comment}" if hash_sign else ""
-                    )
+                    lines[number] = _rewritten(line, replace(key, expires=until))
             if newest is None:
                 raise NoSuchKey(name_or_id)
-            text, key = new_key(newest.name, newest.role, newest.models, newest.expires)
+            text, key = new_key(newest.name, newest.role, newest.models, newest.expires, newest.terms)
             lines.append(key.line())
         return text
 
@@ -104,3 +123,9 @@ class KeyFile:
 
 def _matches(name_or_id: str, key: Key | None) -> bool:
     return key is not None and name_or_id in (key.name, key.id)
+
+
+def _rewritten(line: str, key: Key) -> str:
+    """The key's line with the comment of its old one."""
+    _, hash_sign, comment = line.partition("#")
+    return key.line() + (f"  #{comment}" if hash_sign else "")

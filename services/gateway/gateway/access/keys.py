@@ -13,20 +13,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..limits import NOTHING
 from ..names import MODEL_PATTERN
 from .allow_list import EVERY_MODEL, AllowList
 from .roles import PERMISSIONS, Role
+from .terms import DEFAULT_TERMS, Terms, parse_terms
 
 PREFIX = "sk-sluice-"
 ID = re.compile(r"[0-9a-f]{8}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-NOTHING = "-"
 MAX_BYTES = 1024 * 1024
 HEADER = f"""\
 # API keys of the gateway. `gateway keys` writes this file; lines may also be edited, commented and removed by
-# hand. Changes take effect within seconds. {NOTHING} for models: all of them; for expires: never.
+# hand. Changes take effect within seconds. {NOTHING} for models: all of them; for expires: never. Limits are
+# optional, and look like requests=60/m;tokens=20k/m,1M/d;concurrent=2;max_output=500;weight=2
 #
-# id      name  role  models  expires  sha256
+# id      name  role  models  expires  sha256  limits
 """
 
 
@@ -42,6 +44,7 @@ class Key:
     digest: bytes = field(repr=False)
     models: AllowList = EVERY_MODEL
     expires: datetime | None = None
+    terms: Terms = DEFAULT_TERMS
 
     def is_expired(self) -> bool:
         return self.expires is not None and self.expires <= datetime.now(UTC)
@@ -49,16 +52,21 @@ class Key:
     def line(self) -> str:
         models = ",".join(self.models.patterns) or NOTHING
         expires = self.expires.strftime("%Y-%m-%dT%H:%M:%SZ") if self.expires else NOTHING
-        return f"{self.id}  {self.name}  {self.role}  {models}  {expires}  {self.digest.hex()}"
+        fields = (self.id, self.name, self.role, models, expires, self.digest.hex(), str(self.terms))
+        return "  ".join(filter(None, fields))
 
 
 def new_key(
-    name: str, role: Role, models: AllowList = EVERY_MODEL, expires: datetime | None = None
+    name: str,
+    role: Role,
+    models: AllowList = EVERY_MODEL,
+    expires: datetime | None = None,
+    terms: Terms = DEFAULT_TERMS,
 ) -> tuple[str, Key]:
     """Generate a key: its text, for its owner, and the record to store."""
     public_id = secrets.token_hex(4)
     text = f"{PREFIX}{public_id}-{secrets.token_urlsafe(32)}"
-    return text, Key(public_id, name, role, digest_of(text), models, expires)
+    return text, Key(public_id, name, role, digest_of(text), models, expires, terms)
 
 
 def digest_of(text: str) -> bytes:
@@ -104,9 +112,9 @@ def parse_line(line: str) -> Key | None:
     fields = line.partition("#")[0].split()
     if not fields:
         return None
-    if len(fields) != 6:
-        raise ValueError("expected six fields: id, name, role, models, expires, sha256")
-    public_id, name, role, models, expires, digest = fields
+    if len(fields) not in (6, 7):
+        raise ValueError("expected six fields, or seven: id, name, role, models, expires, sha256, limits")
+    public_id, name, role, models, expires, digest, *terms = fields
     if not ID.fullmatch(public_id):
         raise ValueError("the id must be eight hexadecimal digits")
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
@@ -118,6 +126,7 @@ def parse_line(line: str) -> Key | None:
         bytes.fromhex(digest),
         allow_list(models),
         None if expires == NOTHING else _timestamp(expires),
+        parse_terms(*terms) if terms else DEFAULT_TERMS,
     )
 
 

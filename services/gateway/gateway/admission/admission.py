@@ -1,4 +1,4 @@
-"""Admits requests: after the access checks, and when they have a slot."""
+"""Admits requests: after the access checks, within their callers' limits, and when they have a slot."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -8,58 +8,66 @@ from ..ask.ask import Ask
 from ..ask.waiting import Status, Waiting
 from ..backends.client import UpstreamAnswer
 from ..backends.pool import Pool
+from ..dialects.refusal import Headers
 from ..errors import QueueFull
 from ..names import requested_name
 from ..policy.policy import Policy
 from ..telemetry.metrics import QUEUE_SECONDS, REFUSALS, child
 from .estimates import Estimates
 from .ledger import Ledger
+from .limits import RateLimiter
 from .turn import Turn
 
 
 class Admission:
-    """Wraps the whole answer, and holds its slot to the end."""
+    """Wraps the whole answer, whose end settles what was counted at its beginning and gives back its slot."""
 
-    def __init__(self, policy: Policy, pool: Pool, ledger: Ledger, estimates: Estimates) -> None:
+    def __init__(
+        self, policy: Policy, limiter: RateLimiter, pool: Pool, ledger: Ledger, estimates: Estimates
+    ) -> None:
         self._policy = policy
+        self._limiter = limiter
         self._pool = pool
         self._ledger = ledger
         self._estimates = estimates
 
     @asynccontextmanager
     async def answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
-        """Raises GatewayError, as `Policy.check`, `Ledger` and `Pool.answer`."""
+        """Raises GatewayError, as `Policy.check`, `RateLimiter`, `Ledger` and `Pool.answer`."""
         await self._policy.check(ask)
+        async with (
+            self._limiter.admitted(ask, waiting) as headers,
+            self._slot(ask, waiting, headers),
+            self._pool.answer(ask, waiting) as answer,
+        ):
+            yield answer
+
+    @asynccontextmanager
+    async def _slot(self, ask: Ask, waiting: Waiting, headers: Headers) -> AsyncIterator[None]:
+        """Hold a slot, if the request needs one; wait for it. Raises QueueFull."""
         if not self._takes_slot(ask):
-            waiting.accepted()
-            async with self._pool.answer(ask, waiting) as answer:
-                yield answer
+            waiting.accepted(headers)
+            yield
             return
         turn = self._turn(ask, waiting)
-        try:
-            await self._begin(turn, waiting)
-            async with self._pool.answer(ask, waiting) as answer:
-                yield answer
-        finally:
-            self._ledger.leave(turn)
-
-    async def _begin(self, turn: Turn, waiting: Waiting) -> None:
-        """Wait until the turn has a slot. Raises QueueFull."""
         outcome = "left"
         try:
             await self._ledger.enter(turn)
-            waiting.accepted()
+            waiting.accepted(headers)
             if not turn.is_running:
                 waiting.waits_for(_queued(self._ledger, turn))
                 await self._ledger.wait(turn)
+            waiting.admitted()
             outcome = "admitted"
+            yield
         except QueueFull as refused:
             outcome = "refused"
             child(REFUSALS, refused.reason).inc()
             raise
         finally:
-            child(QUEUE_SECONDS, outcome).observe(time.monotonic() - turn.entered)
-        waiting.admitted()
+            waited = (turn.started or time.monotonic()) - turn.entered
+            child(QUEUE_SECONDS, outcome).observe(waited)
+            self._ledger.leave(turn)
 
     def _takes_slot(self, ask: Ask) -> bool:
         """Whether the request makes an installed model work, which lists and management do not."""
@@ -67,7 +75,6 @@ class Admission:
 
     def _turn(self, ask: Ask, waiting: Waiting) -> Turn:
         model = requested_name(ask.model or "")
-        prompt = self._estimates.prompt_cost(len(ask.body) if isinstance(ask.body, bytes) else 0)
         return Turn(
             waiting.request_id,
             ask.caller.identity,
@@ -77,8 +84,8 @@ class Admission:
             ask.load_options,
             ask.caller.name,
             ask.caller.weight,
-            prompt + self._estimates.output_cost(model),
-            prompt,
+            ask.prompt_estimate + self._estimates.output_cost(model),
+            ask.prompt_estimate,
         )
 
 

@@ -14,10 +14,6 @@ REMEMBERED = 64
 UNKNOWN_OUTPUT = 256
 UNKNOWN_SECONDS = 10.0
 
-# A prompt's tokens are estimated from its bytes; images are large and become few tokens.
-BYTES_PER_TOKEN = 4
-MAX_PROMPT_TOKENS = 8192
-
 
 class Recent:
     """The latest values of something, sorted too."""
@@ -49,10 +45,6 @@ class Estimates:
     def __init__(self) -> None:
         self._outputs: dict[str, Recent] = {}
         self._seconds: dict[str, Recent] = {}
-
-    def prompt_cost(self, size: int) -> float:
-        """The tokens of a prompt in a body of `size` bytes."""
-        return min(MAX_PROMPT_TOKENS, size / BYTES_PER_TOKEN)
 
     def output_cost(self, model: str) -> float:
         """The tokens that an answer of the model has."""

@@ -16,6 +16,11 @@ from .json_spans import Steps
 from .request_body import Upload
 from .route import Route
 
+# English text has about four bytes a token, in all common vocabularies.
+BYTES_PER_TOKEN = 4
+# A larger body has images or audio, whose bytes are not read as text.
+MAX_PROMPT_ESTIMATE = 16 * 1024
+
 # Client headers that describe the body. All others are for the gateway only.
 PASSED_HEADERS = frozenset({b"content-type", b"content-length"})
 
@@ -58,6 +63,14 @@ class Ask:
         """Whether the client wants the answer as a stream."""
         value = self.fields.get("stream")  # null counts as absent, as in Ollama
         return self.route.stream is not None and (self.route.streams if value is None else value is True)
+
+    @property
+    def prompt_estimate(self) -> int:
+        """About how many tokens the prompt has, from the body's size: for prompts whose count upstream has
+        not reported.
+        """
+        size = len(self.body) if isinstance(self.body, bytes) else 0
+        return min(size // BYTES_PER_TOKEN, MAX_PROMPT_ESTIMATE)
 
 
 def upstream_path(request: Request, route: Route) -> str:

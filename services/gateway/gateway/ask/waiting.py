@@ -1,6 +1,6 @@
 """Progress of an answer, reported from below while its client waits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from ..errors import GatewayError
@@ -14,7 +14,7 @@ class Status(NamedTuple):
 
 
 class Used(NamedTuple):
-    """Tokens of an answer so far. Those of the prompt are None until they are reported."""
+    """Tokens of an answer so far; `prompt` is None while it is unknown."""
 
     prompt: int | None
     output: int
@@ -23,8 +23,10 @@ class Used(NamedTuple):
 class Waiting(Protocol):
     request_id: str
 
-    def accepted(self) -> None:
-        """The request has passed the access checks, and may have to wait."""
+    def accepted(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """The request has passed the access checks and limits, and may have to wait. `headers` are added to
+        the answer's.
+        """
 
     def waits_for(self, status: Callable[[], Status | None]) -> None:
         """The answer waits; `status` is looked at again and again, and sent if the client's format can."""
@@ -36,7 +38,13 @@ class Waiting(Protocol):
         """The request is about to be sent upstream: upstream's time limits begin."""
 
     def tokens(self) -> Used:
-        """The tokens used so far."""
+        """The tokens used so far, as reported by upstream or else counted."""
+
+    def when_sent(self, settle: Callable[[], Awaitable[None]]) -> None:
+        """Await `settle` once the whole answer has been sent, before the client can send its next request.
+
+        The source is left later: when upstream has ended its body, or not ended it in time.
+        """
 
     def stop(self, reason: GatewayError) -> None:
         """End the answer."""

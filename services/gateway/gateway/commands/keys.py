@@ -1,4 +1,4 @@
-"""`gateway keys`: creates, lists, revokes and rotates API keys."""
+"""`gateway keys`: creates, changes, lists, revokes and rotates API keys."""
 
 import argparse
 import re
@@ -10,14 +10,29 @@ from typing import TypeVar
 
 from ..access.allow_list import EVERY_MODEL
 from ..access.key_file import KeyFile, NoSuchKey
-from ..access.keys import NOTHING, BadKeyFile, allow_list, check_name
+from ..access.keys import BadKeyFile, allow_list, check_name
 from ..access.roles import PERMISSIONS
+from ..access.terms import DEFAULT_TERMS, PARSERS
+from ..limits import NOTHING
 from ..settings import Settings
 
 T = TypeVar("T")
 
 LONGEST = timedelta(days=36525)
+# The metavar and the help of each option that sets one of a key's terms.
+OPTIONS = {
+    "requests": ("LIMIT", "requests for a model's answer, like 60/m or 10/s,1k/d"),
+    "tokens": ("LIMIT", "tokens of prompts and answers, like 20k/m,1M/d"),
+    "concurrent": ("N", "requests at the same time, waiting ones included"),
+    "max_output": ("TOKENS", "longest answer, in tokens"),
+    "weight": ("N", "share of the model among those who wait; twice as much with 2 as with 1"),
+}
+
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class NothingToSet(Exception):
+    """`set` without an option."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +57,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="lifetime of the key, like 90d (default: unlimited)",
     )
+    _add_terms(create)
     create.set_defaults(do=_create)
+    change = actions.add_parser(
+        "set",
+        help="change the limits of all keys of a name, or of one by its id; takes effect within seconds",
+        description=f"The value {NOTHING} removes a limit: the default in GATEWAY_LIMIT_* applies.",
+    )
+    change.add_argument("name", metavar="NAME|ID")
+    _add_terms(change)
+    change.set_defaults(do=_set)
     actions.add_parser("list", help="list the keys").set_defaults(do=_list)
     revoke = actions.add_parser(
         "revoke", help="revoke all keys of a name, or one by its id; takes effect within seconds"
@@ -71,6 +95,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         arguments.do(arguments, KeyFile(path))
     except NoSuchKey:
         return _failed(f"no key has the name or id {arguments.name}; `gateway keys list` shows all")
+    except NothingToSet as error:
+        return _failed(str(error))
     except BadKeyFile as error:
         return _failed(f"{path}: {error}")
     except OSError as error:
@@ -89,17 +115,42 @@ def duration(text: str) -> timedelta:
     return length
 
 
+def _add_terms(parser: argparse.ArgumentParser) -> None:
+    for name, (metavar, text) in OPTIONS.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=_value(PARSERS[name]),
+            default=argparse.SUPPRESS,  # absent, so that - can be told from an option that is not given
+            metavar=metavar,
+            help=text,
+        )
+
+
+def _terms(arguments: argparse.Namespace) -> dict[str, object]:
+    return {name: value for name, value in vars(arguments).items() if name in PARSERS}
+
+
 def _create(arguments: argparse.Namespace, file: KeyFile) -> None:
     expires = datetime.now(UTC) + arguments.expires if arguments.expires else None
-    _show(file.create(arguments.name, arguments.role, arguments.models, expires))
+    terms = DEFAULT_TERMS.changed(_terms(arguments))
+    _show(file.create(arguments.name, arguments.role, arguments.models, expires, terms))
+
+
+def _set(arguments: argparse.Namespace, file: KeyFile) -> None:
+    values = _terms(arguments)
+    if not values:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in OPTIONS)
+        raise NothingToSet(f"nothing to set: give at least one of {options}")
+    _say(f"changed: {file.change_terms(arguments.name, values)}")
 
 
 def _list(_: argparse.Namespace, file: KeyFile) -> None:
-    rows = [("ID", "NAME", "ROLE", "MODELS", "EXPIRES")]
+    rows = [("ID", "NAME", "ROLE", "MODELS", "EXPIRES", "LIMITS")]
     for key in file.read():
         expires = f"{key.expires:%Y-%m-%d %H:%M} UTC" if key.expires else NOTHING
         models = ",".join(key.models.patterns) or NOTHING
-        rows.append((key.id, key.name, key.role, models, f"{expires}{' (expired)' * key.is_expired()}"))
+        expires += " (expired)" * key.is_expired()
+        rows.append((key.id, key.name, key.role, models, expires, str(key.terms) or NOTHING))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,7 +1,7 @@
 """The four APIs and the shape of their errors before the first byte."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 from ..errors import GatewayError
 from . import anthropic, chat_sse, ollama, openai
 from .decoding import parsed
-from .refusal import Refusal
+from .rate_limit import Quota, anthropic_headers, openai_headers
+from .refusal import Headers, Refusal
 from .whole import JSON
 
 
@@ -18,6 +19,7 @@ class Api:
     """`is_error_body` tells whether upstream's error has this API's shape and is forwarded unchanged; None if
     upstream does not serve this API. `own_id` formats the request id for the header `request-id` and errors.
     `status` is the HTTP status of an error, if this API has one of its own.
+    `limit_headers` formats the caller's limits.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Api:
     is_error_body: Callable[[dict[str, Any]], bool] | None = None
     own_id: Callable[[str], str] | None = None
     status: Callable[[GatewayError], int] = attrgetter("status")
+    limit_headers: Callable[[Iterable[Quota]], Headers] = openai_headers
 
     def refusal(self, error: GatewayError, request_id: str) -> Refusal:
         """The error response; upstream's own body if it has this API's shape."""
@@ -41,7 +44,7 @@ class Api:
         ]
         return Refusal(status, headers, body, self.id_headers(request_id))
 
-    def id_headers(self, request_id: str) -> list[tuple[bytes, bytes]]:
+    def id_headers(self, request_id: str) -> Headers:
         headers = [(b"x-request-id", request_id.encode())]
         if self.own_id:
             headers.append((b"request-id", self.own_id(request_id).encode()))
@@ -58,7 +61,12 @@ CHAT = Api("chat", chat_sse.error_body)
 OLLAMA = Api("ollama", ollama.error_body, ollama.is_error_body)
 OPENAI = Api("openai", openai.error_body, openai.is_error_body)
 ANTHROPIC = Api(
-    "anthropic", anthropic.error_body, anthropic.is_error_body, anthropic.own_id, anthropic.http_status
+    "anthropic",
+    anthropic.error_body,
+    anthropic.is_error_body,
+    anthropic.own_id,
+    anthropic.http_status,
+    anthropic_headers,
 )
 
 

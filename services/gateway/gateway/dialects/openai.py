@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import GatewayError, UpstreamFailed
+from ..errors import GatewayError, RateLimited, UpstreamFailed
 from .decoding import message_of
 from .events import DATA, DONE, EventStream, data_of, name_of
 from .usage import usage_of
@@ -47,9 +47,11 @@ _TYPES = {
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
-    """OpenAI's error shape as Ollama writes it, with the gateway's code."""
-    kind = _TYPES.get(error.status, "api_error")
-    return {"error": {"message": error.message, "type": kind, "param": None, "code": error.code}}
+    """OpenAI's error shape as Ollama writes it, with the gateway's code; of rate limits OpenAI's own."""
+    kind, code = _TYPES.get(error.status, "api_error"), error.code
+    if isinstance(error, RateLimited):
+        kind, code = error.unit, "rate_limit_exceeded"
+    return {"error": {"message": error.message, "type": kind, "param": None, "code": code}}
 
 
 def is_error_body(fields: dict[str, Any]) -> bool:

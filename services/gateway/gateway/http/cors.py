@@ -6,10 +6,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..access.pages import may_read
+from ..dialects.rate_limit import header_names
 from ..origins import Origins
 
 # Response headers that clients in a browser may read.
-EXPOSED = ("x-request-id", "request-id", "retry-after")
+EXPOSED = ("x-request-id", "request-id", "retry-after", *header_names())
 
 
 class Cors:

@@ -49,6 +49,7 @@ ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wro
         403: {"description": "Not allowed for this caller or web page, or a cloud model", "content": ERROR},
         404: {"description": "Model not found", "content": ERROR},
         413: {"description": "Request body larger than GATEWAY_MAX_BODY_BYTES", "content": ERROR},
+        429: {"description": "A limit of the caller is reached; see Retry-After", "content": ERROR},
         502: {"description": "The model server is unreachable or failed", "content": ERROR},
         503: {"description": "Overloaded or shutting down; see Retry-After", "content": ERROR},
     },

@@ -1,7 +1,7 @@
 """Sends an answer to its client, and tracks whether the client reads it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from starlette.types import Message, Send
@@ -32,15 +32,16 @@ class Connection(Protocol):
 class Delivery:
     """The only caller of `send` for streamed answers.
 
-    `direct` is the connection after the first chunk. `sending_since` is the start of a send that the client
-    has not accepted yet, else None. `last_out` is the time of the last send, `status_at` that of the last
-    look at what the answer waits for.
+    `headers` are added to those of the answer or the refusal. `direct` is the connection after the first
+    chunk. `sending_since` is the start of a send that the client has not accepted yet, else None. `last_out`
+    is the time of the last send, `status_at` that of the last look at what the answer waits for.
     """
 
     def __init__(self, send: Send, connection: Connection | None) -> None:
         self._send = send
         self._connection = connection
         self._loop = asyncio.get_running_loop()
+        self.headers: Sequence[tuple[bytes, bytes]] = ()
         self.direct: Connection | None = None
         self.committed = self.complete = False
         self.sending_since: float | None = None
@@ -53,7 +54,7 @@ class Delivery:
 
     async def commit(self, dialect: Stream | Whole) -> None:
         self.committed = True
-        start = {"status": dialect.http_status, "headers": dialect.headers}
+        start = {"status": dialect.http_status, "headers": [*dialect.headers, *self.headers]}
         await self._send({"type": "http.response.start", **start})
 
     async def send(self, dialect: Stream | Whole, frames: bytes, *, last: bool) -> None:
@@ -90,7 +91,7 @@ class Delivery:
     async def refuse(self, refusal: Refusal, seconds: float) -> None:
         """Send an error response instead of an answer. Raises ReaderStalled."""
         start, body = refusal.messages()
-        await self._send(start)
+        await self._send({**start, "headers": [*start["headers"], *self.headers]})
         await self._within(self._send(body), None, seconds)
 
     def drop(self) -> None:

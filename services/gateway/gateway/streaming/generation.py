@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol
 
@@ -66,6 +66,7 @@ class Generation:
         self._arrived = record.gaps.arrivals.append
         self._loop = asyncio.get_running_loop()
         self._delivery: Delivery
+        self._settle: Callable[[], Awaitable[None]] | None = None
         self._answer: Answer | None = None
         self.stopped: asyncio.Future[GatewayError] = self._loop.create_future()
         self.changed = asyncio.Event()
@@ -93,6 +94,12 @@ class Generation:
 
     async def run(self) -> None:
         """Run until the answer is complete or `stop` is called. Raises GatewayError."""
+        try:
+            await self._run()
+        finally:
+            self.status = None  # it may refer to this
+
+    async def _run(self) -> None:
         async with self._source(self) as answer:
             self.status = None
             self.dialect.open(answer.status, answer.media_type)
@@ -103,14 +110,17 @@ class Generation:
             if self.stopped.done():
                 return
             await self._end()
+            if self._settle:
+                await self._settle()
             with suppress(TimeoutError, GatewayError):
                 async with asyncio.timeout(TAIL_SECONDS):
                     await answer.stream_into(lambda _: None)
 
     # Progress of the source: see Waiting
 
-    def accepted(self) -> None:
+    def accepted(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self._record.accepted()
+        self._delivery.headers = headers
         self.accepted_at = self._loop.time()
         self.changed.set()
 
@@ -122,14 +132,20 @@ class Generation:
         self.status = None
         self._record.admitted()
 
-    def tokens(self) -> Used:
-        usage = self.dialect.usage
-        return Used(usage.prompt_tokens, usage.output_tokens) if usage else Used(None, self.dialect.events)
-
     def asked(self, backend: str) -> None:
         self._record.asked(backend)
         self.last_in = self._loop.time()
         self.changed.set()
+
+    def tokens(self) -> Used:
+        if self.last_in is None:
+            return Used(0, 0)  # upstream has not been asked
+        if usage := self.dialect.usage:
+            return Used(usage.prompt_tokens, usage.output_tokens)
+        return Used(None, self.dialect.events)
+
+    def when_sent(self, settle: Callable[[], Awaitable[None]]) -> None:
+        self._settle = settle
 
     # Upstream's bytes
 

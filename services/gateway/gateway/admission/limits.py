@@ -1,0 +1,113 @@
+"""Refuses requests beyond their caller's limits, and charges what an answer has used at its end."""
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ..access.caller import Caller
+from ..ask.ask import Ask
+from ..ask.waiting import Waiting
+from ..dialects.rate_limit import Quota
+from ..dialects.refusal import Headers
+from ..errors import GatewayError, RateLimited
+from ..limits import Limits
+from ..telemetry.metrics import REFUSALS, child
+from .accounts import Accounts, Balance, Level, Unit
+
+# When one of the requests in flight ends is unknown. OpenAI's and Anthropic's clients try twice more.
+CONCURRENT_RETRY_SECONDS = 5
+
+
+class RateLimiter:
+    """Each of several workers enforces its share of the limits, since each counts by itself."""
+
+    def __init__(self, accounts: Accounts, workers: int) -> None:
+        self._accounts = accounts
+        self._workers = workers
+
+    def limits(self, caller: Caller) -> Limits:
+        """The caller's limits at this worker."""
+        return caller.limits.share(self._workers)
+
+    async def balance(self, caller: Caller) -> Balance:
+        return await self._accounts.balance(caller.identity, self.limits(caller))
+
+    @asynccontextmanager
+    async def admitted(self, ask: Ask, waiting: Waiting) -> AsyncIterator[Headers]:
+        """Count a request for as long as it takes; yields the headers with what is left. Raises RateLimited.
+
+        Only what makes a model work is limited.
+        """
+        if not ask.route.operation:
+            yield []
+            return
+        limits = self.limits(ask.caller)
+        allowed, balance = await self._accounts.enter(ask.caller.identity, limits)
+        headers = ask.route.api.limit_headers(_quotas(balance))
+        if not allowed:
+            refusal = _refusal(balance, limits, headers)
+            child(REFUSALS, refusal.reason).inc()
+            raise refusal
+        counted = _Counted(self._accounts, limits, ask, waiting)
+        # The client may send its next request as soon as it has the whole answer.
+        waiting.when_sent(counted.leave)
+        try:
+            yield headers
+        except GatewayError:
+            counted.failed = True
+            raise
+        finally:
+            await counted.leave()
+
+
+class _Counted:
+    """A request that has entered and has to leave, once."""
+
+    def __init__(self, accounts: Accounts, limits: Limits, ask: Ask, waiting: Waiting) -> None:
+        self._accounts = accounts
+        self._limits = limits
+        self._ask = ask
+        self._waiting: Waiting | None = waiting
+        self.failed = False
+
+    async def leave(self) -> None:
+        waiting, self._waiting = self._waiting, None  # each refers to the other: a cycle
+        if waiting:
+            tokens = self._tokens(*waiting.tokens())
+            await self._accounts.leave(self._ask.caller.identity, self._limits, tokens)
+
+    def _tokens(self, prompt: int | None, output: int) -> int:
+        if prompt is None:
+            # Of a request that upstream refused, the model has read nothing.
+            prompt = 0 if self.failed and not output else self._ask.prompt_estimate
+        return prompt + output
+
+
+def _quotas(balance: Balance) -> list[Quota]:
+    """Of each unit's windows the one with the least left."""
+    tightest = (
+        (unit, min(levels, key=lambda level: (level.remaining, -level.reset)))
+        for unit, levels in _by_unit(balance)
+        if levels
+    )
+    return [Quota(unit, level.window.amount, level.remaining, level.reset) for unit, level in tightest]
+
+
+def _refusal(balance: Balance, limits: Limits, headers: Headers) -> RateLimited:
+    reached = [(unit, level) for unit, levels in _by_unit(balance) for level in levels if level.wait]
+    if not reached:
+        return RateLimited(
+            f"too many requests at the same time: the limit is {limits.concurrent}; "
+            "wait until one of them has ended",
+            "concurrent",
+            CONCURRENT_RETRY_SECONDS,
+            headers,
+        )
+    unit, level = max(reached, key=lambda one: one[1].wait)
+    seconds = math.ceil(level.wait)
+    message = f"too many {unit}: the limit is {level.window}; try again after {seconds} s"
+    return RateLimited(message, unit, seconds, headers)
+
+
+def _by_unit(balance: Balance) -> tuple[tuple[Unit, tuple[Level, ...]], ...]:
+    return ("requests", balance.requests), ("tokens", balance.tokens)
