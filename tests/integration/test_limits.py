@@ -24,6 +24,7 @@ from tests.fakes.ollama import Do, FakeOllama, line
 from tests.integration.apis import CASES, CHAT, Case, whole_answer
 from tests.integration.programs import gateway, nginx
 from tests.integration.test_clients import MESSAGE
+from tests.integration.test_metrics import value
 from tests.processes import Process, wait_until
 
 every_api = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -83,6 +84,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     fake.answer("message", *MESSAGE)
     fake.answer("hangs", *[line()] * 5, Do.HANG)
     settings = {"GATEWAY_KEYS_FILE": str(folder / "keys"), "GATEWAY_CORS_ORIGINS": "http://page"}
+    settings["GATEWAY_OPEN_METRICS"] = "on"
     with ExitStack() as stack:
         stack.enter_context(fake.running())
         process, url = stack.enter_context(gateway(fake.url, folder, **settings))
@@ -310,6 +312,31 @@ def test_pages_may_read_the_headers(edge: Edge) -> None:
     exposed = answer.headers["access-control-expose-headers"].split(", ")
     assert {name for name in answer.headers if "ratelimit" in name} <= set(exposed)
     assert set(names(CASES[-1], "tokens")) <= set(exposed)
+
+
+def test_metrics_count_what_each_key_uses_by_its_name(edge: Edge) -> None:
+    key = edge.key("requests=1/m")
+    caller = edge.usage(key)["caller"]
+    assert [edge.ask(key).status_code for _ in range(2)] == [200, 429]
+
+    def counted(name: str, **labels: str) -> float | None:
+        return value(edge.gateway, f"gateway_key_{name}_total", key=caller, model="chat:latest", **labels)
+
+    wait_until(lambda: counted("requests", outcome="rejected") == 1, 5, "the refusal is counted")
+    assert counted("requests", outcome="ok") == 1
+    assert (counted("tokens", type="input"), counted("tokens", type="output")) == (11, 3)
+    assert edge.keys["requests=1/m"][0] not in httpx.get(f"{edge.gateway}/metrics").text
+
+
+def test_metrics_by_key_can_be_switched_off(tmp_path: Path, edge: Edge) -> None:
+    key = KeyFile(tmp_path / "keys").create("alice", "admin", EVERY_MODEL, None)
+    settings = {"GATEWAY_KEYS_FILE": str(tmp_path / "keys"), "GATEWAY_KEY_METRICS": "off"}
+    with gateway(edge.fake.url, tmp_path, **settings) as (_, url), httpx.Client(base_url=url) as client:
+        client.headers["x-api-key"] = key
+        assert client.post("/chat", json=CHAT.request("chat")).status_code == 200
+        counted = 'gateway_requests_total{model="chat:latest",outcome="ok",route="/chat"'
+        wait_until(lambda: counted in client.get("/metrics").text, 5, "the request is counted")
+        assert "alice" not in client.get("/metrics").text
 
 
 # The real clients.

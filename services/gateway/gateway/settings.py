@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     )
     limit_tokens: str = Field("", description="the same for tokens of prompts and answers, like 20k/m,1M/d")
     limit_concurrent: int | None = Field(None, ge=1, description="the same for requests at the same time")
+    key_metrics: Literal["on", "off"] = Field(
+        "on", description="whether metrics count the requests and tokens of each key by its name"
+    )
 
     max_body_bytes: int = Field(10 * 1024 * 1024, gt=0, description="largest request body accepted")
     max_line_bytes: int = Field(

@@ -66,6 +66,38 @@ def test_without_a_report_the_chunks_are_counted() -> None:
     assert value("gateway_tokens_total", model="counted", type="output", source="counted") == 4
 
 
+def with_key(name: str, operation: str | None = "chat", **fields: Any) -> None:
+    record = RequestRecord("req-1", "127.0.0.1", model_label="keyed", status=200, key=name, counts_key=True)
+    record.asks(operation, streams=True)
+    record.operation = operation
+    for field, given in fields.items():
+        setattr(record, field, given)
+    record.settle(structlog.get_logger(), Audit(Settings()))
+
+
+def test_a_keys_requests_are_counted_by_its_name_refused_ones_too() -> None:
+    with_key("alice", operation=None)
+    with_key("alice", outcome="ok")
+    with_key("alice", outcome="rejected", status=429)
+    with_key("alice", outcome="rejected", status=429)
+    with_key("alice", outcome="ok", counts_key=False)
+    name = "gateway_key_requests_total"
+    assert value(name, key="alice", model="keyed", outcome="ok") == 1
+    assert value(name, key="alice", model="keyed", outcome="rejected") == 2
+
+
+def test_a_keys_tokens_are_as_reported_or_else_counted() -> None:
+    with_key("bob", outcome="ok", prompt_tokens=11, output_tokens=3, chunks=4)
+    name = "gateway_key_tokens_total"
+    gone: dict[str, Any] = {"outcome": "client_gone", "chunks": 5}
+    assert value(name, key="bob", model="keyed", type="output") == 3
+    with_key("bob", **gone)
+    assert value(name, key="bob", model="keyed", type="input") == 11
+    assert value(name, key="bob", model="keyed", type="output") == 8
+    with_key("bob", **gone, counts_key=False)
+    assert value(name, key="bob", model="keyed", type="output") == 8
+
+
 def test_what_upstream_does_not_account_for_is_waiting() -> None:
     settled("waits", upstream_seconds={"total": 10, "load": 1, "prompt": 2, "generation": 3})
     sums = {

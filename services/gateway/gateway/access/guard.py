@@ -34,6 +34,7 @@ class Guard:
             record.audited = f"{request.method} {request.scope['path'][:MAX_PATH]}"
         if key:
             record.key = key.name
+            record.counts_key = self._settings.key_metrics == "on"
             if kind not in PERMISSIONS[key.role]:
                 raise Forbidden(f"the role {key.role} of this API key does not allow this request")
         else:

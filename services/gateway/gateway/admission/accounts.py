@@ -76,6 +76,17 @@ class _Account:
                 self._windows[key] = MovingWindow(window.seconds)
             self._windows[key].charge(amount, now)
 
+    def has_left(self, limits: Limits, now: float) -> bool:
+        """Whether every window has something left."""
+        units: tuple[tuple[Unit, tuple[Window, ...]], ...]
+        units = ("requests", limits.requests), ("tokens", limits.tokens)
+        return all(
+            moving.used(now) < window.amount
+            for unit, windows in units
+            for window in windows
+            if (moving := self._windows.get((unit, window.seconds)))
+        )
+
     def levels(self, unit: Unit, windows: tuple[Window, ...], now: float) -> tuple[Level, ...]:
         return tuple(self._level(unit, window, now) for window in windows)
 
@@ -97,14 +108,13 @@ class MemoryAccounts:
 
     async def enter(self, identity: str, limits: Limits) -> Entry:
         account, now = self._account(identity), self._clock()
-        before = self._balance(identity, account, limits, now)
-        is_full = limits.concurrent is not None and before.in_flight >= limits.concurrent
-        if is_full or any(level.wait for level in (*before.requests, *before.tokens)):
-            return Entry(False, before)
-        self._in_flight[identity] += 1
-        account.requests += 1
-        account.charge("requests", limits.requests, 1, now)
-        return Entry(True, self._balance(identity, account, limits, now))
+        is_full = limits.concurrent is not None and self._in_flight[identity] >= limits.concurrent
+        allowed = not is_full and account.has_left(limits, now)
+        if allowed:
+            self._in_flight[identity] += 1
+            account.requests += 1
+            account.charge("requests", limits.requests, 1, now)
+        return Entry(allowed, self._balance(identity, account, limits, now))
 
     async def leave(self, identity: str, limits: Limits, tokens: int) -> None:
         self._in_flight[identity] -= 1

@@ -1,7 +1,7 @@
 """Metrics that are updated by requests. Those collected at scrape time are in backends/gauges.py.
 
 Names follow OpenTelemetry's GenAI conventions where they exist. Labels are bounded: a model that the backend
-has, else "other"; a route's template, never a path; no text from clients.
+has, else "other"; a route's template, never a path; a name in the key file; no text from clients.
 """
 
 from bisect import bisect_right
@@ -77,6 +77,16 @@ TOKENS_TOTAL = Counter(
     "gateway_tokens_total",
     "Tokens reported by the model server, or else counted as chunks of a stream.",
     ["model", "type", "source"],
+)
+KEY_REQUESTS = Counter(
+    "gateway_key_requests_total",
+    "Requests with an API key for a model's answer, by the key's name.",
+    ["key", "model", "outcome"],
+)
+KEY_TOKENS = Counter(
+    "gateway_key_tokens_total",
+    "Tokens of these, reported by the model server or else counted as chunks of a stream.",
+    ["key", "model", "type"],
 )
 CHUNKS = Counter("gateway_chunks_total", "Chunks sent, including running streams.", ["model"])
 OVERHEAD = Histogram(

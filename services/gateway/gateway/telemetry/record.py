@@ -31,6 +31,8 @@ class RequestRecord:
     outcome: Outcome | None = None
     # The name of the caller's key, never the key.
     key: str | None = None
+    # Whether metrics count the request by this name.
+    counts_key: bool = False
     # The action for the audit log, None if the request is not audited.
     audited: str | None = None
     audited_models: list[str] = field(default_factory=list)
@@ -117,6 +119,9 @@ class RequestRecord:
             self._audit(audit)
         self._log(log, duration)
         child(metrics.REQUESTS, self.route, self.model_label, self.outcome, self.status).inc()
+        if self.counts_key and self._asks[0]:
+            # Refused ones too, which have no operation.
+            child(metrics.KEY_REQUESTS, self.key, self.model_label, self.outcome).inc()
         if self.operation:
             child(metrics.DURATION, self.operation, self.model_label, self.outcome).observe(duration)
             self._count_tokens(self.operation)
@@ -165,8 +170,14 @@ class RequestRecord:
             if tokens is not None:
                 child(metrics.TOKEN_USAGE, operation, self.model_label, kind).observe(tokens)
                 child(metrics.TOKENS_TOTAL, self.model_label, kind, "reported").inc(tokens)
+                self._count_key_tokens(kind, tokens)
         if self.output_tokens is None and self.chunks:
             child(metrics.TOKENS_TOTAL, self.model_label, "output", "counted").inc(self.chunks)
+            self._count_key_tokens("output", self.chunks)
+
+    def _count_key_tokens(self, kind: str, tokens: int) -> None:
+        if self.counts_key:
+            child(metrics.KEY_TOKENS, self.key, self.model_label, kind).inc(tokens)
 
     def _observe_times(self, operation: str) -> None:
         if self.streams and self.first_chunk_after is not None:
