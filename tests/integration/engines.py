@@ -4,7 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,17 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.models.catalogue import built_in_file
-from tests.processes import BIN, Process, free_port
+from tests.processes import BIN, Process, free_port, wait_until
 
 MODEL = "smollm2:135m"
+STREAMS = [
+    "/api/chat",
+    "/api/generate",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/messages",
+]
 # The grammar allows no end, so that an answer lasts until its client disconnects.
 ENDLESS = {"type": "array", "items": {"type": "integer"}, "minItems": 1500}
 # About five seconds of evaluation, within the context of a slot.
@@ -117,6 +125,16 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.leave()
+
+
+@contextmanager
+def all_slots_taken(url: str, slots: int) -> Iterator[list[Client]]:
+    """Endless answers in all `slots`; yields their clients."""
+    with ExitStack() as stack:
+        body = body_for("/api/chat", "x", stream=True)
+        clients = [stack.enter_context(Client(url, "/api/chat", body)) for _ in range(slots)]
+        wait_until(lambda: busy(url) == slots, 20, f"{slots} slots are busy")
+        yield clients
 
 
 def children(pid: int) -> list[int]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -66,6 +67,13 @@ def nginx(
         yield process, edge.url
     finally:
         process.stop()
+
+
+@contextmanager
+def nginx_and_gateway(upstream: str, folder: Path, **environment: str) -> Iterator[str]:
+    """The URL of an nginx in front of a gateway in front of `upstream`."""
+    with gateway(upstream, folder, **environment) as (_, url), nginx(urlsplit(url).port or 0) as (_, edge):
+        yield edge
 
 
 def line_of(process: Process, request_id: str) -> dict[str, Any]:

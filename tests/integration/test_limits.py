@@ -22,8 +22,8 @@ from gateway.access.key_file import KeyFile
 from gateway.access.terms import parse_terms
 from tests.fakes.ollama import Do, FakeOllama, line
 from tests.integration.apis import CASES, CHAT, Case, whole_answer
+from tests.integration.clients.answers import MESSAGE
 from tests.integration.programs import gateway, nginx
-from tests.integration.test_clients import MESSAGE
 from tests.integration.test_metrics import value
 from tests.processes import Process, wait_until
 
