@@ -22,8 +22,8 @@ PASSED_HEADERS = frozenset({b"content-type", b"content-length"})
 
 @dataclass(frozen=True)
 class Ask:
-    """`path` and `headers` are ready to be sent upstream; `body` is forwarded unchanged, an upload in chunks.
-    `fields` are the body's decoded fields, `named` is the model in the path, if any.
+    """`path`, `headers` and `body` are ready to be sent upstream, an upload in chunks. `fields` are those of
+    the body as it arrived, `named` is the model in the path, if any.
     """
 
     route: Route

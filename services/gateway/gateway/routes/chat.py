@@ -61,7 +61,7 @@ async def chat(request: Request) -> Response:
     state = state_of(request)
     caller = state.caller(request, CHAT_ROUTE.kind)
     # The body is forwarded unchanged: upstream sees every field, and nothing is serialised twice.
-    ask = await read(request, CHAT_ROUTE, caller, state.settings.max_body_bytes)
+    ask = await read(request, CHAT_ROUTE, caller, state.settings)
     check(ask.fields)
     return answer(request, ask)
 
