@@ -376,17 +376,17 @@ shared_loop = pytest.mark.asyncio(loop_scope="module")
 every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.ask.__name__)
 
 ERRORS: dict[Library, dict[int, type[Exception]]] = {
-    "ollama": dict.fromkeys((400, 404, 413, 500, 502, 503), ollama.ResponseError),
+    "ollama": dict.fromkeys((400, 404, 410, 413, 500, 502, 503), ollama.ResponseError),
     "openai": {
         400: openai.BadRequestError,
         404: openai.NotFoundError,
-        413: openai.APIStatusError,
+        **dict.fromkeys((410, 413), openai.APIStatusError),
         **dict.fromkeys((500, 502, 503), openai.InternalServerError),
     },
     "anthropic": {
         400: anthropic.BadRequestError,
         404: anthropic.NotFoundError,
-        413: anthropic.APIStatusError,
+        **dict.fromkeys((410, 413), anthropic.APIStatusError),
         **dict.fromkeys((500, 502, 503), anthropic.InternalServerError),
     },
 }
@@ -460,6 +460,18 @@ def impatient(fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Ite
     environment = {f"GATEWAY_{name}": value for name, value in limits.items()}
     with edge(fake.url, folder, **environment) as url, clients_of(url) as all_three:
         yield all_three
+
+
+@pytest.fixture(scope="module")
+def brief(fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
+    """Of a gateway whose longest answer takes a second; they repeat requests as they do by default."""
+    settings = {"GATEWAY_MAX_ANSWER_SECONDS": "1"}
+    with edge(fake.url, tmp_path_factory.mktemp("brief"), **settings) as url, clients_of(url) as all_three:
+        yield Clients(
+            all_three.ollama,
+            all_three.openai.with_options(max_retries=2),
+            all_three.anthropic.with_options(max_retries=2),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -1065,6 +1077,65 @@ def test_heartbeats_before_the_answer_do_not_disturb_clients(
     fake.answer("hangs", Do.HANG)
     with pytest.raises(MIDWAY[way.library], match="silent for too long"):
         list(way.ask(impatient, "hangs", 5))
+
+
+def endless(way: Way) -> list[Step]:
+    """Hello, and then nothing more."""
+    (last,) = [number for number, part in enumerate(way.answer) if b'"lo"' in part]
+    return [*way.answer[: last + 1], Do.HANG]
+
+
+@every_way
+def test_an_answer_that_takes_too_long_is_as_complete_as_one_that_reached_its_length(
+    way: Way, brief: Clients, fake: FakeOllama
+) -> None:
+    fake.answer("endless", *endless(way))
+    assert "".join(way.ask(brief, "endless", 5)) == "Hello"
+    assert fake.received[-1].gone.wait(5)
+
+
+def test_clients_read_the_length_as_the_reason_of_a_cut_answer(brief: Clients, fake: FakeOllama) -> None:
+    question: Any = [{"role": "user", "content": STORY}]
+    fake.answer("endless", *endless(CHAT))
+    *_, chat = brief.ollama.chat("endless", question, stream=True)
+    assert (chat.model, chat.done, chat.done_reason, chat.message.content) == ("m", True, "length", "")
+    fake.answer("endless", *endless(GENERATE))
+    *_, generate = brief.ollama.generate("endless", STORY, stream=True)
+    assert (generate.model, generate.done, generate.done_reason) == ("m", True, "length")
+    fake.answer("endless", *endless(OPENAI_CHAT))
+    chunks = list(brief.openai.chat.completions.create(model="endless", messages=question, stream=True))
+    assert [chunk.choices[0].finish_reason for chunk in chunks] == [None, None, "length"]
+    assert len({chunk.id for chunk in chunks}) == 1
+    fake.answer("endless", *endless(OPENAI_COMPLETION))
+    texts = list(brief.openai.completions.create(model="endless", prompt=STORY, stream=True))
+    assert [chunk.choices[0].finish_reason for chunk in texts] == [None, None, "length"]
+    fake.answer("endless", *endless(OPENAI_RESPONSE))
+    *events, last = brief.openai.responses.create(model="endless", input=STORY, stream=True)
+    assert last.type == "response.incomplete"
+    assert last.response.incomplete_details
+    assert last.response.incomplete_details.reason == "max_output_tokens"
+    assert events[0].type == "response.created"
+    assert last.response.id == events[0].response.id
+    assert last.sequence_number == len(events)
+    fake.answer("endless", *endless(ANTHROPIC_MESSAGE))
+    with brief.anthropic.messages.stream(model="endless", messages=question, max_tokens=5) as stream:
+        message = stream.get_final_message()
+    assert message.stop_reason == "max_tokens"
+    assert message.content[0].type == "text"
+    assert message.content[0].text == "Hello"
+    assert message.usage.input_tokens == 11
+
+
+@every_way
+def test_a_whole_answer_that_takes_too_long_is_410_and_not_asked_for_again(
+    way: Way, brief: Clients, fake: FakeOllama
+) -> None:
+    fake.answer("endless", Do.HANG)
+    asked_before = len(fake.received)
+    with refused(way.library, 410, "the answer took longer than 1 s"):
+        way.whole(brief, "endless", 5)
+    assert len(fake.received) == asked_before + 1
+    assert fake.received[-1].gone.wait(5)
 
 
 @every_way

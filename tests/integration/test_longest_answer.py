@@ -12,6 +12,8 @@ from tests.fakes.ollama import FakeOllama
 from tests.integration.apis import CASES, Case
 from tests.integration.engines import MODEL
 from tests.integration.programs import gateway
+from tests.integration.stacks import Running, seconds_until_free, started
+from tests.processes import wait_until
 
 MOST = 5
 STORY = "Tell me a very long story."
@@ -83,3 +85,40 @@ def test_a_lowered_request_has_its_new_length_and_is_otherwise_forwarded_unchang
         received = fake.received[-1]
     assert received.body == b'{ "model":"m",\n"unknown" : 1.50, "options":{"num_predict":5}}'
     assert received.headers["content-length"] == str(len(received.body))
+
+
+@pytest.fixture(scope="module")
+def brief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A stack whose longest answer takes two seconds, with its model in memory."""
+    with started(tmp_path_factory.mktemp("brief"), GATEWAY_MAX_ANSWER_SECONDS="2") as stack:
+        engine = f"http://127.0.0.1:{stack.ports['ENGINE_PORT']}"
+        httpx.post(f"{engine}/api/generate", json={"model": MODEL}, timeout=60)
+        yield stack
+
+
+@every_api
+def test_an_answer_that_takes_too_long_frees_the_slot_within_a_second(case: Case, brief: Running) -> None:
+    before = len(cut_lines(brief))
+    body = asks(case, temperature=0, options={"temperature": 0}, max_tokens=2000)
+    with httpx.stream("POST", brief.url + case.path, json=body, timeout=60) as response:
+        text = response.read()
+    assert seconds_until_free(brief) < 1
+    assert case.terminals(text) == 1
+    assert not case.tells_an_error(text)
+    length = r'"reason": "max_output_tokens"' if case.dialect == "Responses" else LENGTH[case.dialect]
+    assert re.search(length, text.decode())
+    wait_until(lambda: len(cut_lines(brief)) > before, 10, "the log says that the answer was cut")
+    line = cut_lines(brief)[-1]
+    assert (line["outcome"], line["status"], line["output_tokens"]) == ("ok", 200, None)
+    assert line["chunks"] > 0
+
+
+def cut_lines(stack: Running) -> list[dict[str, Any]]:
+    return [line for line in stack.log_lines("gateway") if line.get("cut")]
+
+
+def test_cut_answers_are_counted_by_model(brief: Running) -> None:
+    body = asks(CASES[0], options={"temperature": 0})
+    httpx.post(f"{brief.url}/chat", json=body, timeout=60)
+    metrics = httpx.get(f"{brief.gateway_url}/metrics", timeout=30).text
+    assert re.search(rf'^gateway_answers_cut_total{{model="{MODEL}"}} [1-9]', metrics, re.MULTILINE)

@@ -39,8 +39,8 @@ class State:
     def __init__(self, settings: Settings, pool: Pool, keyring: Keyring, tracer: Tracer) -> None:
         self.settings = settings
         # Ollama is silent while it verifies a large model after a pull, or creates another one from it.
-        timeouts = {"first_byte_timeout": settings.manage_timeout, "idle_timeout": settings.manage_timeout}
-        self.managing = settings.model_copy(update=timeouts)
+        silence = {"first_byte_timeout": settings.manage_timeout, "idle_timeout": settings.manage_timeout}
+        self.managing = settings.model_copy(update={**silence, "max_answer_seconds": 0})
         self.pool = pool
         self.keyring = keyring
         self.policy = Policy(settings, pool)

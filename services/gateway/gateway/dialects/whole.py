@@ -75,6 +75,10 @@ class Whole:
     def status(self, state: str, fields: Mapping[str, object]) -> bytes:
         return b""
 
+    def cut(self) -> bytes:
+        """Only a complete answer is sent."""
+        return b""
+
     def error(self, error: GatewayError, request_id: str) -> bytes:
         """Nothing can follow a complete answer."""
         return b""

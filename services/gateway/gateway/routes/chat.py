@@ -48,6 +48,7 @@ ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wro
         401: {"description": "Missing or invalid API key", "content": ERROR},
         403: {"description": "Not allowed for this caller or web page, or a cloud model", "content": ERROR},
         404: {"description": "Model not found", "content": ERROR},
+        410: {"description": "The answer took longer than GATEWAY_MAX_ANSWER_SECONDS", "content": ERROR},
         413: {"description": "Request body larger than GATEWAY_MAX_BODY_BYTES", "content": ERROR},
         502: {"description": "The model server is unreachable or failed", "content": ERROR},
         503: {"description": "Overloaded or shutting down; see Retry-After", "content": ERROR},

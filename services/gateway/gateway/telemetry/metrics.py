@@ -91,6 +91,9 @@ UPSTREAM_PHASE = Histogram(
     ["model", "phase"],
     buckets=LONG,
 )
+ANSWERS_CUT = Counter(
+    "gateway_answers_cut_total", "Answers that took longer than GATEWAY_MAX_ANSWER_SECONDS.", ["model"]
+)
 HEARTBEATS = Counter("gateway_heartbeats_total", "Heartbeats sent to waiting clients.")
 REFUSED_CONNECTIONS = Counter(
     "gateway_refused_connections_total", "Connections refused for lack of file descriptors."
