@@ -18,6 +18,7 @@ GatewayError
     UpstreamTruncated         502  the stream ended without its final event
   UpstreamBusy                503
   UpstreamTimeout             504
+  AnswerTooLong               410  the answer took longer than the operator allows
   Overloaded                  503  the gateway is out of capacity
     AuditBlocked              503  the audit log cannot be written
     QueueFull                 503  too many requests wait
@@ -205,6 +206,15 @@ class UpstreamTimeout(UpstreamFailed):
     type = "timeout_error"
     code = "upstream_timeout"
     outcome = "timeout"
+
+
+class AnswerTooLong(GatewayError):
+    """Not a timeout status: clients would repeat the request, which would take as long again."""
+
+    status = 410
+    type = "timeout_error"
+    code = "answer_too_long"
+    outcome = "rejected"
 
 
 class Overloaded(GatewayError):

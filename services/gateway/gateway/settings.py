@@ -104,6 +104,12 @@ class Settings(BaseSettings):
     )
 
     max_body_bytes: int = Field(10 * 1024 * 1024, gt=0, description="largest request body accepted")
+    max_output_tokens: int = Field(
+        0, ge=0, description="most tokens of an answer; requests for more are lowered; 0: no limit"
+    )
+    max_answer_seconds: float = Field(
+        0, ge=0, description="an answer that takes the model server longer is cut; 0: no limit"
+    )
     max_line_bytes: int = Field(
         64 * 1024 * 1024, gt=0, description="largest single line accepted from the model server"
     )

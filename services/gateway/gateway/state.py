@@ -29,7 +29,7 @@ from .settings import Settings
 from .streaming.generation import Generation
 from .telemetry.audit import Audit
 from .telemetry.loop_watch import LoopWatch
-from .telemetry.metrics import AUDIT_LOST, AUDIT_WAITING, LOG_LINES_DROPPED, TASKS
+from .telemetry.metrics import AUDIT_LOST, AUDIT_WAITING, LOG_LINES_DROPPED, OLDEST_ANSWER, TASKS
 from .telemetry.output import stdout
 from .telemetry.record import RequestRecord
 from .turnstile import Turnstiles
@@ -47,8 +47,8 @@ class State:
     def __init__(self, settings: Settings, pool: Pool, keyring: Keyring, tracer: Tracer) -> None:
         self.settings = settings
         # Ollama is silent while it verifies a large model after a pull, or creates another one from it.
-        timeouts = {"first_byte_timeout": settings.manage_timeout, "idle_timeout": settings.manage_timeout}
-        self.managing = settings.model_copy(update=timeouts)
+        silence = {"first_byte_timeout": settings.manage_timeout, "idle_timeout": settings.manage_timeout}
+        self.managing = settings.model_copy(update={**silence, "max_answer_seconds": 0})
         self.pool = pool
         self.keyring = keyring
         self.policy = Policy(settings, pool)
@@ -89,6 +89,7 @@ class State:
         TASKS.set(len(asyncio.all_tasks()))
         self._slot_gauges.update()
         self._count_lines()
+        OLDEST_ANSWER.set(max((generation.seconds for generation in self.generations), default=0))
         for generation in self.generations:
             generation.count_chunks()
 

@@ -65,17 +65,17 @@ class ResponseFailed(Exception):
 
 
 ERRORS: dict[Library, dict[int, type[Exception]]] = {
-    "ollama": dict.fromkeys((400, 404, 413, 500, 502, 503), ollama.ResponseError),
+    "ollama": dict.fromkeys((400, 404, 410, 413, 500, 502, 503), ollama.ResponseError),
     "openai": {
         400: openai.BadRequestError,
         404: openai.NotFoundError,
-        413: openai.APIStatusError,
+        **dict.fromkeys((410, 413), openai.APIStatusError),
         **dict.fromkeys((500, 502, 503), openai.InternalServerError),
     },
     "anthropic": {
         400: anthropic.BadRequestError,
         404: anthropic.NotFoundError,
-        413: anthropic.APIStatusError,
+        **dict.fromkeys((410, 413), anthropic.APIStatusError),
         **dict.fromkeys((500, 502, 503), anthropic.InternalServerError),
     },
 }

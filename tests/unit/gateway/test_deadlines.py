@@ -14,6 +14,7 @@ LIMITS = Settings(
     first_byte_timeout=600,
     idle_timeout=120,
     send_timeout=60,
+    max_answer_seconds=900,
     ollama_url="http://x",
 )
 START = 1000.0
@@ -22,46 +23,64 @@ START = 1000.0
 def due(
     *,
     last_in: float | None = START,
+    asked_at: float | None = START,
     accepted_at: float | None = START,
     began: bool = False,
     heartbeat: bytes = b":",
     committed: bool = False,
     sending_since: float | None = None,
+    complete: bool = False,
     delivered: bool = False,
     waits: bool = False,
     shows_status: bool = True,
+    max_answer_seconds: float = 900,
 ) -> Due:
     """Of an answer that was accepted at START, and whose client was sent nothing since."""
     dialect = SimpleNamespace(heartbeat=heartbeat, shows_status=shows_status)
     generation = SimpleNamespace(
-        dialect=dialect, began=began, last_in=last_in, accepted_at=accepted_at, status=waits
+        dialect=dialect,
+        began=began,
+        last_in=last_in,
+        asked_at=asked_at,
+        accepted_at=accepted_at,
+        status=waits,
     )
     delivery = SimpleNamespace(
+        complete=complete,
         delivered=delivered,
         sending_since=sending_since,
         committed=committed,
         last_out=START,
         status_at=START,
     )
-    return Deadlines(LIMITS).next(cast(Any, generation), cast(Any, delivery), START + 1)
+    limits = LIMITS.model_copy(update={"max_answer_seconds": max_answer_seconds})
+    return Deadlines(limits).next(cast(Any, generation), cast(Any, delivery), START + 1)
 
 
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
         ({}, Due(START + 2, "heartbeat")),
-        ({"accepted_at": None, "last_in": None}, Due(float("inf"), "upstream timeout")),
+        ({"accepted_at": None, "asked_at": None, "last_in": None}, Due(float("inf"), "upstream timeout")),
         ({"committed": True}, Due(START + 15, "heartbeat")),
         ({"committed": True, "began": True, "last_in": START - 110}, Due(START + 10, "upstream timeout")),
         ({"last_in": START - 599}, Due(START + 1, "upstream timeout")),
         ({"heartbeat": b""}, Due(START + 600, "upstream timeout")),
         ({"heartbeat": b"", "began": True}, Due(START + 120, "upstream timeout")),
-        ({"heartbeat": b"", "last_in": None}, Due(float("inf"), "upstream timeout")),
+        ({"heartbeat": b"", "asked_at": None, "last_in": None}, Due(float("inf"), "upstream timeout")),
         ({"sending_since": START, "last_in": START - 1000}, Due(START + 60, "send timeout")),
         ({"waits": True, "last_in": None}, Due(START + 2, "heartbeat")),
         ({"waits": True, "last_in": None, "committed": True}, Due(START + 1, "status")),
         ({"waits": True, "shows_status": False, "committed": True}, Due(START + 15, "heartbeat")),
         ({"delivered": True, "last_in": START - 1000}, Due(START + 2, "nothing")),
+        ({"began": True, "asked_at": START - 899.5}, Due(START + 0.5, "answer too long")),
+        ({"heartbeat": b"", "asked_at": START - 800}, Due(START + 100, "answer too long")),
+        ({"sending_since": START, "asked_at": START - 899}, Due(START + 1, "answer too long")),
+        (
+            {"sending_since": START, "asked_at": START - 899, "complete": True},
+            Due(START + 60, "send timeout"),
+        ),
+        ({"asked_at": START - 9000, "max_answer_seconds": 0}, Due(START + 2, "heartbeat")),
     ],
 )
 def test_the_earliest_is_due(known: dict[str, Any], expected: Due) -> None:

@@ -27,9 +27,9 @@ PASSED_HEADERS = frozenset({b"content-type", b"content-length"})
 
 @dataclass(frozen=True)
 class Ask:
-    """`path` and `headers` are ready to be sent upstream; `body` is forwarded unchanged, an upload in chunks.
-    `fields` are the body's decoded fields, `named` is the model in the path, if any. `load_options` are those
-    with which the model has to be loaded.
+    """`path`, `headers` and `body` are ready to be sent upstream, an upload in chunks. `fields` are those of
+    the body as it arrived, `named` is the model in the path, if any. `load_options` are those with which the
+    model has to be loaded.
     """
 
     route: Route

@@ -3,7 +3,7 @@ gateway's checks and another for Ollama."""
 
 import asyncio
 import json
-from collections.abc import Container, Generator, Iterable, Iterator
+from collections.abc import Container, Generator, Iterator, Sequence
 from typing import TypeVar
 
 from ..errors import InvalidRequest
@@ -35,15 +35,21 @@ class Fields:
     models reads only `model`. So every one of them is checked.
     """
 
-    def __init__(self, body: bytes = b"", found: Iterable[tuple[str, Span | str]] = ()) -> None:
+    def __init__(self, body: bytes = b"", found: Sequence[tuple[str, Span | str]] = ()) -> None:
         """`found` pairs each name with its value: a span in `body`, or text."""
         self._body = body
+        self._as_written = found
         # casefold, since Ollama also matches the long s and the Kelvin sign.
         self._found = [(name.casefold(), value) for name, value in found]
 
     def __bool__(self) -> bool:
         """Whether there was a body."""
         return bool(self._body)
+
+    @property
+    def members(self) -> list[tuple[str, Span]]:
+        """The fields of a JSON body as they are written, with their positions."""
+        return [(name, value) for name, value in self._as_written if isinstance(value, Span)]
 
     def get(self, name: str) -> object:
         """The last value that is not null, or None."""
@@ -100,13 +106,18 @@ class Fields:
     def _value(self, span: Span | str) -> object:
         if isinstance(span, str):
             return span
-        text = self._body[span.start : span.end]
-        if text.startswith((b"[", b"{")):
-            return Nested("an array" if text.startswith(b"[") else "an object")
-        try:
-            return json.loads(text.decode(errors="replace"), parse_constant=_no_constant)
-        except ValueError:
-            raise InvalidRequest(f"the request body is not valid JSON near byte {span.start}") from None
+        return value_at(self._body, span)
+
+
+def value_at(body: bytes, span: Span) -> object:
+    """The decoded value at `span`, unless it is an array or object. Raises InvalidRequest."""
+    text = body[span.start : span.end]
+    if text.startswith((b"[", b"{")):
+        return Nested("an array" if text.startswith(b"[") else "an object")
+    try:
+        return json.loads(text.decode(errors="replace"), parse_constant=_no_constant)
+    except ValueError:
+        raise InvalidRequest(f"the request body is not valid JSON near byte {span.start}") from None
 
 
 def model_name(field: str, value: object) -> str:

@@ -15,7 +15,8 @@ class Route:
     """`stream` and `whole` are the forms of a streamed and a complete answer; `streams` is the default if the
     request does not choose. `upstream_path` is Ollama's path, if it differs. `operation` is OpenTelemetry's
     name for the model's work. `upload` marks a body that is forwarded as it arrives, `form` a multipart form.
-    `not_found` is Ollama's message on this route for an unknown model.
+    `not_found` is Ollama's message on this route for an unknown model. `length_fields` are the fields that
+    limit the tokens of an answer, first the one that Ollama reads; in `options` if the route has them.
 
     Every GET route also answers HEAD.
     """
@@ -31,6 +32,7 @@ class Route:
     upload: bool = False
     form: bool = False
     upstream_path: str | None = None
+    length_fields: tuple[str, ...] = ()
     not_found: str = NOT_FOUND
 
     @property

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from ..errors import GatewayError, QueueFull, UpstreamFailed
-from .decoding import message_of
-from .events import EventStream, name_of
+from .decoding import message_of, parsed
+from .events import EventStream, data_of, name_of, named_event
 from .usage import usage_of
 
 
@@ -59,6 +59,7 @@ class Messages(EventStream):
     def __init__(self, max_unit_bytes: int) -> None:
         super().__init__(max_unit_bytes)
         self._estimate: dict[str, Any] = {}
+        self._last = b""  # the last event within the message
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         body = json.dumps(error_body(error, request_id)).encode()
@@ -78,6 +79,21 @@ class Messages(EventStream):
             self._estimate = _fields(event.message.get("usage"))
         elif kind == "message_delta":
             self.usage = usage_of({"usage": {**self._estimate, **_fields(event.usage)}})
+        elif kind != "ping":
+            self._last = unit
+
+    def cut(self) -> bytes:
+        end = {"type": "message_stop"}
+        if self.usage:  # the message has its stop reason
+            return named_event(end)
+        last = parsed(data_of(self._last)) or {}
+        events = []
+        if last.get("type") in ("content_block_start", "content_block_delta"):
+            events.append({"type": "content_block_stop", "index": last.get("index", 0)})
+        delta = {"stop_reason": "max_tokens", "stop_sequence": None}
+        usage = {**self._estimate, "output_tokens": self.events}
+        events.append({"type": "message_delta", "delta": delta, "usage": usage})
+        return b"".join(map(named_event, [*events, end]))
 
 
 def _fields(value: object) -> dict[str, Any]:

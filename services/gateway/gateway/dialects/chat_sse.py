@@ -43,6 +43,9 @@ class ChatSSE(Ndjson):
     def error(self, error: GatewayError, request_id: str) -> bytes:
         return b"event: error\ndata: %b\n\n" % json.dumps(error_body(error, request_id)).encode()
 
+    def cut(self) -> bytes:
+        return b"id: %d\ndata: %b\n" % (self.events + 1, super().cut())
+
     def frame(self, unit: bytes) -> bytes:
         if b"\r" in unit:  # white space in JSON, but a line end in SSE
             unit = unit.replace(b"\r", b" ").rstrip() + LINE

@@ -3,7 +3,8 @@
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
 
-from typing import TypeVar
+import json
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -43,6 +44,11 @@ class EventStream(Stream):
         if value is None and (data or not event.lstrip().startswith(FIELDS)):
             self.fail(UpstreamFailed("upstream sent an event that is not a JSON object in UTF-8"))
         return value
+
+
+def named_event(fields: dict[str, Any]) -> bytes:
+    """An event with the name that is also its data's `type`."""
+    return b"event: %b\ndata: %b\n\n" % (fields["type"].encode(), json.dumps(fields).encode())
 
 
 def data_of(event: bytes) -> bytes:

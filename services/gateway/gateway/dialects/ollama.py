@@ -46,6 +46,7 @@ class Ndjson(Stream):
     shows_status = False
     separator = LINE
     is_one_object = False
+    _last = b""  # the last line of an answer
 
     def open(self, status: int, media_type: str) -> None:
         if media_type.lower().startswith(JSON):
@@ -78,6 +79,15 @@ class Ndjson(Stream):
         elif (line.done or line.status) and self.is_last(line):
             self.ended = True
             self.usage = usage_of(parsed(unit) or {}) or Usage(0, 0)
+        else:
+            self._last = unit
+
+    def cut(self) -> bytes:
+        last = parsed(self._last) or {}
+        named = {name: last[name] for name in ("model", "created_at") if name in last}
+        text = {"message": {"role": "assistant", "content": ""}} if "message" in last else {"response": ""}
+        end = {"done": True, "done_reason": "length", "eval_count": self.events}
+        return json.dumps({**named, **text, **end}, separators=(",", ":")).encode() + LINE
 
     def is_last(self, line: Line) -> bool:
         return line.done is True
@@ -88,3 +98,6 @@ class Progress(Ndjson):
 
     def is_last(self, line: Line) -> bool:
         return bool(line.status == "success")
+
+    def cut(self) -> bytes:
+        return b""

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from ..errors import GatewayError, RateLimited, UpstreamFailed
-from .decoding import message_of
-from .events import DATA, DONE, EventStream, data_of, name_of
+from .decoding import message_of, parsed
+from .events import DATA, DONE, EventStream, data_of, name_of, named_event
 from .usage import usage_of
 from .whole import Whole
 
@@ -79,6 +79,7 @@ class Completions(EventStream):
         self._unique = _token()
         # Beginning of this answer's chunks up to the end of their id, and its replacement.
         self._beginning: tuple[bytes, bytes] | None = None
+        self._last = b""  # the last chunk of the answer
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         body = json.dumps(error_body(error, request_id)).encode()
@@ -113,8 +114,23 @@ class Completions(EventStream):
         elif chunk.model == "":
             # Ollama turns an error midway into an empty chunk without a model.
             self.fail(UpstreamFailed("the model server failed in the middle of the answer"))
-        elif chunk.usage is not None:
-            self.usage = usage_of({"usage": chunk.usage}) or self.usage
+        else:
+            self._last = unit
+            if chunk.usage is not None:
+                usage = usage_of({"usage": chunk.usage})
+                # Until the last chunk of a completion Ollama reports zeros.
+                self.usage = usage if usage and usage.prompt_tokens else self.usage
+
+    def cut(self) -> bytes:
+        last = parsed(data_of(self.frame(self._last))) or {}
+        end = b"data: [DONE]\n\n"
+        match last.get("choices"):
+            case None | [] | [{"finish_reason": str()}, *_]:
+                return end  # the answer is complete, only its usage may be missing
+        text: dict[str, Any] = {"text": ""} if last.get("object") == "text_completion" else {"delta": {}}
+        last["choices"] = [{**text, "index": 0, "finish_reason": "length"}]
+        last.pop("usage", None)
+        return b"data: %b\n\n%b" % (json.dumps(last).encode(), end)
 
 
 class Responses(EventStream):
@@ -136,8 +152,15 @@ class Responses(EventStream):
         reason = {"code": "server_error", "message": error.message}
         response = {**self._response, "id": self._unique.decode()}
         failed = {**response, "status": "failed", "error": reason}
-        return _event({**detail, "sequence_number": number}) + _event(
+        return named_event({**detail, "sequence_number": number}) + named_event(
             {"type": "response.failed", "sequence_number": number + 1, "response": failed}
+        )
+
+    def cut(self) -> bytes:
+        response = {**self._response, "id": self._unique.decode(), "status": "incomplete"}
+        response["incomplete_details"] = {"reason": "max_output_tokens"}
+        return named_event(
+            {"type": "response.incomplete", "sequence_number": self.events, "response": response}
         )
 
     def frame(self, unit: bytes) -> bytes:
@@ -164,7 +187,3 @@ class Responses(EventStream):
 def _token() -> bytes:
     """A unique id: Ollama draws its own from only a thousand, or a million, numbers."""
     return b"%024x" % random.getrandbits(96)  # not a secret, and os.urandom is slow
-
-
-def _event(fields: dict[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (fields["type"].encode(), json.dumps(fields).encode())

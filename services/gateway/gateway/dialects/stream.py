@@ -77,6 +77,13 @@ class Stream:
         """The end of an answer that failed after its first byte: the error, and a terminal marker if any."""
         raise NotImplementedError
 
+    def cut(self) -> bytes:
+        """The end of an answer that the gateway ends early, as if it had reached its greatest length.
+
+        Empty if the format has no such end.
+        """
+        return b""
+
     def status(self, state: str, fields: Mapping[str, object]) -> bytes:
         """What the answer waits for, as a comment; only if `shows_status`."""
         details = f" {json.dumps(fields)}" if fields else ""

@@ -72,6 +72,10 @@ class Whole:
     def _is(self, media_type: str) -> bool:
         return self._media_type.lower().startswith(media_type)
 
+    def cut(self) -> bytes:
+        """Only a complete answer is sent."""
+        return b""
+
     def error(self, error: GatewayError, request_id: str) -> bytes:
         """Nothing can follow a complete answer."""
         return b""

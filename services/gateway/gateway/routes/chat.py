@@ -48,6 +48,7 @@ ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wro
         401: {"description": "Missing or invalid API key", "content": ERROR},
         403: {"description": "Not allowed for this caller or web page, or a cloud model", "content": ERROR},
         404: {"description": "Model not found", "content": ERROR},
+        410: {"description": "The answer took longer than GATEWAY_MAX_ANSWER_SECONDS", "content": ERROR},
         413: {"description": "Request body larger than GATEWAY_MAX_BODY_BYTES", "content": ERROR},
         429: {"description": "A limit of the caller is reached; see Retry-After", "content": ERROR},
         502: {"description": "The model server is unreachable or failed", "content": ERROR},
@@ -62,7 +63,7 @@ async def chat(request: Request) -> Response:
     state = state_of(request)
     caller = state.caller(request, CHAT_ROUTE.kind)
     # The body is forwarded unchanged: upstream sees every field, and nothing is serialised twice.
-    ask = await read(request, CHAT_ROUTE, caller, state.settings.max_body_bytes)
+    ask = await read(request, CHAT_ROUTE, caller, state.settings)
     check(ask.fields)
     return answer(request, ask)
 

@@ -59,7 +59,7 @@ def one_of_list(route: Route, passthrough: Endpoint) -> Endpoint:
             return await passthrough(request)
         state = state_of(request)
         caller = state.caller(request, route.kind)
-        await state.policy.check(await read(request, route, caller, state.settings.max_body_bytes))
+        await state.policy.check(await read(request, route, caller, state.settings))
         _, items = await _items(request, "/v1/models", "data")
         for item in items:
             if full_name(item["id"]) == full_name(name):

@@ -23,7 +23,7 @@ def forward(route: Route) -> Endpoint:
     async def passthrough(request: Request) -> Response:
         state = state_of(request)
         caller = state.caller(request, route.kind)
-        return answer(request, await read(request, route, caller, state.settings.max_body_bytes))
+        return answer(request, await read(request, route, caller, state.settings))
 
     return passthrough
 

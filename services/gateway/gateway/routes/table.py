@@ -11,7 +11,22 @@ from ..dialects.whole import WholeText
 # Models that a user may want to install or use in the cloud.
 RECOMMENDATIONS = "/api/experimental/model-recommendations"
 
-CHAT_ROUTE = Route("POST", "/chat", "inference", CHAT, ChatSSE, True, "chat", upstream_path="/api/chat")
+NUM_PREDICT = ("num_predict",)
+MAX_TOKENS = ("max_tokens",)
+# Ollama ignores the newer name; other servers prefer it.
+MAX_TOKENS_OR_NEWER = ("max_tokens", "max_completion_tokens")
+
+CHAT_ROUTE = Route(
+    "POST",
+    "/chat",
+    "inference",
+    CHAT,
+    ChatSSE,
+    True,
+    "chat",
+    upstream_path="/api/chat",
+    length_fields=NUM_PREDICT,
+)
 
 PULL_FIRST = 'model "{said}" not found, try pulling it first'
 AS_LISTED = "model '{shown}' not found"
@@ -24,8 +39,17 @@ PASSED_ON = (
     Route("GET", "/api/ps", "read", OLLAMA),
     Route("POST", "/api/show", "read", OLLAMA, not_found=AS_LISTED),
     Route("GET", RECOMMENDATIONS, "read", OLLAMA),
-    Route("POST", "/api/chat", "inference", OLLAMA, Ndjson, True, "chat"),
-    Route("POST", "/api/generate", "inference", OLLAMA, Ndjson, True, "text_completion"),
+    Route("POST", "/api/chat", "inference", OLLAMA, Ndjson, True, "chat", length_fields=NUM_PREDICT),
+    Route(
+        "POST",
+        "/api/generate",
+        "inference",
+        OLLAMA,
+        Ndjson,
+        True,
+        "text_completion",
+        length_fields=NUM_PREDICT,
+    ),
     Route("POST", "/api/embed", "inference", OLLAMA, operation="embeddings", not_found=PULL_FIRST),
     Route("POST", "/api/embeddings", "inference", OLLAMA, operation="embeddings", not_found=PULL_FIRST),
     Route("POST", "/api/experimental/web_search", "web", OLLAMA),
@@ -41,7 +65,14 @@ PASSED_ON = (
     Route("POST", "/api/signout", "account", OLLAMA),
     Route("DELETE", "/api/user/keys/{key}", "account", OLLAMA),
     Route(
-        "POST", "/v1/chat/completions", "inference", OPENAI, Completions, operation="chat", whole=WholeAnswer
+        "POST",
+        "/v1/chat/completions",
+        "inference",
+        OPENAI,
+        Completions,
+        operation="chat",
+        whole=WholeAnswer,
+        length_fields=MAX_TOKENS_OR_NEWER,
     ),
     Route(
         "POST",
@@ -51,9 +82,19 @@ PASSED_ON = (
         Completions,
         operation="text_completion",
         whole=WholeAnswer,
+        length_fields=MAX_TOKENS_OR_NEWER,
     ),
     Route("POST", "/v1/embeddings", "inference", OPENAI, operation="embeddings", not_found=PULL_FIRST),
-    Route("POST", "/v1/responses", "inference", OPENAI, Responses, operation="chat", whole=WholeAnswer),
+    Route(
+        "POST",
+        "/v1/responses",
+        "inference",
+        OPENAI,
+        Responses,
+        operation="chat",
+        whole=WholeAnswer,
+        length_fields=("max_output_tokens",),
+    ),
     Route(
         "POST",
         "/v1/audio/transcriptions",
@@ -65,5 +106,7 @@ PASSED_ON = (
     ),
     Route("GET", "/v1/models", "read", OPENAI),
     Route("GET", "/v1/models/{model:path}", "read", OPENAI, not_found=AS_LISTED),
-    Route("POST", "/v1/messages", "inference", ANTHROPIC, Messages, operation="chat"),
+    Route(
+        "POST", "/v1/messages", "inference", ANTHROPIC, Messages, operation="chat", length_fields=MAX_TOKENS
+    ),
 )

@@ -7,7 +7,7 @@ from ..settings import Settings
 from .delivery import Delivery
 from .generation import TAIL_SECONDS, Generation
 
-What = Literal["nothing", "heartbeat", "status", "upstream timeout", "send timeout"]
+What = Literal["nothing", "heartbeat", "status", "upstream timeout", "answer too long", "send timeout"]
 
 # A heartbeat this close to upstream's timeout is not sent: it would only turn the error into an event.
 MIN_LEAD_SECONDS = 0.01
@@ -39,14 +39,21 @@ class Deadlines:
     def next(self, generation: Generation, delivery: Delivery, now: float) -> Due:
         if delivery.delivered:
             return Due(now + TAIL_SECONDS, "nothing")  # the tail has its own limit
+        end = Due(self._answer_limit(generation, delivery), "answer too long")
         if delivery.sending_since is not None:
-            return Due(delivery.sending_since + self._settings.send_timeout, "send timeout")
-        limit = self._upstream_limit(generation)
+            return _earlier(Due(delivery.sending_since + self._settings.send_timeout, "send timeout"), end)
+        limit = _earlier(Due(self._upstream_limit(generation), "upstream timeout"), end)
         heartbeat = self._next_heartbeat(generation, delivery)
-        if heartbeat >= limit - MIN_LEAD_SECONDS:
-            return Due(limit, "upstream timeout")
+        if heartbeat >= limit.at - MIN_LEAD_SECONDS:
+            return limit
         status = self._next_status(generation, delivery)
         return Due(status, "status") if status < heartbeat else Due(heartbeat, "heartbeat")
+
+    def _answer_limit(self, generation: Generation, delivery: Delivery) -> float:
+        """The end of the longest answer, until this one is complete."""
+        if generation.asked_at is None or delivery.complete or not self._settings.max_answer_seconds:
+            return math.inf
+        return generation.asked_at + self._settings.max_answer_seconds
 
     def _upstream_limit(self, generation: Generation) -> float:
         """Upstream's timeout, which begins when the request is sent, not while it waits for admission."""
@@ -68,3 +75,7 @@ class Deadlines:
         if delivery.committed:
             return delivery.last_out + self._settings.heartbeat
         return generation.accepted_at + self._settings.early_commit
+
+
+def _earlier(one: Due, other: Due) -> Due:
+    return other if other.at < one.at else one

@@ -85,8 +85,8 @@ class Delivery:
         await self._within(self._send_unless_complete(_part(body, more=True)), stopped, seconds)
 
     async def close(self, final: bytes, seconds: float) -> None:
-        """Send the final error event of a failed stream. Raises ReaderStalled."""
-        await self._within(self._send(_part(final, more=False)), None, seconds)
+        """Send the final frames of a stream that has not ended by itself. Raises ReaderStalled."""
+        await self._within(self._send_unless_complete(_part(final, more=False)), None, seconds)
 
     async def refuse(self, refusal: Refusal, seconds: float) -> None:
         """Send an error response instead of an answer. Raises ReaderStalled."""

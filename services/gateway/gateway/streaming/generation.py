@@ -42,9 +42,9 @@ class Generation:
 
     `source` opens the answer and reports its progress to this object; it is entered in the task that runs
     `run`, so cancelling that task also ends whatever the source waits for. `accepted_at` is the time at which
-    the request passed the access checks, `last_in` that of the last bytes from upstream, or of the request to
-    it; each is None before that. `status` returns what the answer waits for, until it begins. `changed` wakes
-    the relay.
+    the request passed the access checks, `asked_at` that of the request to upstream, `last_in` that of the
+    last bytes from upstream, or of the request to it; each is None before that. `status` returns what the
+    answer waits for, until it begins. `changed` wakes the relay.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Generation:
         self.dialect = dialect
         self.began = False
         self.accepted_at: float | None = None
+        self.asked_at: float | None = None
         self.last_in: float | None = None
         self.status: Callable[[], Status | None] | None = None
         self.request_id = record.request_id
@@ -88,9 +89,20 @@ class Generation:
             if self._answer:
                 self._answer.discard()
 
+    @property
+    def seconds(self) -> float:
+        """Time for which upstream has worked on a model's answer; 0 for anything else."""
+        if self.asked_at is None or not self._record.operation:
+            return 0
+        return self._loop.time() - self.asked_at
+
     def count_chunks(self) -> None:
         """Update the count of sent chunks: periodically and at the end."""
         self._record.count_chunks(self.dialect.events)
+
+    def cut(self) -> bytes:
+        """The end of an answer that is ended early; empty if it has none. Reading must have stopped."""
+        return self.dialect.cut() if self.began and not self.dialect.ended else b""
 
     async def run(self) -> None:
         """Run until the answer is complete or `stop` is called. Raises GatewayError."""
@@ -134,7 +146,7 @@ class Generation:
 
     def asked(self, backend: str) -> None:
         self._record.asked(backend)
-        self.last_in = self._loop.time()
+        self.asked_at = self.last_in = self._loop.time()
         self.changed.set()
 
     def tokens(self) -> Used:

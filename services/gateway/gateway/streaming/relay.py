@@ -13,7 +13,15 @@ from starlette.types import Receive, Send
 from ..ask.waiting import Status
 from ..dialects.api import Api
 from ..dialects.stream import Stream
-from ..errors import ClientGone, Drained, GatewayError, InternalError, ReaderStalled, UpstreamTimeout
+from ..errors import (
+    AnswerTooLong,
+    ClientGone,
+    Drained,
+    GatewayError,
+    InternalError,
+    ReaderStalled,
+    UpstreamTimeout,
+)
 from ..settings import Settings
 from ..telemetry.metrics import HEARTBEATS
 from ..telemetry.record import RequestRecord
@@ -80,10 +88,11 @@ class Relay:
             self._generations.discard(generation)
             if connection:
                 connection.on_lost = None
-            self._settle(failure)
+            ending = self._cut() if isinstance(failure, AnswerTooLong) else b""
+            self._settle(None if ending else failure)
             if failure:
                 try:
-                    await self._send_failure(failure)
+                    await self._send_failure(failure, ending)
                 except ReaderStalled:
                     delivery.drop()
 
@@ -133,6 +142,11 @@ class Relay:
             raise ReaderStalled("the client read nothing for too long")
         if due.what == "upstream timeout":
             raise UpstreamTimeout("the model server was silent for too long")
+        if due.what == "answer too long":
+            seconds = self._settings.max_answer_seconds
+            raise AnswerTooLong(
+                f"the answer took longer than {seconds:g} s, which is the longest allowed here"
+            )
         # From here on errors are events. Ollama sends no headers before its first token, so the client would
         # otherwise receive nothing while a model loads.
         dialect, stopped = self._generation.dialect, self._generation.stopped
@@ -156,21 +170,29 @@ class Relay:
         self._sent_status = status
         return dialect.status(*status)
 
+    def _cut(self) -> bytes:
+        """The end of an answer that took too long; empty if it has to be an error."""
+        self._record.cut = True
+        return self._generation.cut()
+
     def _settle(self, failure: GatewayError | None) -> None:
         self._generation.count_chunks()
         if usage := self._generation.dialect.usage:
             self._record.used(usage.prompt_tokens, usage.output_tokens, usage.seconds)
         self._record.answered(failure.outcome if failure else "ok")
 
-    async def _send_failure(self, failure: GatewayError) -> None:
-        """Send the final error event, or an error response if nothing is sent yet. Raises ReaderStalled."""
+    async def _send_failure(self, failure: GatewayError, ending: bytes) -> None:
+        """Send the final event, `ending` if there is one, or an error response if nothing is sent yet.
+
+        Raises ReaderStalled.
+        """
         request_id = self._record.request_id
         if isinstance(failure, ClientGone):
             self._record.status = failure.status
             if isinstance(failure, ReaderStalled):
                 raise failure
         elif self._delivery.committed:
-            last = self._generation.dialect.error(failure, request_id)
+            last = ending or self._generation.dialect.error(failure, request_id)
             await self._delivery.close(last, FINAL_SEND_SECONDS)
         else:
             await self._delivery.refuse(self._api.refusal(failure, request_id), FINAL_SEND_SECONDS)

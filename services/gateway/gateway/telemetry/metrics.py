@@ -44,6 +44,11 @@ IN_FLIGHT = Gauge(
 # Exports 0 before the first request.
 IN_FLIGHT.labels("stream")
 IN_FLIGHT.labels("whole")
+OLDEST_ANSWER = Gauge(
+    "gateway_oldest_answer_seconds",
+    "Time for which the model server has worked on the oldest answer that is running; 0: none is.",
+    multiprocess_mode="livemax",
+)
 TASKS = Gauge(
     "gateway_tasks",
     "Tasks of the event loop: two or three per running stream, and a few permanent ones.",
@@ -115,6 +120,9 @@ QUEUE_SECONDS = Histogram(
     buckets=(0.001, *LONG),
 )
 REFUSALS = Counter("gateway_refusals_total", "Requests refused because of limits.", ["reason"])
+ANSWERS_CUT = Counter(
+    "gateway_answers_cut_total", "Answers that took longer than GATEWAY_MAX_ANSWER_SECONDS.", ["model"]
+)
 HEARTBEATS = Counter("gateway_heartbeats_total", "Heartbeats sent to waiting clients.")
 REFUSED_CONNECTIONS = Counter(
     "gateway_refused_connections_total", "Connections refused for lack of file descriptors."

@@ -47,6 +47,8 @@ class RequestRecord:
     was_loaded: bool = False
     first_chunk_after: float | None = None
     chunks: int = 0
+    # Whether the answer took too long and was ended by the gateway.
+    cut: bool = False
     gaps: Gaps = field(default_factory=Gaps)
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -125,6 +127,8 @@ class RequestRecord:
         if self.operation:
             child(metrics.DURATION, self.operation, self.model_label, self.outcome).observe(duration)
             self._count_tokens(self.operation)
+            if self.cut:
+                child(metrics.ANSWERS_CUT, self.model_label).inc()
             self._observe_times(self.operation)
 
     def _audit(self, audit: Audit) -> None:
@@ -155,6 +159,8 @@ class RequestRecord:
         }
         if self.queue_seconds is not None:
             line["caller"], line["queue_seconds"] = self.caller, _rounded(self.queue_seconds)
+        if self.cut:
+            line["cut"] = True
         if self.key:
             line["key"] = self.key
         if self.trace_id:
