@@ -289,6 +289,17 @@ def test_usage_tells_a_caller_its_own_limits_and_what_is_left(edge: Edge) -> Non
     assert (usage["in_flight"], usage["total"]["requests"], usage["total"]["tokens"]) == (0, 1, 14)
 
 
+def test_usage_is_as_its_description_shows(edge: Edge) -> None:
+    key = edge.key("requests=60/m")
+    paths = edge.client.get("/openapi.json", headers=key).json()["paths"]
+    example = paths["/usage"]["get"]["responses"]["200"]["content"]["application/json"]["example"]
+    usage = edge.usage(key)
+    assert usage.keys() == example.keys()
+    assert usage["limits"].keys() == example["limits"].keys()
+    assert usage["limits"]["requests"][0].keys() == example["limits"]["requests"][0].keys()
+    assert usage["total"].keys() == example["total"].keys()
+
+
 def test_usage_of_a_key_without_limits_is_empty(edge: Edge) -> None:
     key = edge.key("-")
     answer = edge.ask(key)
