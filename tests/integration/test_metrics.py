@@ -148,7 +148,6 @@ def test_the_oldest_answer_of_all_workers_is_reported_until_it_ends(url: str) ->
     def oldest() -> float:
         return value(url, "gateway_oldest_answer_seconds") or 0
 
-    assert value(url, "gateway_oldest_answer_seconds") == 0
     with httpx.stream("POST", f"{url}/chat", json=question, timeout=30) as answer:
         pieces = answer.iter_raw()
         next(pieces)
