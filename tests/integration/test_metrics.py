@@ -142,6 +142,21 @@ def test_the_counts_of_several_workers_add_up_also_after_one_is_killed(running: 
     assert places == {"master", "0", "1"}
 
 
+def test_the_oldest_answer_of_all_workers_is_reported_until_it_ends(url: str) -> None:
+    question = {"model": "hangs", "messages": [{"role": "user", "content": "hi"}]}
+
+    def oldest() -> float:
+        return value(url, "gateway_oldest_answer_seconds") or 0
+
+    with httpx.stream("POST", f"{url}/chat", json=question, timeout=30) as answer:
+        pieces = answer.iter_raw()
+        next(pieces)
+        # Whichever worker answers the scrape.
+        wait_until(lambda: min(oldest() for _ in range(6)) > 1, 30, "the answer gets older")
+        assert oldest() < 60
+    wait_until(lambda: max(oldest() for _ in range(6)) == 0, 30, "it has ended")
+
+
 def test_requests_of_a_killed_worker_are_no_longer_in_flight(
     running: tuple[Process, str],
 ) -> None:

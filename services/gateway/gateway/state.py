@@ -21,7 +21,7 @@ from .settings import Settings
 from .streaming.generation import Generation
 from .telemetry.audit import Audit
 from .telemetry.loop_watch import LoopWatch
-from .telemetry.metrics import AUDIT_LOST, AUDIT_WAITING, LOG_LINES_DROPPED, TASKS
+from .telemetry.metrics import AUDIT_LOST, AUDIT_WAITING, LOG_LINES_DROPPED, OLDEST_ANSWER, TASKS
 from .telemetry.output import stdout
 from .telemetry.record import RequestRecord
 from .turnstile import Turnstiles
@@ -76,6 +76,7 @@ class State:
         """Update the metrics of running streams and of the log."""
         TASKS.set(len(asyncio.all_tasks()))
         self._count_lines()
+        OLDEST_ANSWER.set(max((generation.seconds for generation in self.generations), default=0))
         for generation in self.generations:
             generation.count_chunks()
 

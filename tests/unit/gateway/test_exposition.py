@@ -20,6 +20,7 @@ class Instruments:
         registry = CollectorRegistry()
         self.requests = Counter("requests_total", "Requests.", ["route", "model"], registry=registry)
         self.seconds = Histogram("seconds", "Time.", ["model"], buckets=GAPS, registry=registry)
+        self.oldest = Gauge("oldest_seconds", "Oldest.", multiprocess_mode="livemax", registry=registry)
         self.in_flight = Gauge("in_flight", "Running.", multiprocess_mode="livesum", registry=registry)
 
 
@@ -55,22 +56,25 @@ def test_the_text_says_what_the_librarys_own_would_say(worker: Worker, tmp_path:
     first.seconds.labels("a").observe(0.3)
     first.seconds.labels("a").observe(1000)
     first.in_flight.inc(2)
+    first.oldest.set(7)
     assert lines(exposition.text()) == lines(of_the_library(tmp_path))
     second = worker("1")
     second.requests.labels("/chat", "b").inc(3)
     second.seconds.labels("b").observe(0.001)
     second.seconds.labels("a").observe(0.3)
     second.in_flight.inc()
+    second.oldest.set(5)
     first.requests.labels("/chat", "b").inc()
     assert lines(exposition.text()) == lines(of_the_library(tmp_path))
     assert 'requests_total{model="b",route="/chat"} 4.0' in exposition.text()
     assert "in_flight 3.0" in exposition.text()
+    assert "oldest_seconds 7.0" in exposition.text()
+    first.oldest.set(0)
+    assert "oldest_seconds 5.0" in exposition.text()
 
 
 @pytest.mark.parametrize("mode", ["all", "liveall", "max", "min", "mostrecent"])
-def test_a_gauge_whose_values_are_not_to_be_added_up_is_refused(
-    worker: Worker, tmp_path: Path, mode: Any
-) -> None:
+def test_a_gauge_of_another_mode_is_refused(worker: Worker, tmp_path: Path, mode: Any) -> None:
     worker("0")
     Gauge("oldest", "Not a sum.", multiprocess_mode=mode, registry=CollectorRegistry())
     with pytest.raises(ValueError, match=f"gauge_{mode}_0.db: the values of several workers"):

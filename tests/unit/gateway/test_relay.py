@@ -499,6 +499,35 @@ async def test_an_answer_that_takes_too_long_ends_as_at_the_limit_of_its_length(
     assert (record.outcome, record.cut, record.chunks, record.output_tokens) == ("ok", True, 2, None)
 
 
+async def test_an_answers_age_begins_when_the_model_server_is_asked() -> None:
+    stream = Stream()
+    stream.model.may_ask.clear()
+    await stream.model.opened.wait()
+    assert stream.generation.seconds == 0
+    stream.model.may_ask.set()
+    stream.model.bytes.put_nowait(line())
+    await stream.next_sent()
+    before = stream.generation.seconds
+    assert before > 0
+    await stream.next_sent()
+    stream.model.bytes.put_nowait(line())
+    await stream.next_sent()
+    assert stream.generation.seconds > before
+    stream.client.gone.set()
+    await stream.end()
+
+
+async def test_what_is_not_a_models_answer_has_no_age() -> None:
+    stream = Stream()
+    stream.record.asks(None, streams=True)
+    stream.model.bytes.put_nowait(line())
+    await stream.next_sent()
+    assert stream.generation.asked_at
+    assert stream.generation.seconds == 0
+    stream.client.gone.set()
+    await stream.end()
+
+
 async def test_tokens_and_heartbeats_do_not_extend_the_longest_answer() -> None:
     stream = Stream(max_answer_seconds=0.3, heartbeat=0.02)
     while not stream.record.cut:

@@ -87,6 +87,13 @@ class Generation:
             if self._answer:
                 self._answer.discard()
 
+    @property
+    def seconds(self) -> float:
+        """Time for which upstream has worked on a model's answer; 0 for anything else."""
+        if self.asked_at is None or not self._record.operation:
+            return 0
+        return self._loop.time() - self.asked_at
+
     def count_chunks(self) -> None:
         """Update the count of sent chunks: periodically and at the end."""
         self._record.count_chunks(self.dialect.events)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 HEADER = 8
 
-# The library's kinds of files whose values are summed over the workers.
+# The library's kinds of files whose values are summed over the workers, and of which the largest counts.
 SUMMED = frozenset({"counter", "histogram", "summary", "gauge_sum", "gauge_livesum"})
+LARGEST = frozenset({"gauge_livemax"})
 _length_at = struct.Struct("i").unpack_from
 
 
@@ -70,14 +71,19 @@ class Exposition:
             if len(data) < HEADER:
                 continue  # the disk was full when it was created
             kind, _, _ = path.stem.rpartition("_")
-            if kind not in SUMMED:
-                raise ValueError(f"{path.name}: the values of several workers are not summed for this kind")
+            if kind not in SUMMED | LARGEST:
+                raise ValueError(f"{path.name}: the values of several workers are not combined for this kind")
             file = files[key] = self._files.get(key) or _File()
             self._learn(file, data, kind.partition("_")[0])
             totals.extend([0.0] * (len(self._known) - len(totals)))
             numbers = memoryview(data)[: file.used].cast("d")
-            for total, number in zip(file.totals, map(numbers.__getitem__, file.positions), strict=True):
-                totals[total] += number
+            values = zip(file.totals, map(numbers.__getitem__, file.positions), strict=True)
+            if kind in LARGEST:
+                for total, number in values:
+                    totals[total] = max(totals[total], number)
+            else:
+                for total, number in values:
+                    totals[total] += number
             time.sleep(0)
         self._files = files
         return totals

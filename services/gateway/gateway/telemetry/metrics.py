@@ -44,6 +44,11 @@ IN_FLIGHT = Gauge(
 # Exports 0 before the first request.
 IN_FLIGHT.labels("stream")
 IN_FLIGHT.labels("whole")
+OLDEST_ANSWER = Gauge(
+    "gateway_oldest_answer_seconds",
+    "Time for which the model server has worked on the oldest answer that is running; 0: none is.",
+    multiprocess_mode="livemax",
+)
 TASKS = Gauge(
     "gateway_tasks",
     "Tasks of the event loop: two or three per running stream, and a few permanent ones.",
