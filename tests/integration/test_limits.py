@@ -24,7 +24,7 @@ from tests.fakes.ollama import Do, FakeOllama, line
 from tests.integration.apis import CASES, CHAT, Case, whole_answer
 from tests.integration.clients.answers import MESSAGE
 from tests.integration.programs import gateway, nginx
-from tests.integration.test_metrics import value
+from tests.integration.scrapes import value
 from tests.processes import Process, wait_until
 
 every_api = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

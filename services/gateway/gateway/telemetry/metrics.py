@@ -115,6 +115,9 @@ QUEUE_SECONDS = Histogram(
     buckets=(0.001, *LONG),
 )
 REFUSALS = Counter("gateway_refusals_total", "Requests refused because of limits.", ["reason"])
+# Exports 0 before the first refusal, without which Prometheus would not see it as an increase.
+for reason in ("queue_full", "caller_queue_full", "queue_timeout", "requests", "tokens", "concurrent"):
+    REFUSALS.labels(reason)
 HEARTBEATS = Counter("gateway_heartbeats_total", "Heartbeats sent to waiting clients.")
 REFUSED_CONNECTIONS = Counter(
     "gateway_refused_connections_total", "Connections refused for lack of file descriptors."
