@@ -12,6 +12,7 @@ import pytest
 
 from tests.fakes.ollama import Do, FakeOllama, line
 from tests.integration.programs import gateway
+from tests.integration.scrapes import value
 from tests.load import workers
 from tests.processes import Process, wait_until
 
@@ -58,16 +59,6 @@ def url(running: tuple[Process, str]) -> str:
 def ask(url: str, model: str, path: str = "/chat") -> httpx.Response:
     question = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
     return httpx.post(url + path, json=question, timeout=30)
-
-
-def value(url: str, name: str, **labels: object) -> float | None:
-    """The value of the one series that has all of `labels`."""
-    for text in httpx.get(f"{url}/metrics", timeout=30).text.splitlines():
-        if text.startswith((f"{name}{{", f"{name} ")) and all(
-            f'{label}="{wanted}"' in text for label, wanted in labels.items()
-        ):
-            return float(text.rpartition(" ")[2])
-    return None
 
 
 def test_the_last_line_distinguishes_a_cold_start_from_a_warm_one(url: str) -> None:

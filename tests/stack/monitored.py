@@ -14,6 +14,11 @@ from tests.stack.containers import MODEL, Containers, running
 
 PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
 CLIENTS = 5
+# All clients have the same address, so they are one caller. CLIENTS requests fit into slots and
+# queue; of a CROWD some are refused.
+SLOTS = 2
+QUEUE_PER_CALLER = CLIENTS - SLOTS
+CROWD = CLIENTS + 3
 
 
 class Prometheus:
@@ -49,6 +54,8 @@ def monitored() -> Iterator[tuple[Containers, str]]:
         # So that heartbeats are sent.
         "GATEWAY_HEARTBEAT": "1",
         "GATEWAY_EARLY_COMMIT": "0.2",
+        "GATEWAY_SLOTS": str(SLOTS),
+        "GATEWAY_QUEUE_PER_CALLER": str(QUEUE_PER_CALLER),
     }
     with running(**settings) as (stack, _):
         stack.compose("--profile", "monitoring", "up", "--detach", "--wait", "--no-deps", "prometheus")
@@ -56,9 +63,12 @@ def monitored() -> Iterator[tuple[Containers, str]]:
 
 
 async def traffic(stack: Containers, seconds: float) -> None:
-    """Sends every kind of request for `seconds`; then kills the model server during two answers."""
-    until = time.monotonic() + seconds
+    """Sends a crowd of requests, then every kind of request for `seconds`; then kills the model server during
+    two answers.
+    """
     async with httpx.AsyncClient(base_url=stack.url, timeout=120, trust_env=False) as client:
+        await asyncio.gather(*(stream(client) for _ in range(CROWD)))
+        until = time.monotonic() + seconds
 
         async def repeat(kinds: Sequence[Callable[[httpx.AsyncClient], Coroutine[Any, Any, None]]]) -> None:
             while time.monotonic() < until:

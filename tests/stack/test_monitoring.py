@@ -13,7 +13,14 @@ import yaml
 
 from tests.processes import ROOT, wait_until
 from tests.stack.containers import Containers, docker, inspect, reaches
-from tests.stack.monitored import PROMETHEUS_IMAGE, Prometheus, monitored, traffic
+from tests.stack.monitored import (
+    PROMETHEUS_IMAGE,
+    QUEUE_PER_CALLER,
+    SLOTS,
+    Prometheus,
+    monitored,
+    traffic,
+)
 
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana/dashboards/sluice.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
@@ -25,7 +32,10 @@ RULES = [
 ]
 CASES = sorted((ROOT / "tests/stack/rules").glob("*.yaml"))
 # Panels that may be empty here, and why.
-MAY_BE_EMPTY = {605: "nginx's exporter is not started: its image is not needed for anything else"}
+MAY_BE_EMPTY = {
+    605: "nginx's exporter is not started: its image is not needed for anything else",
+    706: "the stack has no keys",
+}
 METRIC = re.compile(r"\b(?:gateway[_:]|gen_ai_|nginx_|process_|scrape_)[a-z0-9_:]*|\bup\b|\bALERTS\b")
 # Variables that Grafana substitutes.
 FILLED_IN = {"$__rate_interval": "1m", "$__range": "5m", "$model": ".*"}
@@ -118,6 +128,28 @@ def test_prometheus_evaluates_the_rules_without_errors(watched: tuple[Containers
     rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
     assert len(rules) == len(RULES)
     assert [rule for rule in rules if rule["health"] != "ok" or rule.get("lastError")] == []
+
+
+def test_prometheus_has_seen_busy_slots_a_queue_and_refusals(
+    watched: tuple[Containers, Prometheus],
+) -> None:
+    _, prometheus = watched
+    assert value(prometheus, 'max_over_time(sum(gateway_slots{state="busy"})[10m:5s])') == SLOTS
+    assert 1 <= value(prometheus, "max_over_time(sum(gateway_queue_length)[10m:5s])") <= QUEUE_PER_CALLER
+    refused = 'increase(gateway_refusals_total{reason="caller_queue_full"}[10m])'
+    assert value(prometheus, refused) > 0
+    assert value(prometheus, 'increase(gateway_queue_seconds_count{outcome="admitted"}[10m])') > 0
+    assert value(prometheus, "increase(gateway_queue_seconds_sum[10m])") > 0
+
+
+def test_slots_and_queue_are_empty_when_the_traffic_has_ended(
+    watched: tuple[Containers, Prometheus],
+) -> None:
+    _, prometheus = watched
+    busy, waiting = 'gateway_slots{state="busy"}', "gateway_queue_length"
+    assert prometheus.query(busy)
+    assert prometheus.query(waiting)
+    wait_until(lambda: not value(prometheus, f"sum({busy}) + sum({waiting})"), 60, "nothing runs or waits")
 
 
 def test_the_alert_for_failed_scrapes_fires_for_the_missing_exporter(

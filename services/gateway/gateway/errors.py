@@ -230,17 +230,24 @@ class AuditBlocked(Overloaded):
 
 
 class QueueFull(Overloaded):
-    """`retry_after` is in seconds, `reason` for the metrics. The message begins as Ollama's."""
+    """`retry_after` is in seconds, `reason` for the metrics, `limits` are the headers with the caller's limits.
+    The message begins as Ollama's.
+    """
 
     reason: ClassVar[str] = "queue_full"
 
     def __init__(self, what: str, retry_after: int) -> None:
         super().__init__(f"server busy, please try again: {what}")
         self.retry_after = retry_after
+        self.limits: Sequence[tuple[bytes, bytes]] = ()
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [*super().headers(), *self.limits]
 
 
 class CallerQueueFull(QueueFull):
     reason = "caller_queue_full"
+    unit = "requests"
     status = 429
     type = "rate_limit_error"
     code = "rate_limited"

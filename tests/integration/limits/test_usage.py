@@ -9,7 +9,7 @@ from gateway.access.key_file import KeyFile
 from tests.integration.apis import CASES, CHAT
 from tests.integration.limits.edge import Edge, header_names
 from tests.integration.programs import gateway
-from tests.integration.test_metrics import value
+from tests.integration.scrapes import value
 from tests.processes import wait_until
 
 WHOLE = b'{"model":"m","done":true,"prompt_eval_count":11,"eval_count":3}'

@@ -15,6 +15,7 @@ from tests.load import storm
 from tests.unit.gateway.in_process import running
 
 MAX_BODY = 100_000
+MEGABYTE = 1024 * 1024
 LIMITS = {
     "max_body_bytes": MAX_BODY,
     "early_commit": 0.02,
@@ -88,13 +89,16 @@ async def test_what_is_refused_leaves_nothing_either() -> None:
                     assert not found(), (path, name)
 
 
-def test_a_worker_that_is_never_idle_collects_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_is_never_idle_collects_only_if_its_memory_grows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A library's cycle may hold megabytes in a few objects."""
-    collections: list[float] = []
-    now = 1000.0
-    monkeypatch.setattr("gateway.garbage.time.monotonic", lambda: now)
-    monkeypatch.setattr("gateway.garbage.gc.collect", lambda: collections.append(now))
+    collections: list[int] = []
+    memory = 100 * MEGABYTE
+    monkeypatch.setattr("gateway.garbage.resident_bytes", lambda: memory)
+    monkeypatch.setattr("gateway.garbage.gc.collect", lambda: collections.append(memory // MEGABYTE))
     collector = Collector()
-    for now in range(1000, 1130, 5):  # noqa: B007 - it is the clock
+    for megabytes in (100, 500, 612, 613, 900, 1125, 1126):
+        memory = megabytes * MEGABYTE
         collector.while_busy()
-    assert collections == [1060, 1120]
+    assert collections == [613, 1126]

@@ -50,6 +50,14 @@ class Admission:
             yield
             return
         turn = self._turn(ask, waiting)
+        try:
+            await self._wait(turn, waiting, headers)
+            yield
+        finally:
+            self._ledger.leave(turn)
+
+    async def _wait(self, turn: Turn, waiting: Waiting, headers: Headers) -> None:
+        """Wait until the turn has a slot, and count the time. Raises QueueFull."""
         outcome = "left"
         try:
             await self._ledger.enter(turn)
@@ -57,17 +65,15 @@ class Admission:
             if not turn.is_running:
                 waiting.waits_for(_queued(self._ledger, turn))
                 await self._ledger.wait(turn)
-            waiting.admitted()
             outcome = "admitted"
-            yield
         except QueueFull as refused:
-            outcome = "refused"
+            outcome, refused.limits = "refused", headers
             child(REFUSALS, refused.reason).inc()
             raise
         finally:
-            waited = (turn.started or time.monotonic()) - turn.entered
-            child(QUEUE_SECONDS, outcome).observe(waited)
-            self._ledger.leave(turn)
+            # Here and not at the end of the answer, which may be minutes later.
+            child(QUEUE_SECONDS, outcome).observe((turn.started or time.monotonic()) - turn.entered)
+        waiting.admitted()
 
     def _takes_slot(self, ask: Ask) -> bool:
         """Whether the request makes an installed model work, which lists and management do not."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import GatewayError, RateLimited, UpstreamFailed
+from ..errors import CallerQueueFull, GatewayError, RateLimited, UpstreamFailed
 from .decoding import message_of, parsed
 from .events import DATA, DONE, EventStream, data_of, name_of, named_event
 from .usage import usage_of
@@ -49,7 +49,7 @@ _TYPES = {
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
     """OpenAI's error shape as Ollama writes it, with the gateway's code; of rate limits OpenAI's own."""
     kind, code = _TYPES.get(error.status, "api_error"), error.code
-    if isinstance(error, RateLimited):
+    if isinstance(error, RateLimited | CallerQueueFull):
         kind, code = error.unit, "rate_limit_exceeded"
     return {"error": {"message": error.message, "type": kind, "param": None, "code": code}}
 

@@ -120,6 +120,9 @@ QUEUE_SECONDS = Histogram(
     buckets=(0.001, *LONG),
 )
 REFUSALS = Counter("gateway_refusals_total", "Requests refused because of limits.", ["reason"])
+# Exports 0 before the first refusal, without which Prometheus would not see it as an increase.
+for reason in ("queue_full", "caller_queue_full", "queue_timeout", "requests", "tokens", "concurrent"):
+    REFUSALS.labels(reason)
 ANSWERS_CUT = Counter(
     "gateway_answers_cut_total", "Answers that took longer than GATEWAY_MAX_ANSWER_SECONDS.", ["model"]
 )
