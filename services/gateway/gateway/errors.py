@@ -230,8 +230,8 @@ class AuditBlocked(Overloaded):
 
 
 class QueueFull(Overloaded):
-    """`retry_after` is in seconds, `reason` for the metrics, `limits` are the headers with the caller's limits.
-    The message begins as Ollama's.
+    """`retry_after` is in seconds, `reason` for the metrics, `limits` are the headers with the caller's
+    limits. The message begins as Ollama's.
     """
 
     reason: ClassVar[str] = "queue_full"
