@@ -14,8 +14,8 @@ MAX_OBJECTS = 300_000
 # Fewer are not worth a collection.
 MIN_OBJECTS = 5_000
 
-# Growth of memory at which a worker that is never idle collects. Thousands of streams need less: it is garbage
-# after all, such as a library's cycle in whose few objects there are megabytes.
+# Growth of memory at which a worker that is never idle collects. Thousands of streams need less: it is
+# garbage after all, such as a library's cycle in whose few objects there are megabytes.
 MAX_GROWTH = 512 * 1024 * 1024
 
 
