@@ -4,12 +4,13 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
 
 from gateway.garbage import Collector
-from tests.fakes.ollama import FakeOllama
+from tests.fakes.ollama import DONE, Do, FakeOllama
 from tests.integration.apis import CASES
 from tests.load import storm
 from tests.unit.gateway.in_process import running
@@ -87,6 +88,35 @@ async def test_what_is_refused_leaves_nothing_either() -> None:
                 for name, body in BODIES.items():
                     await client.post(path, content=body)
                     assert not found(), (path, name)
+
+
+@pytest.mark.usefixtures("collector", "logging_as_before")
+async def test_what_waits_for_a_slot_leaves_nothing_either() -> None:
+    """Whether it gets its turn, leaves the queue, is refused, or waits too long."""
+    question = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    limits = {**LIMITS, "first_byte_timeout": 60, "slots": 1, "queue_per_caller": 1, "queue_timeout": 0.3}
+    with FakeOllama().running() as fake:
+        fake.answer("m", Do.HANG)
+        async with running(fake.url, **limits) as url, httpx.AsyncClient(base_url=url) as client:
+            holder = asyncio.create_task(client.post("/chat", json=question))
+            async with asyncio.timeout(10):
+                while not fake.answering:  # noqa: ASYNC110 - a fake tells nobody
+                    await asyncio.sleep(0.01)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(client.post("/chat", json=question), 0.1)
+            late, refused = await asyncio.gather(
+                client.post("/chat", json=question), client.post("/chat", json=question)
+            )
+            assert "queue_timeout" in late.text
+            assert refused.status_code == 429
+            await (await client.get("/queue")).aread()
+            waits = asyncio.create_task(client.post("/chat", json=question))
+            await asyncio.sleep(0)
+            fake.answer("m", DONE)
+            holder.cancel()
+            await asyncio.wait({holder, waits})
+            assert (await waits).status_code == 200
+            assert not found()
 
 
 def test_a_worker_that_is_never_idle_collects_only_if_its_memory_grows(

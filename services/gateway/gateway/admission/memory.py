@@ -51,12 +51,11 @@ class MemoryLedger:
         future = self._futures.get(turn)
         if future is None or future.done():
             return
-        try:
-            async with asyncio.timeout(self._bounds.timeout):
-                await future
-        except TimeoutError:
+        # Not asyncio.timeout: its TimeoutError would stay the context of ours, a reference cycle.
+        await asyncio.wait({future}, timeout=self._bounds.timeout)
+        if not turn.is_running:
             what = f"no slot became free within {self._bounds.timeout:g} s (GATEWAY_QUEUE_TIMEOUT)"
-            raise QueueTimeout(what, self._retry_after(turn)) from None
+            raise QueueTimeout(what, self._retry_after(turn))
 
     def leave(self, turn: Turn) -> None:
         future = self._futures.pop(turn, None)
