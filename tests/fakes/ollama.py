@@ -54,7 +54,8 @@ class Answer:
 class Received:
     """A received request. `gone` is set when its client has closed the connection before the end.
 
-    `written` counts the bytes of the answer that the socket has accepted.
+    `written` counts the bytes of the answer that the socket has accepted. The answer is worked on from
+    `began_at` to `ended_at`, in seconds of the monotonic clock.
     """
 
     method: str
@@ -65,11 +66,13 @@ class Received:
     answered: threading.Event = field(default_factory=threading.Event)
     written: int = 0
     gone_at: float = 0.0
+    began_at: float = 0.0
+    ended_at: float = 0.0
 
 
 class FakeOllama:
     """Has the models with an answer; any other one gets Ollama's 404. Models in `remote` are listed as being
-    on another host.
+    on another host. `capacity` is what the embedded engine adds to /api/ps: `slots` and `max_loaded_models`.
     """
 
     def __init__(self) -> None:
@@ -80,6 +83,7 @@ class FakeOllama:
         self.models: list[dict[str, str]] = []
         self.recommendations: list[dict[str, str]] = []
         self.loaded: list[dict[str, Any]] = []
+        self.capacity: dict[str, int] = {}
         self.remote: dict[str, str] = {}
         self.url = ""
         self._loop = asyncio.new_event_loop()
@@ -141,7 +145,7 @@ class FakeOllama:
                 if (
                     path == "/api/ps" and "x-request-id" not in headers
                 ):  # the gateway's poll, not a client's request
-                    await _whole(writer, 200, {"models": self.loaded})
+                    await _whole(writer, 200, {"models": self.loaded, **self.capacity})
                     continue
                 if path == "/api/experimental/model-recommendations":
                     await _whole(writer, 200, {"recommendations": self.recommendations})
@@ -182,12 +186,14 @@ class FakeOllama:
         self, answer: Answer, received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.answering += 1
+        received.began_at = time.monotonic()
         gone = asyncio.ensure_future(reader.read(1))
         steps = asyncio.ensure_future(self._steps(answer, received, writer))
         await asyncio.wait({gone, steps}, return_when=asyncio.FIRST_COMPLETED)
         self.answering -= 1
         complete = steps.done() and not steps.exception()
         received.gone_at = time.monotonic()
+        received.ended_at = received.ended_at or received.gone_at
         (received.answered if complete else received.gone).set()
         for task in (gone, steps):
             task.cancel()
@@ -222,6 +228,8 @@ class FakeOllama:
                 writer.write(b"%x\r\n%b\r\n" % (len(step), step))
                 await writer.drain()
                 received.written += len(step)
+        # Before the client can know it, and send its next request.
+        received.ended_at = time.monotonic()
         writer.write(b"0\r\n\r\n")
         await writer.drain()
 
