@@ -39,6 +39,10 @@ logconfig_dict = standard_logging(settings)
 def on_starting(arbiter: Any) -> None:
     if message := warning(descriptor_limit):
         arbiter.log.warning(message)
+    if workers > 1:
+        arbiter.log.info(
+            f"each of the {workers} workers has its share of the slots, at least one, and of the queue"
+        )
     if Keyring(settings).is_open:
         arbiter.log.warning(
             "no API keys: everyone on this machine has access; create a key with make key NAME=me"
