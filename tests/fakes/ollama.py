@@ -71,7 +71,8 @@ class Received:
 
 
 class FakeOllama:
-    """Has the models with an answer; any other one gets Ollama's 404. Models in `remote` are listed as being
+    """Has the models with an answer; any other one gets Ollama's 404. A request may choose another model's
+    answer by its field `answers`. Models in `remote` are listed as being
     on another host. `capacity` is what the embedded engine adds to /api/ps: `slots` and `max_loaded_models`.
     """
 
@@ -164,8 +165,8 @@ class FakeOllama:
                     continue
                 received.body = await reader.readexactly(length)
                 try:
-                    model = _model_of(received)
-                    answer = self.answers.get(model or "")
+                    model, chosen = _model_of(received)
+                    answer = self.answers.get(chosen or model or "")
                 except (ValueError, AttributeError, TypeError, RecursionError):
                     await _whole(writer, 400, {"error": "cannot be read"})
                     continue
@@ -234,13 +235,15 @@ class FakeOllama:
         await writer.drain()
 
 
-def _model_of(received: Received) -> str | None:
-    """The requested model. In a form, as Go reads it: the first field of that name that is not a file."""
+def _model_of(received: Received) -> tuple[str | None, str | None]:
+    """The requested model, and the one whose answer is chosen instead. In a form, as Go reads it: the first
+    field of that name that is not a file.
+    """
     if received.path.startswith("/v1/audio/"):
         found = re.search(rb'name="model"\r\n(?:[^\r]+\r\n)*\r\n([^\r]*)\r\n', received.body)
-        return found[1].decode() if found else None
-    model: str | None = json.loads(received.body or b"{}").get("model")
-    return model
+        return (found[1].decode() if found else None), None
+    fields = json.loads(received.body or b"{}")
+    return fields.get("model"), fields.get("answers")
 
 
 async def _swallow(reader: asyncio.StreamReader, length: int) -> bool:

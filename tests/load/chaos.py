@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,7 @@ import httpx
 
 from tests.fakes.ollama import FakeOllama
 from tests.integration.programs import SERVE, gateway_as
-from tests.load import remains, stalls, storm
+from tests.load import contention, remains, stalls, storm
 from tests.outputs import broken, full, unread
 from tests.processes import Process, wait_until
 
@@ -58,6 +58,9 @@ ATTACKS = {
     "beside malicious bodies": "bodies",
     "beside slow readers that leave at once": "readers",
 }
+
+
+CONTENDED = f"{contention.SLOTS} slots for all"
 
 
 @dataclass
@@ -109,10 +112,10 @@ def in_full(streams: int, seed: int) -> Row:
     with _running(row, Surroundings(row.mode), "warning") as (fake, process, url):
         first = asyncio.run(storm.storm(url, 1000, seed, show_progress=True))
         # After a scrape, for which the worker keeps a thread and some megabytes.
-        row.left = _left(url, fake)
+        row.left = _left(lambda: storm.settled(url, fake))
         before = _memory_of_worker(process)
         report = asyncio.run(storm.storm(url, streams - 1000, seed + 1, show_progress=True))
-        row.left = _left(url, fake)
+        row.left = _left(lambda: storm.settled(url, fake))
         after = _memory_of_worker(process)
         row.stall = remains.longest_stall(url)
         row.wrong += first.wrong + report.wrong + ["busy"] * (first.busy + report.busy)
@@ -134,7 +137,7 @@ def within(surroundings: Surroundings, streams: int, seed: int) -> Row:
             report = asyncio.run(work)
             row.wrong += report.wrong + ([] if surroundings.refuses else ["busy"] * report.busy)
             row.wrong += storm.kept(url, KEPT)
-            left = _left(url, fake)
+            left = _left(lambda: storm.settled(url, fake))
             row.left = left if row.left == "nothing" else row.left
             stall = remains.longest_stall(url)
             stalls += [] if stall is None else [stall]
@@ -143,9 +146,25 @@ def within(surroundings: Surroundings, streams: int, seed: int) -> Row:
     return row
 
 
+def contended(mode: str, requests: int, seed: int) -> Row:
+    """Few slots for all requests; at the end slots, queue and counters must be exact."""
+    row = Row(mode, requests)
+    with _running(row, Surroundings(mode), "warning", contention.SETTINGS) as (fake, _, url):
+        contention.prepare(fake)
+        tally = asyncio.run(contention.contend(url, requests, seed))
+        row.left = _left(lambda: contention.left_over(url, fake))
+        row.stall = remains.longest_stall(url)
+        row.wrong += tally.report.wrong + contention.disagreements(url, tally)
+        print(f"{tally.sent} requests, {tally.refused} refused, {tally.stopped} stopped")
+        print(f"{contention.counted(url)}")
+    return row
+
+
 @contextmanager
-def _running(row: Row, surroundings: Surroundings, level: str) -> Iterator[tuple[FakeOllama, Process, str]]:
-    settings = {**storm.SETTINGS, "GATEWAY_LOG_LEVEL": level}
+def _running(
+    row: Row, surroundings: Surroundings, level: str, environment: Mapping[str, str] = storm.SETTINGS
+) -> Iterator[tuple[FakeOllama, Process, str]]:
+    settings = {**environment, "GATEWAY_LOG_LEVEL": level}
     with (
         failures(row),
         tempfile.TemporaryDirectory() as folder,
@@ -157,11 +176,11 @@ def _running(row: Row, surroundings: Surroundings, level: str) -> Iterator[tuple
         yield fake, process, url
 
 
-def _left(url: str, fake: FakeOllama) -> str:
+def _left(left_over: Callable[[], list[str]]) -> str:
     try:
-        wait_until(lambda: not storm.settled(url, fake), 30, "everything is settled")
+        wait_until(lambda: not left_over(), 30, "everything is settled")
     except AssertionError:
-        return ", ".join(storm.settled(url, fake)) or "nothing, but late"
+        return ", ".join(left_over()) or "nothing, but late"
     return "nothing"
 
 
@@ -200,6 +219,7 @@ def _judge(row: Row, stall: float | None) -> None:
 def modes(streams: int, fewer: int, seed: int) -> dict[str, Callable[[], Row]]:
     return {
         "as it should be": lambda: in_full(streams, seed),
+        CONTENDED: partial(contended, CONTENDED, streams // 2, seed),
         **{around.name: partial(within, around, fewer, seed) for around in SURROUNDINGS},
         **{name: partial(beside, name, attack) for name, attack in ATTACKS.items()},
     }

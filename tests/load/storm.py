@@ -108,10 +108,10 @@ async def one(url: str, case: Case, fault: str, report: Report) -> None:
         report.wrong.append(f"{case.name}, {fault}: {problem}")
 
 
-async def ask(url: str, case: Case, model: str, *, leaves: bool) -> bytes | None:
-    """The whole answer; None if the client disconnects before it."""
+async def ask(url: str, case: Case, model: str, *, leaves: bool, **fields: str) -> bytes | None:
+    """The whole answer; None if the client leaves when it begins. `fields` are added to the request."""
     host, port = url.removeprefix("http://").split(":")
-    body = json.dumps(case.request(model)).encode()
+    body = json.dumps(case.request(model, **fields)).encode()
     head = f"POST {case.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection(host, int(port), limit=16 * 1024 * 1024)
@@ -119,8 +119,8 @@ async def ask(url: str, case: Case, model: str, *, leaves: bool) -> bytes | None
             writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             if not leaves:
                 return await reader.read(-1)
-            await reader.readuntil(b"\r\n\r\n")
-            return None
+            begin = await reader.readuntil(b"\r\n\r\n")
+            return None if begin.startswith(b"HTTP/1.1 200 ") else begin + await reader.read(-1)
         finally:
             writer.close()
 
