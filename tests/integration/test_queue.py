@@ -143,7 +143,7 @@ REFUSALS: dict[str, dict[str, Any]] = {
 CALLERS_REFUSALS: dict[str, dict[str, Any]] = {
     "/chat": {"error": {"type": "rate_limit_error", "code": "rate_limited"}},
     "/api": {"error": "server busy, please try again"},
-    "/v1": {"error": {"code": "rate_limited", "param": None}},
+    "/v1": {"error": {"type": "requests", "code": "rate_limit_exceeded", "param": None}},
     "/v1/messages": {"type": "error", "error": {"type": "rate_limit_error"}},
 }
 

@@ -87,8 +87,9 @@ async def test_each_client_raises_its_own_error_for_a_full_queue(queue: Queue) -
     await fill(queue, CHAT)
     words = "server busy, please try again: 1 requests are waiting"
     url = queue.served.url
-    with pytest.raises(ollama.ResponseError, match=words) as by_ollama:
-        await ollama.AsyncClient(url).chat("m", [USER])
+    async with ollama.AsyncClient(url) as to_ollama:
+        with pytest.raises(ollama.ResponseError, match=words) as by_ollama:
+            await to_ollama.chat("m", [USER])
     assert by_ollama.value.status_code == 503
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as to_openai:
         with pytest.raises(openai.InternalServerError, match=words) as by_openai:

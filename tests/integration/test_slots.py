@@ -15,7 +15,7 @@ import pytest
 from tests.fakes.ollama import DONE, Do, FakeOllama, Received, line
 from tests.integration.apis import CASES, CHAT
 from tests.integration.programs import gateway
-from tests.integration.queues import Asked, served, until
+from tests.integration.queues import Asked, Queue, served, until
 from tests.load.workers import workers_of
 from tests.processes import wait_until
 
@@ -204,25 +204,29 @@ def gauges(url: str) -> dict[str, float]:
     return found
 
 
+async def take_all_slots(queue: Queue, slots: int) -> list[Asked]:
+    """Send requests until as many are answered: which worker accepts a connection is up to the kernel."""
+    asked: list[Asked] = []
+    while queue.fake.answering < slots:
+        assert len(asked) < 500
+        asked.append(queue.ask(CHAT))
+        await asyncio.sleep(0.02)
+    return asked
+
+
 async def test_the_slots_of_a_killed_worker_come_back(tmp_path: Path) -> None:
     two = {"GATEWAY_WORKERS": "2", "GATEWAY_SLOTS": "4", "GATEWAY_OPEN_METRICS": "on", **WIDE}
     with served(tmp_path, two) as running:
         assert "each of the 2 workers has its share of the slots" in running.process.output
         async with running.queue() as queue:
             queue.answer(CHAT)
-            # More than fit, so that both workers have some that wait.
-            first = [queue.ask(CHAT) for _ in range(40)]
-            await until(lambda: queue.fake.answering == 4, "all slots of both workers are taken")
+            first = await take_all_slots(queue, 4)
             victim = workers_of(running.process)[0]
             os.kill(victim, signal.SIGKILL)
             await until(lambda: any(asked.task.done() for asked in first), "its clients notice")
-            await until(lambda: queue.fake.answering == 2, "the model server too")
+            await until(lambda: queue.fake.answering == 2, "the model server notices")
             wait_until(lambda: len(set(workers_of(running.process)) - {victim}) == 2, 20, "it is replaced")
-            more: list[Asked] = []
-            while queue.fake.answering < 4:  # until the new worker accepts connections
-                assert len(more) < 500
-                more.append(queue.ask(CHAT))
-                await asyncio.sleep(0.02)
+            more = await take_all_slots(queue, 4)
             queue.fake.go_on()
             for asked in (*first, *more):
                 await asyncio.wait({asked.task})
