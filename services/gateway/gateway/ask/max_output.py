@@ -61,18 +61,22 @@ class _Limit:
         self._body = body
         self._names = names
         self._most = most
-        self._requested = most  # the last limit found, lowered
+        self._requested = most  # the limit found, lowered
         self._edits: list[tuple[int, int, bytes]] = []
 
     def lower(self, found: Sequence[tuple[str, Span]], start: int) -> Steps[None]:
         """Lower the limits in `found`, the members of the object at `start`, and add one if there is none."""
-        is_missing = True
+        is_missing, is_requested = True, False
         for count, (name, span) in enumerate(found, 1):
             folded = name.casefold()
             if folded in self._names:
                 is_null = self._body.startswith(b"null", span.start)
                 if self._body[span.start] in NUMBER:
-                    self._lower_number(value_at(self._body, span), span)
+                    lowered = self._lower_number(value_at(self._body, span), span)
+                    # Of the required name, in any case, the last one counts; of the others, if it is missing.
+                    if folded == self._names[0] or not is_requested:
+                        self._requested = lowered
+                    is_requested |= folded == self._names[0]
                 if name == self._names[0] or (folded == self._names[0] and is_null):
                     is_missing = is_null
             if not count % 10:
@@ -102,12 +106,11 @@ class _Limit:
             at = end
         return b"".join([*parts, body[at:]])
 
-    def _lower_number(self, value: object, span: Span) -> None:
+    def _lower_number(self, value: object, span: Span) -> int:
         if isinstance(value, int | float) and 1 <= value <= self._most:
-            self._requested = int(value)
-        else:
-            self._requested = self._most
-            self._edit(span.start, span.end, b"%d" % self._most)
+            return int(value)
+        self._edit(span.start, span.end, b"%d" % self._most)
+        return self._most
 
     def _edit(self, start: int, end: int, text: bytes) -> None:
         if len(self._edits) == MAX_EDITS:

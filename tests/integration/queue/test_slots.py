@@ -15,7 +15,7 @@ import pytest
 from tests.fakes.ollama import DONE, Do, FakeOllama, Received, line
 from tests.integration.apis import CASES, CHAT
 from tests.integration.programs import gateway
-from tests.integration.queues import Asked, Queue, served, until
+from tests.integration.queue.queues import Asked, Queue, served, until
 from tests.load.workers import workers_of
 from tests.processes import wait_until
 

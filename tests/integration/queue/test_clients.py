@@ -16,7 +16,7 @@ import pytest_asyncio
 from tests.fakes.ollama import Do
 from tests.integration.apis import CASES, CHAT, USER, Case
 from tests.integration.programs import LIMITS, nginx
-from tests.integration.queues import Queue, Served, served, until
+from tests.integration.queue.queues import Queue, Served, served, until
 
 API_CHAT, OPENAI, ANTHROPIC = CASES[1], CASES[3], CASES[6]
 FULL = {"GATEWAY_SLOTS": "1", "GATEWAY_QUEUE": "1"}
