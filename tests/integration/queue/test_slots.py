@@ -148,13 +148,13 @@ async def test_lists_and_management_take_no_slot(tmp_path: Path) -> None:
         async with running.queue() as queue:
             queue.answer(CHAT)
             await queue.runs(CHAT)
-            queue.fake.answer("fast", DONE)
+            queue.fake.answer("m", DONE)  # for what does not wait
             for path in ("/api/tags", "/api/ps", "/v1/models", "/api/version"):
                 assert (await queue.http.get(path, headers=queue.key("alice"))).status_code == 200
             managing: dict[str, dict[str, str]] = {
-                "/api/show": {"model": "fast"},
-                "/api/copy": {"source": "fast", "destination": "faster"},
-                "/api/pull": {"model": "fast"},
+                "/api/show": {"model": "m"},
+                "/api/copy": {"source": "m", "destination": "n"},
+                "/api/pull": {"model": "m"},
             }
             for path, body in managing.items():
                 await queue.http.post(path, json=body, headers=queue.key("admin"))
