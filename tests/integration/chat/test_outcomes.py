@@ -15,6 +15,7 @@ import pytest
 from tests.fakes.ollama import DONE, Do, FakeOllama, line
 from tests.integration.chat.question import SECRET, question
 from tests.integration.programs import gateway, line_of
+from tests.integration.raw_requests.edges import until_closed
 from tests.processes import Process, listens, wait_until
 
 
@@ -161,3 +162,32 @@ def test_stopping_ends_an_answer_that_takes_too_long_with_an_error_event(
         assert fake.received[-1].gone.wait(5)
         assert process.popen.wait(10) == 0
         assert outcomes(process) == ["drained"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{",
+        b"GET /api/experimental/model-recommendations HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+    ids=["an incomplete body", "a list that upstream does not send"],
+)
+def test_stopping_refuses_a_request_that_cannot_be_forwarded_in_time(sent: bytes, tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        gateway(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path) as (process, url),
+    ):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(sent)
+            # Answered after the request above has begun: one worker reads its connections in turn.
+            assert httpx.get(f"{url}/healthz").status_code == 200
+            process.popen.send_signal(signal.SIGTERM)
+            got = until_closed(connection)
+        assert process.popen.wait(10) == 0
+        head, _, body = got.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 "), got
+        assert b"\r\nretry-after: 5\r\n" in head
+        assert b"restarting" in body
+        lines = [entry for entry in log_lines(process) if entry["event"] == "request"]
+        assert [(entry["outcome"], entry["status"]) for entry in lines] == [("drained", 503)]
