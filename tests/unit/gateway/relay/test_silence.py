@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gateway.dialects.chat_sse import ChatSSE
+from gateway.dialects.whole import Whole
 from gateway.errors import Drained
 from gateway.telemetry.metrics import HEARTBEATS
 from tests.fakes.ollama import DONE, line
@@ -78,6 +79,34 @@ async def test_an_upstream_that_stalls_midway_is_cut() -> None:
     await stream.end()
     assert b"upstream_timeout" in stream.client.history[-1]["body"]
     assert stream.record.outcome == "timeout"
+
+
+async def test_an_upstream_that_stalls_within_its_first_line_is_cut() -> None:
+    stream = Stream(idle_timeout=0.05)
+    stream.model.bytes.put_nowait(line()[:20])
+    await stream.end()
+    assert stream.client.history[0]["status"] == 504
+    assert stream.record.outcome == "timeout"
+
+
+async def test_an_upstream_that_stalls_within_a_whole_answer_is_cut() -> None:
+    stream = Stream(Whole(1_000_000), idle_timeout=0.05)
+    stream.model.bytes.put_nowait(b'{"embeddings": [')
+    await stream.end()
+    assert stream.client.history[0]["status"] == 504
+    assert stream.record.outcome == "timeout"
+
+
+async def test_the_first_byte_timeout_ends_with_the_first_byte_of_a_whole_answer() -> None:
+    stream = Stream(Whole(1_000_000), first_byte_timeout=0.5, early_commit=0.5, idle_timeout=60)
+    stream.model.bytes.put_nowait(b'{"a":')
+    while not stream.model.bytes.empty():  # noqa: ASYNC110 - a step or two
+        await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(1, stream.model.bytes.put_nowait, b"1}")
+    asyncio.get_running_loop().call_later(1, stream.model.bytes.put_nowait, None)
+    await stream.end()
+    assert stream.client.body == b'{"a":1}'
+    assert stream.record.outcome == "ok"
 
 
 async def test_a_first_byte_timeout_below_the_heartbeat_is_kept_by_a_whole_answer_too() -> None:
