@@ -37,6 +37,8 @@ class GuardedHttp(HttpToolsProtocol):
         self._arriving = self._in_head = True
         self._head_size = 0
         self._received = False
+        self.url = b""
+        self._reading = b""  # the current read
         # uvicorn tracks only the last one, even if a client pipelines several.
         self._unanswered: deque[Exchange] = deque()
 
@@ -48,7 +50,9 @@ class GuardedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._received = True
+        self._reading = data
         super().data_received(data)
+        self._reading = b""
         if self._in_head:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
@@ -140,7 +144,7 @@ class GuardedHttp(HttpToolsProtocol):
             return
         if self._may_answer():
             request_id = secrets.token_hex(16)
-            path = (self.scope or {}).get("path")
+            path = self._arriving_path()
             api = api_of(clean_path(path)) if path else CHAT
             refusal = api.refusal(error, request_id)
             structlog.get_logger().info(
@@ -150,10 +154,21 @@ class GuardedHttp(HttpToolsProtocol):
                 code=error.code,
                 client=self.client[0] if self.client else "",
             )
-            self.transport.write(refusal.raw())
+            is_head = self.url and self.parser.get_method() == b"HEAD"
+            self.transport.write(refusal.raw_head() if is_head else refusal.raw())
         # First, because later writes of the application would fail.
         self._disconnect_all()
         self.transport.close()
+
+    def _arriving_path(self) -> str:
+        """The path of the request that arrives, as far as it is known: its head may be malformed."""
+        if self.scope and "path" in self.scope:
+            return self.scope["path"]
+        target = self.url
+        if not target:  # not parsed, because of an invalid method or character
+            _, _, rest = self._reading.partition(b" ")
+            target = rest.split(maxsplit=1)[0] if rest.startswith(b"/") else b""
+        return target.partition(b"?")[0].decode("latin-1")
 
     def _disconnect_all(self) -> None:
         """Notify the application that its client is gone."""
