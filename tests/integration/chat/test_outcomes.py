@@ -128,6 +128,38 @@ def test_a_client_that_reads_nothing_is_disconnected(fake: FakeOllama, tmp_path:
         assert outcomes(process) == ["client_gone"]
 
 
+@pytest.mark.parametrize("pipelined", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_client_that_does_not_read_a_whole_answer_is_disconnected(
+    fake: FakeOllama, tmp_path: Path, pipelined: bytes
+) -> None:
+    fake.answer("vectors", b'{"embeddings":[[' + b"0.123456," * 2_000_000 + b"0]]}")
+    with gateway(fake.url, tmp_path, GATEWAY_SEND_TIMEOUT="1") as (process, url):
+        process.wait_ready(f"{url}/readyz")
+        host, port = url.removeprefix("http://").split(":")
+        body = json.dumps({"model": "vectors", "input": "x"}).encode()
+        head = f"POST /api/embed HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(head + body + pipelined)
+            assert wait_for_reset(connection)
+        wait_until(
+            lambda: "gateway_stalled_readers_total 1.0" in httpx.get(f"{url}/metrics").text, 5, "it counts"
+        )
+
+
+def test_a_client_that_reads_a_whole_answer_slowly_gets_all_of_it(fake: FakeOllama, tmp_path: Path) -> None:
+    answer = b'{"embeddings":[[' + b"0.123456," * 2_000_000 + b"0]]}"
+    fake.answer("vectors", answer)
+    with gateway(fake.url, tmp_path, GATEWAY_SEND_TIMEOUT="0.5") as (process, url):
+        process.wait_ready(f"{url}/readyz")
+        question = {"model": "vectors", "input": "x"}
+        with httpx.stream("POST", f"{url}/api/embed", json=question, timeout=30) as response:
+            pieces = []
+            for piece in response.iter_raw(1_000_000):
+                pieces.append(piece)
+                time.sleep(0.15)
+        assert b"".join(pieces) == answer
+
+
 def wait_for_reset(connection: socket.socket) -> bool:
     """Whether the other side has reset the connection, which shows without reading from it."""
     poll = select.poll()

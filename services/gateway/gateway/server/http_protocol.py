@@ -17,7 +17,7 @@ from ..dialects.api import CHAT, api_of
 from ..errors import GatewayError, HeadTooLarge, NotHttp, RequestTooSlow
 from ..http.middleware import clean_path
 from ..streaming.response import CONNECTION
-from .connection import Exchange, without_chunks
+from .connection import Exchange, ReaderWatch, without_chunks
 
 # Twice nginx's limit. One read of the socket may exceed it.
 MAX_HEAD = 64 * 1024
@@ -46,6 +46,7 @@ class GuardedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self._reader = ReaderWatch(transport, self.app_state["gateway"].settings.send_timeout)
         self._start_timer()
 
     def data_received(self, data: bytes) -> None:
@@ -63,8 +64,13 @@ class GuardedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._reader.stop()
         self._disconnect_all()
         super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        self._reader.progress()
+        super().resume_writing()
 
     # Callbacks of the parser and of uvicorn
 
@@ -99,6 +105,7 @@ class GuardedHttp(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._unanswered.popleft().end()
         super().on_response_complete()
+        self._reader.start(self._may_write)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(NotHttp("this is not a well-formed HTTP request"))
@@ -176,6 +183,10 @@ class GuardedHttp(HttpToolsProtocol):
             exchange.disconnected()
             exchange.end()
         self._unanswered.clear()
+
+    def _may_write(self) -> bool:
+        """Whether an answer in progress may add to what is unread."""
+        return bool(self._unanswered) and not self.flow.write_paused
 
     def _may_answer(self) -> bool:
         """Whether a response written now would be the one to the arriving request."""

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.dialects.chat_sse import ChatSSE
 from gateway.dialects.whole import Whole
-from gateway.errors import Drained
+from gateway.errors import Drained, ModelNotFound
 from gateway.telemetry.metrics import HEARTBEATS
 from tests.fakes.ollama import DONE, line
 from tests.unit.gateway.relay.stream import Stream
@@ -162,3 +162,35 @@ async def test_a_heartbeat_that_blocks_for_too_long_is_a_reader_that_takes_nothi
     await stream.end()
     assert stream.client.aborted.is_set()
     assert stream.record.outcome == "client_gone"
+
+
+async def test_an_answer_that_cannot_begin_because_earlier_ones_are_not_read_is_dropped() -> None:
+    stream = Stream(early_commit=0.02, heartbeat=0.02, send_timeout=0.05)
+    stream.client.reads.clear()
+    await stream.end()
+    assert stream.client.history == []
+    assert stream.client.aborted.is_set()
+    assert stream.record.outcome == "client_gone"
+
+
+async def test_an_answer_that_cannot_begin_is_refused_if_it_is_cancelled_meanwhile() -> None:
+    stream = Stream(early_commit=0.02)
+    stream.client.reads.clear()
+    await stream.model.opened.wait()
+    while not stream.relay._delivery.committed:  # noqa: ASYNC110 - until its head blocks
+        await asyncio.sleep(0)
+    stream.task.cancel()
+    await asyncio.sleep(0.01)
+    stream.client.reads.set()
+    with pytest.raises(asyncio.CancelledError):
+        await stream.end()
+    assert [message.get("status") for message in stream.client.history] == [503, None]
+
+
+async def test_a_refusal_that_is_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.streaming.relay.FINAL_SEND_SECONDS", 0.05)
+    stream = Stream()
+    stream.client.reads.clear()
+    stream.model.refusal = ModelNotFound("model 'x' not found")
+    await stream.end()
+    assert stream.client.aborted.is_set()
