@@ -114,6 +114,28 @@ def test_a_client_that_disconnects_closes_the_connection_upstream(
     assert metric(client, r"gateway_requests_in_flight\{.*\}") == 0
 
 
+@pytest.mark.parametrize("body_bytes", [0, 30_000], ids=["a head", "a head and a part of its body"])
+def test_a_client_that_has_sent_its_next_request_and_disconnects_is_noticed(
+    running: tuple[Process, str], fake: FakeOllama, body_bytes: int
+) -> None:
+    fake.answer("hangs", Do.HANG)
+    asked_before = len(fake.received)
+    host, port = running[1].removeprefix("http://").split(":")
+    # Not streamed: a heartbeat would meet the closed connection.
+    body = json.dumps({**question("hangs"), "stream": False}).encode()
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            f"POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
+        wait_until(lambda: len(fake.received) > asked_before, 5, "upstream is asked")
+        connection.sendall(
+            b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n" + b" " * body_bytes
+        )
+        # The gateway has read it before the connection is closed: one worker reads its connections in turn.
+        httpx.get(f"{running[1]}/healthz")
+    assert fake.received[-1].gone.wait(5)
+
+
 def test_a_client_that_reads_nothing_is_disconnected(fake: FakeOllama, tmp_path: Path) -> None:
     fake.answer("large", *[line("x" * 500_000)] * 60, DONE)
     with gateway(fake.url, tmp_path, GATEWAY_SEND_TIMEOUT="1") as (process, url):

@@ -22,6 +22,9 @@ from .connection import Exchange, ReaderWatch, without_chunks
 # Twice nginx's limit. One read of the socket may exceed it.
 MAX_HEAD = 64 * 1024
 
+# Requests that a client may send before it has the answer to an earlier one.
+MAX_PIPELINED = 64 * 1024
+
 VERSIONS = ("1.1", "1.0")
 
 
@@ -35,7 +38,7 @@ class GuardedHttp(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         # Whether a request is expected or incomplete, and whether its head is.
         self._arriving = self._in_head = True
-        self._head_size = 0
+        self._head_size = self._pipelined = 0
         self._received = False
         self.url = b""
         self._reading = b""  # the current read
@@ -54,6 +57,10 @@ class GuardedHttp(HttpToolsProtocol):
         self._reading = data
         super().data_received(data)
         self._reading = b""
+        if self.pipeline:
+            self._pipelined += len(data)
+            if self._pipelined > MAX_PIPELINED:
+                self.flow.pause_reading()
         if self._in_head:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
@@ -90,6 +97,9 @@ class GuardedHttp(HttpToolsProtocol):
         if self.parser.get_http_version() == "1.0":
             self.expect_100_continue = False  # HTTP/1.0 has no 100 Continue
         super().on_headers_complete()
+        if self.pipeline:
+            # Paused by uvicorn, which would not notice that the client leaves.
+            self.flow.resume_reading()
         if self.cycle and self.cycle.scope is self.scope:
             exchange = Exchange(self.cycle)
             self.scope["extensions"] = cast(Any, {CONNECTION: exchange})
@@ -104,6 +114,7 @@ class GuardedHttp(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self._unanswered.popleft().end()
+        self._pipelined = 0
         super().on_response_complete()
         self._reader.start(self._may_write)
 
@@ -133,10 +144,10 @@ class GuardedHttp(HttpToolsProtocol):
 
     def _on_timeout(self) -> None:
         """A head must be complete within the limit; a body may not pause for longer, except while the gateway
-        does not read.
+        does not read or the request waits for the answer to an earlier one.
         """
         self._timer = None
-        if not self._in_head and (self._received or self.flow.read_paused):
+        if not self._in_head and (self._received or self.flow.read_paused or self.pipeline):
             self._start_timer()
         elif self.headers is None:
             self.transport.close()  # nothing has been sent
