@@ -30,9 +30,9 @@ key: ## Make a key for NAME= (ROLE=user, admin or metrics; ALLOW='llama3*,…' E
 key-native: .venv/run.stamp
 	@$(BIN)/python -m deploy.native keys $(KEY)
 
-KEY = create $(or $(NAME),$(error NAME is missing: make key NAME=alice)) $(if $(ROLE),--role $(ROLE)) \
+KEY = create '$(or $(NAME),$(error NAME is missing: make key NAME=alice))' $(if $(ROLE),--role '$(ROLE)') \
 	$(if $(ALLOW),--models '$(ALLOW)',$(if $(filter-out undefined,$(origin ALLOW)),\
-	$(error ALLOW is empty; leave it out to allow every model))) $(if $(EXPIRES),--expires $(EXPIRES))
+	$(error ALLOW is empty; leave it out to allow every model))) $(if $(EXPIRES),--expires '$(EXPIRES)')
 
 verify-native: .venv/run.stamp
 	@$(BIN)/python -m deploy.native verify $(RECORD)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.access.key_file import KeyFile
 from tests.outputs import broken, full
 from tests.processes import BIN
 
@@ -19,7 +20,7 @@ OUTPUTS = {"Broken pipe": broken, "No space left on device": full}
 def test_a_command_that_cannot_write_says_so_in_one_line(
     says: str, output: Callable[[], AbstractContextManager[int]], tmp_path: Path
 ) -> None:
-    keys = {"GATEWAY_KEYS_FILE": str(tmp_path / "keys")}
+    keys = {"GATEWAY_KEYS_FILE": str(tmp_path / "keys"), "PYTHONUNBUFFERED": "1"}
     subprocess.run([BIN / "gateway", "keys", "create", "alice"], env=keys, check=True, timeout=60)
     with output() as descriptor:
         done = subprocess.run(
@@ -31,6 +32,24 @@ def test_a_command_that_cannot_write_says_so_in_one_line(
             timeout=60,
         )
     assert done.stderr == f"gateway: {says}\n"
+    assert done.returncode == 1
+
+
+def test_a_key_that_cannot_be_shown_is_reported(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    with full() as descriptor:
+        done = subprocess.run(
+            [BIN / "gateway", "keys", "create", "alice"],
+            env={"GATEWAY_KEYS_FILE": str(file)},
+            stdout=descriptor,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    (key,) = KeyFile(file).read()
+    _, reported, reason = done.stderr.splitlines()
+    assert reported.endswith(f"gateway keys revoke {key.id}")
+    assert reason == "gateway: No space left on device"
     assert done.returncode == 1
 
 

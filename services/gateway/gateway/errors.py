@@ -265,6 +265,9 @@ class Drained(GatewayError):
     outcome = "drained"
     retry_after = 5
 
+    def __init__(self, message: str = "the gateway is restarting; send the request again") -> None:
+        super().__init__(message)
+
 
 class ClientGone(GatewayError):
     """Never sent; the status is the one nginx logs for a closed connection."""

@@ -72,7 +72,7 @@ class State:
     def caller(self, request: Request, kind: RouteClass) -> Caller:
         """As `Guard.caller`, for requests that are refused while draining. Also raises Drained."""
         if self.draining:
-            raise Drained("the gateway is restarting; send the request again")
+            raise Drained()
         return self.identify(request, kind)
 
     def identify(self, request: Request, kind: RouteClass) -> Caller:
@@ -114,7 +114,7 @@ class State:
 
     def _end_answers(self) -> None:
         for generation in tuple(self.generations):
-            generation.stop(Drained("the gateway is restarting; send the request again"))
+            generation.stop(Drained())
 
 
 def _bounds(settings: Settings) -> Bounds:

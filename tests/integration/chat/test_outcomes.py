@@ -15,6 +15,7 @@ import pytest
 from tests.fakes.ollama import DONE, Do, FakeOllama, line
 from tests.integration.chat.question import SECRET, question
 from tests.integration.programs import gateway, line_of
+from tests.integration.raw_requests.edges import until_closed
 from tests.processes import Process, listens, wait_until
 
 
@@ -113,6 +114,28 @@ def test_a_client_that_disconnects_closes_the_connection_upstream(
     assert metric(client, r"gateway_requests_in_flight\{.*\}") == 0
 
 
+@pytest.mark.parametrize("body_bytes", [0, 30_000], ids=["a head", "a head and a part of its body"])
+def test_a_client_that_has_sent_its_next_request_and_disconnects_is_noticed(
+    running: tuple[Process, str], fake: FakeOllama, body_bytes: int
+) -> None:
+    fake.answer("hangs", Do.HANG)
+    asked_before = len(fake.received)
+    host, port = running[1].removeprefix("http://").split(":")
+    # Not streamed: a heartbeat would meet the closed connection.
+    body = json.dumps({**question("hangs"), "stream": False}).encode()
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            f"POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
+        wait_until(lambda: len(fake.received) > asked_before, 5, "upstream is asked")
+        connection.sendall(
+            b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n" + b" " * body_bytes
+        )
+        # The gateway has read it before the connection is closed: one worker reads its connections in turn.
+        httpx.get(f"{running[1]}/healthz")
+    assert fake.received[-1].gone.wait(5)
+
+
 def test_a_client_that_reads_nothing_is_disconnected(fake: FakeOllama, tmp_path: Path) -> None:
     fake.answer("large", *[line("x" * 500_000)] * 60, DONE)
     with gateway(fake.url, tmp_path, GATEWAY_SEND_TIMEOUT="1") as (process, url):
@@ -125,6 +148,38 @@ def test_a_client_that_reads_nothing_is_disconnected(fake: FakeOllama, tmp_path:
             assert wait_for_reset(connection)
         wait_until(lambda: outcomes(process), 5, "the request is in the log")
         assert outcomes(process) == ["client_gone"]
+
+
+@pytest.mark.parametrize("pipelined", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_client_that_does_not_read_a_whole_answer_is_disconnected(
+    fake: FakeOllama, tmp_path: Path, pipelined: bytes
+) -> None:
+    fake.answer("vectors", b'{"embeddings":[[' + b"0.123456," * 2_000_000 + b"0]]}")
+    with gateway(fake.url, tmp_path, GATEWAY_SEND_TIMEOUT="1") as (process, url):
+        process.wait_ready(f"{url}/readyz")
+        host, port = url.removeprefix("http://").split(":")
+        body = json.dumps({"model": "vectors", "input": "x"}).encode()
+        head = f"POST /api/embed HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(head + body + pipelined)
+            assert wait_for_reset(connection)
+        wait_until(
+            lambda: "gateway_stalled_readers_total 1.0" in httpx.get(f"{url}/metrics").text, 5, "it counts"
+        )
+
+
+def test_a_client_that_reads_a_whole_answer_slowly_gets_all_of_it(fake: FakeOllama, tmp_path: Path) -> None:
+    answer = b'{"embeddings":[[' + b"0.123456," * 2_000_000 + b"0]]}"
+    fake.answer("vectors", answer)
+    with gateway(fake.url, tmp_path, GATEWAY_SEND_TIMEOUT="0.5") as (process, url):
+        process.wait_ready(f"{url}/readyz")
+        question = {"model": "vectors", "input": "x"}
+        with httpx.stream("POST", f"{url}/api/embed", json=question, timeout=30) as response:
+            pieces = []
+            for piece in response.iter_raw(1_000_000):
+                pieces.append(piece)
+                time.sleep(0.15)
+        assert b"".join(pieces) == answer
 
 
 def wait_for_reset(connection: socket.socket) -> bool:
@@ -161,3 +216,32 @@ def test_stopping_ends_an_answer_that_takes_too_long_with_an_error_event(
         assert fake.received[-1].gone.wait(5)
         assert process.popen.wait(10) == 0
         assert outcomes(process) == ["drained"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{",
+        b"GET /api/experimental/model-recommendations HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+    ids=["an incomplete body", "a list that upstream does not send"],
+)
+def test_stopping_refuses_a_request_that_cannot_be_forwarded_in_time(sent: bytes, tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        gateway(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path) as (process, url),
+    ):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(sent)
+            # Answered after the request above has begun: one worker reads its connections in turn.
+            assert httpx.get(f"{url}/healthz").status_code == 200
+            process.popen.send_signal(signal.SIGTERM)
+            got = until_closed(connection)
+        assert process.popen.wait(10) == 0
+        head, _, body = got.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 "), got
+        assert b"\r\nretry-after: 5\r\n" in head
+        assert b"restarting" in body
+        lines = [entry for entry in log_lines(process) if entry["event"] == "request"]
+        assert [(entry["outcome"], entry["status"]) for entry in lines] == [("drained", 503)]

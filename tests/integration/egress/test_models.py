@@ -39,6 +39,7 @@ def test_cloud_models_are_not_recommended(client: httpx.Client, fake: FakeOllama
         {"model": "gemma4"},
         {"model": "kimi-k2.6:cloud"},
         {"model": "harmless"},
+        {"description": "names no model"},
     ]
     got = client.get("/api/experimental/model-recommendations").json()["recommendations"]
     assert [model["model"] for model in got] == ["own", "gemma4"]

@@ -66,9 +66,44 @@ def test_load_options_are_those_for_which_ollama_reloads_a_model() -> None:
     assert options(body) == {("num_ctx", "8192"), ("use_mmap", "false")}
 
 
-def test_of_several_options_the_last_one_counts_as_in_ollama() -> None:
-    body = b'{"options": {"num_ctx": 1, "num_gpu": 0}, "OPTIONS": {"NUM_CTX": 2}}'
-    assert options(body) == {("num_ctx", "2"), ("num_gpu", "0")}
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            b'{"options": {"num_ctx": 1, "num_gpu": 0}, "OPTIONS": {"num_ctx": 2}}',
+            {"num_ctx": 2, "num_gpu": 0},
+        ),
+        (b'{"options": {"num_ctx": 1, "NUM_CTX": 2}}', {"num_ctx": 1}),
+        (b'{"options": {"num_ctx": 1}, "options": {"num_ctx": null, "num_gpu": 0}}', {"num_gpu": 0}),
+        (b'{"options": {"num_ctx": 1}, "Options": null}', {}),
+        (b'{"options": null, "Options": {"num_ctx": 1}}', {"num_ctx": 1}),
+        (b'{"options": {"num_ctx": 8192.0, "num_gpu": 8.9}}', {"num_ctx": 8192, "num_gpu": 8}),
+    ],
+)
+def test_several_options_are_merged_as_in_ollama(body: bytes, expected: dict[str, int]) -> None:
+    assert options(body) == {(name, str(value)) for name, value in expected.items()}
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b'{"content": "%b", "role": "user"}' % (b"x" * 20_000),
+        b'{"role": "\\u0075ser", "content": "Why?"}',
+        b'{"ROLE": "user", "content": "Why?"}',
+        b'{"role": "system", "role": "user", "content": "Why?"}',
+    ],
+    ids=["its role after a long content", "an escape in its role", "its role in capitals", "two roles"],
+)
+def test_the_first_message_of_a_user_is_recognised_as_ollama_does(first: bytes) -> None:
+    def of(*messages: bytes) -> bytes:
+        return taken(beginning(read_fields(b'{"messages": [%b]}' % b",".join(messages))))
+
+    assert of(first) == of(first, b'{"role": "assistant", "content": "Because."}', b'{"role": "user"}')
+
+
+def test_what_a_message_says_is_not_taken_for_its_role() -> None:
+    system = {"role": "system", "content": "x", "tool_calls": [{"role": "user"}]}
+    assert digest(messages=[system, QUESTION]) != digest(messages=[system, NEXT])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from gateway.backends import backend as routing
 from gateway.backends.backend import Backend
 from gateway.backends.client import Upstream
 from gateway.backends.gauges import Gauges
-from gateway.backends.listing import loaded
+from gateway.backends.listing import listed, loaded
 from gateway.errors import UpstreamFailed, UpstreamUnreachable
 from gateway.names import full_name
 from gateway.settings import Settings
@@ -21,7 +21,7 @@ from tests.processes import wait_until
 
 
 @pytest.mark.parametrize(
-    ("said", "listed"),
+    ("said", "known"),
     [
         ("qwen2.5", "qwen2.5:latest"),
         ("Qwen2.5:1.5B", "qwen2.5:1.5b"),
@@ -31,8 +31,8 @@ from tests.processes import wait_until
         ("localhost:5000/library/model", "localhost:5000/library/model:latest"),
     ],
 )
-def test_a_name_is_known_by_the_form_in_which_ollama_lists_it(said: str, listed: str) -> None:
-    assert full_name(said) == listed
+def test_a_name_is_known_by_the_form_in_which_ollama_lists_it(said: str, known: str) -> None:
+    assert full_name(said) == known
 
 
 @pytest.mark.parametrize(
@@ -218,6 +218,42 @@ async def test_nothing_is_known_of_a_model_server_that_does_not_say() -> None:
         with pytest.raises(UpstreamUnreachable):
             await backend.locate("m")
     await upstream.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, b'{"error":"unauthorized"}'),
+        (404, b'{"error":"not found"}'),
+        (500, b'{"error":"broken"}'),
+        (503, b"busy"),
+        (302, b""),
+        (200, b"<html>"),
+        (200, b"[]"),
+        (200, b"{}"),
+        (200, b'{"models":3}'),
+    ],
+)
+async def test_a_list_of_models_that_cannot_be_used_is_a_failure_of_the_model_server(
+    status: int, body: bytes
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        upstream = Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", 1)
+        backend = Backend("ollama", upstream, "")
+        with pytest.raises(UpstreamFailed, match="list of models could not be read") as raised:
+            await backend.locate("m")
+        assert (raised.value.status, raised.value.code) == (502, "upstream_error")
+        await upstream.aclose()
+
+
+async def test_a_model_server_without_models_is_usable(fake: FakeOllama, backend: Backend) -> None:
+    assert await backend.locate("m") is None
+    assert listed({"models": None}) == frozenset()
 
 
 async def test_only_a_model_of_its_own_that_is_not_in_memory_is_loaded_by_the_server(

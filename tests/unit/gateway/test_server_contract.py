@@ -22,6 +22,7 @@ OVERRIDDEN = [
     (HttpToolsProtocol, "connection_made", ["self", "transport"]),
     (HttpToolsProtocol, "connection_lost", ["self", "exc"]),
     (HttpToolsProtocol, "data_received", ["self", "data"]),
+    (HttpToolsProtocol, "resume_writing", ["self"]),
     (HttpToolsProtocol, "on_message_begin", ["self"]),
     (HttpToolsProtocol, "on_headers_complete", ["self"]),
     (HttpToolsProtocol, "on_message_complete", ["self"]),

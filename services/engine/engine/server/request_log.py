@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..api.exchange import Record
 
 # Polled every few seconds by health checks, the gateway and Prometheus; logged at debug level.
-POLLED = frozenset({"/", "/api/version", "/api/tags", "/metrics"})
+POLLED = frozenset({"/", "/api/version", "/api/tags", "/api/ps", "/metrics"})
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 

@@ -1,6 +1,7 @@
 """What decides, besides the model, where a request is served best: load options and its conversation."""
 
 import json
+import math
 from hashlib import blake2b
 
 from .fields import Fields
@@ -21,10 +22,10 @@ MAX_BYTES = 16 * 1024
 
 
 def load_options(fields: Fields) -> Steps[LoadOptions]:
-    """The options with which the model has to be loaded."""
-    options = yield from fields.inside("options")
-    values = {name: options.get(name) for name in RELOADING}
-    return frozenset((name, json.dumps(value)) for name, value in values.items() if _is_plain(value))
+    """The options with which the model has to be loaded, as Ollama reads them (api.Options.FromMap)."""
+    options = yield from fields.merged("options")
+    values = {name: fields.value(options[name]) for name in RELOADING if name in options}
+    return frozenset((name, json.dumps(_whole(value))) for name, value in values.items() if _is_plain(value))
 
 
 def beginning(fields: Fields) -> Steps[bytes]:
@@ -35,14 +36,19 @@ def beginning(fields: Fields) -> Steps[bytes]:
     digest = blake2b(digest_size=8)
     found = False
     for name in BEGINNINGS:
-        for text in (yield from fields.texts(name, FIRST_ITEMS)):
+        for part in (yield from fields.parts(name, FIRST_ITEMS)):
             found = True
-            digest.update(b"%b:%b\n" % (name.encode(), text[:MAX_BYTES]))
-            # In a content the quotes would be escaped.
-            if b'"user"' in text[:MAX_BYTES]:
+            digest.update(b"%b:%b\n" % (name.encode(), fields.text(part, MAX_BYTES)))
+            message = yield from fields.of_part(part)
+            if message.get("role") == "user":
                 break
     return digest.digest() if found else b""
 
 
 def _is_plain(value: object) -> bool:
     return isinstance(value, bool | int | float | str)
+
+
+def _whole(value: object) -> object:
+    """Ollama cuts the fraction of numbers off."""
+    return int(value) if isinstance(value, float) and math.isfinite(value) else value

@@ -75,23 +75,38 @@ class Fields:
                     found.append(Fields(self._body, of_item))
         return found
 
-    def inside(self, name: str) -> Steps["Fields"]:
-        """The fields of all objects of this name, merged as Ollama merges them: the last value counts."""
-        found: list[tuple[str, Span | str]] = []
+    def merged(self, name: str) -> Steps[dict[str, Span]]:
+        """The members of all objects of this name, merged as Go decodes them into one map: names count as
+        they are written, the last value of each counts, and a null instead of an object empties the map.
+        """
+        found: dict[str, Span] = {}
         for field, value in self._found:
             if field == name and isinstance(value, Span):
-                found += yield from members(self._body, value)
-        return Fields(self._body, found)
+                found.update((yield from members(self._body, value)))
+                if self._value(value) is None:
+                    found.clear()
+        return found
 
-    def texts(self, name: str, most: int) -> Steps[list[bytes]]:
-        """The JSON of each value of this name; of arrays, of each of the first `most` items instead."""
-        found = []
+    def parts(self, name: str, most: int) -> Steps[list[Span]]:
+        """Each value of this name; of an array, each of its first `most` items instead."""
+        found: list[Span] = []
         for field, value in self._found:
             if field == name and isinstance(value, Span):
                 is_array = self._body[value.start] == ord("[")
-                spans = (yield from items(self._body, value, most)) if is_array else [value]
-                found += [self._body[span.start : span.end] for span in spans]
+                found += (yield from items(self._body, value, most)) if is_array else [value]
         return found
+
+    def text(self, part: Span, most: int) -> bytes:
+        """The JSON of a part, at most so many bytes."""
+        return self._body[part.start : min(part.end, part.start + most)]
+
+    def value(self, part: Span) -> object:
+        """The decoded value of a part, as `value_at`."""
+        return value_at(self._body, part)
+
+    def of_part(self, part: Span) -> Steps["Fields"]:
+        """The fields of a part; none if it is not an object."""
+        return Fields(self._body, (yield from members(self._body, part)))
 
     def models(self, naming: Container[str] = NAMING) -> Iterator[str]:
         """Every model that the fields may refer to. Raises InvalidRequest."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 import structlog
 
-from ..errors import GatewayError, UpstreamFailed
+from ..errors import GatewayError, Overloaded, UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from ..names import full_name, requested_name
 from .client import Upstream, UpstreamAnswer
 from .listing import LoadedModel, capacity, listed, loaded, remote
@@ -163,15 +163,22 @@ class Backend:
             self.slots, self.models_at_once = capacity(running)
             self._answered.clear()
             self._failure = None
-        except GatewayError as error:
+        except (UpstreamUnreachable, UpstreamTimeout, Overloaded) as error:
             self._failure = error
+        except GatewayError as error:
+            # Not the status of the answer: a client would take a 401 or 404 for its own.
+            self._failure = _unreadable(error.message)
         except Exception:
             # Whatever the error: if this loop ended, /readyz would report an old state for ever.
             structlog.get_logger().exception("unhandled_exception", backend=self.name)
-            self._failure = UpstreamFailed("the model server's list of models is malformed")
+            self._failure = _unreadable("it is malformed")
         self._polled_at = began
         self.up = self._failure is None
         if not self.up:
             self.loaded = ()
         if self.missing != was_missing:
             structlog.get_logger().info("backend", backend=self.name, missing=self.missing)
+
+
+def _unreadable(reason: str) -> UpstreamFailed:
+    return UpstreamFailed(f"the model server's list of models could not be read: {reason}")

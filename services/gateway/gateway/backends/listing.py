@@ -1,4 +1,4 @@
-"""Parses Ollama's lists of models: /api/tags and /api/ps."""
+"""Parses Ollama's lists of models: /api/tags and /api/ps. An answer without a list raises UpstreamFailed."""
 
 import math
 import time
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ..errors import UpstreamFailed
 from ..names import full_name, is_in_cloud
 
 # Ollama reports a model that is never unloaded as expiring in about three hundred years.
@@ -76,9 +77,7 @@ def _timestamp(value: object) -> float:
 
 
 def _models(answer: object) -> list[dict[str, Any]]:
-    models = answer.get("models") if isinstance(answer, dict) else None
-    return [
-        model
-        for model in (models if isinstance(models, list) else [])
-        if isinstance(model, dict) and isinstance(model.get("name"), str)
-    ]
+    models = answer.get("models", ()) if isinstance(answer, dict) else ()
+    if not isinstance(models, list | None):
+        raise UpstreamFailed("the answer has no list of models")
+    return [model for model in models or () if isinstance(model, dict) and isinstance(model.get("name"), str)]

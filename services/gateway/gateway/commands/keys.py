@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ..access.allow_list import EVERY_MODEL
 from ..access.key_file import KeyFile, NoSuchKey
-from ..access.keys import BadKeyFile, allow_list, check_name
+from ..access.keys import PREFIX, BadKeyFile, allow_list, check_name
 from ..access.roles import PERMISSIONS
 from ..access.terms import DEFAULT_TERMS, PARSERS
 from ..limits import NOTHING
@@ -33,6 +33,13 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"
 
 class NothingToSet(Exception):
     """`set` without an option."""
+
+
+class OutputFailed(Exception):
+    """Standard output cannot be written."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +106,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         return _failed(str(error))
     except BadKeyFile as error:
         return _failed(f"{path}: {error}")
+    except OutputFailed as failure:
+        raise failure.error from None  # not a problem of the key file
     except OSError as error:
         return _failed(f"{path}: {error.strerror}")
     return 0
@@ -153,7 +162,7 @@ def _list(_: argparse.Namespace, file: KeyFile) -> None:
         rows.append((key.id, key.name, key.role, models, expires, str(key.terms) or NOTHING))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        _print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _revoke(arguments: argparse.Namespace, file: KeyFile) -> None:
@@ -167,7 +176,19 @@ def _rotate(arguments: argparse.Namespace, file: KeyFile) -> None:
 def _show(text: str) -> None:
     """Print only the key itself to standard output, for use in scripts."""
     _say("This key is shown only once. It becomes valid within seconds.")
-    print(text)
+    try:
+        _print(text)
+    except OutputFailed:
+        public_id = text.removeprefix(PREFIX).partition("-")[0]
+        _say(f"gateway: the key is stored but cannot be shown; remove it: gateway keys revoke {public_id}")
+        raise
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        raise OutputFailed(error) from error
 
 
 def _say(text: str) -> None:

@@ -28,7 +28,11 @@ class Refusal:
 
     def raw(self) -> bytes:
         """The response as raw HTTP/1.1, for errors outside the application; closes the connection."""
+        return self.raw_head() + self.body
+
+    def raw_head(self) -> bytes:
+        """The same without the body: the response to HEAD."""
         headers = [*self.headers, (b"connection", b"close"), *self.ids]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         phrase = HTTPStatus(self.status).phrase.encode()
-        return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (self.status, phrase, lines, self.body)
+        return b"HTTP/1.1 %d %b\r\n%b\r\n" % (self.status, phrase, lines)

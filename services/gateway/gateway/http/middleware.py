@@ -1,5 +1,6 @@
 """Pure ASGI middleware: normalised path, request id, log record. Bodies pass unchanged."""
 
+import asyncio
 import random
 import re
 from collections.abc import Awaitable, Callable, Iterable
@@ -13,7 +14,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..dialects.api import api_of
-from ..errors import GatewayError, InternalError
+from ..errors import Drained, GatewayError, InternalError
 from ..state import State
 from ..telemetry.record import RequestRecord
 from ..telemetry.tracing import RequestTrace
@@ -59,17 +60,26 @@ class RequestObserver:
                 message["headers"] = [*message["headers"], *ids]
             await send(message)
 
+        async def refuse(failure: GatewayError) -> None:
+            if not record.status:
+                for message in api_of(scope["path"]).refusal(failure, record.request_id).messages():
+                    await send_with_id(message)
+
         try:
             await state.turnstiles.requests.wait()
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            # uvicorn ends a drain that takes too long. It is not raised again: uvicorn would log it as an
+            # error of the application, and nothing else waits for this task.
+            drained = Drained()
+            record.outcome = record.outcome or drained.outcome
+            await refuse(drained)
         except Exception:
             # A bug: the client gets an error of the usual shape, never a stack trace.
             self._log.exception("unhandled_exception", request_id=record.request_id)
             failure = InternalError()
             record.outcome = failure.outcome
-            if not record.status:
-                for message in api_of(scope["path"]).refusal(failure, record.request_id).messages():
-                    await send_with_id(message)
+            await refuse(failure)
         finally:
             route = scope.get("route")
             record.route = getattr(route, "path", record.route)

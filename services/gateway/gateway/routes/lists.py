@@ -38,11 +38,9 @@ def listing(route: Route, passthrough: Endpoint) -> Endpoint:
         hides = state.policy.hides_cloud_models() if is_recommended else state.policy.hides_models()
         if not (caller.models or hides):
             return await passthrough(request)
-        answer, items = await _items(request, route.path, field)
-        hidden = await state.policy.hidden([str(item[name]) for item in items]) if hides else set()
-        visible = [
-            item for item in items if str(item[name]) not in hidden and caller.models.has(str(item[name]))
-        ]
+        answer, items = await _items(request, route.path)
+        hidden = await state.policy.hidden([item[name] for item in items]) if hides else set()
+        visible = [item for item in items if item[name] not in hidden and caller.models.has(item[name])]
         return JSONResponse({**answer, field: visible})
 
     return filtered
@@ -60,7 +58,7 @@ def one_of_list(route: Route, passthrough: Endpoint) -> Endpoint:
         state = state_of(request)
         caller = state.caller(request, route.kind)
         await state.policy.check(await read(request, route, caller, state.settings))
-        _, items = await _items(request, "/v1/models", "data")
+        _, items = await _items(request, "/v1/models")
         for item in items:
             if full_name(item["id"]) == full_name(name):
                 return JSONResponse(item)
@@ -69,10 +67,16 @@ def one_of_list(route: Route, passthrough: Endpoint) -> Endpoint:
     return one
 
 
-async def _items(request: Request, path: str, field: str) -> tuple[dict[str, Any], list[Any]]:
-    """Upstream's answer and the list in it. Raises GatewayError."""
+async def _items(request: Request, path: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Upstream's answer, and the items in it that name a model. Raises GatewayError."""
     state = state_of(request)
     record_of(request).backend = state.pool.backends[0].name
     answer = await state.pool.get_json(path, LIST_SECONDS)
     fields = answer if isinstance(answer, dict) else {}
-    return fields, fields.get(field) or []
+    field, name = LISTS[path]
+    items = fields.get(field)
+    return fields, [
+        item
+        for item in (items if isinstance(items, list) else [])
+        if isinstance(item, dict) and isinstance(item.get(name), str)
+    ]

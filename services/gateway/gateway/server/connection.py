@@ -1,12 +1,16 @@
 """Direct access of the application to its client's connection, for one request."""
 
+import asyncio
 import socket
 import struct
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from ..telemetry.metrics import STALLED_READERS
 
 
 class Exchange:
@@ -35,11 +39,51 @@ class Exchange:
         self.cycle.scope.pop("extensions", None)
 
     def abort(self) -> None:
-        # With SO_LINGER 0 the kernel discards unsent data instead of keeping it.
-        transport = self.cycle.transport
-        connection = transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
+        abort(self.cycle.transport)
+
+
+class ReaderWatch:
+    """Drops a connection whose client reads nothing of its complete answers for `seconds`.
+
+    The server cannot close such a connection: closing waits until everything is sent. Answers in progress
+    have their own limit, in `streaming.relay`.
+    """
+
+    def __init__(self, transport: asyncio.WriteTransport, seconds: float) -> None:
+        self._transport = transport
+        self._seconds = seconds
+        self._unread = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, may_write: Callable[[], bool]) -> None:
+        """Begin anew after an answer. While `may_write` is true, unread bytes may be those of a later one."""
+        self.stop()
+        self._unread = self._transport.get_write_buffer_size()
+        if self._unread:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._check, may_write)
+
+    def stop(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def progress(self) -> None:
+        """The client has read: what is unread at the next check counts as new."""
+        self._unread = sys.maxsize
+
+    def _check(self, may_write: Callable[[], bool]) -> None:
+        if self._transport.get_write_buffer_size() >= self._unread and not may_write():
+            STALLED_READERS.inc()
+            abort(self._transport)
+        else:
+            self.start(may_write)
+
+
+def abort(transport: asyncio.WriteTransport) -> None:
+    """Drop a connection with its unsent data, which the kernel would otherwise keep (SO_LINGER 0)."""
+    connection = transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def without_chunks(cycle: RequestResponseCycle, app: ASGI3Application) -> ASGI3Application:

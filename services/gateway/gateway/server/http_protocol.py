@@ -17,10 +17,13 @@ from ..dialects.api import CHAT, api_of
 from ..errors import GatewayError, HeadTooLarge, NotHttp, RequestTooSlow
 from ..http.middleware import clean_path
 from ..streaming.response import CONNECTION
-from .connection import Exchange, without_chunks
+from .connection import Exchange, ReaderWatch, without_chunks
 
 # Twice nginx's limit. One read of the socket may exceed it.
 MAX_HEAD = 64 * 1024
+
+# Requests that a client may send before it has the answer to an earlier one.
+MAX_PIPELINED = 64 * 1024
 
 VERSIONS = ("1.1", "1.0")
 
@@ -35,8 +38,10 @@ class GuardedHttp(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         # Whether a request is expected or incomplete, and whether its head is.
         self._arriving = self._in_head = True
-        self._head_size = 0
+        self._head_size = self._pipelined = 0
         self._received = False
+        self.url = b""
+        self._reading = b""  # the current read
         # uvicorn tracks only the last one, even if a client pipelines several.
         self._unanswered: deque[Exchange] = deque()
 
@@ -44,11 +49,18 @@ class GuardedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self._reader = ReaderWatch(transport, self.app_state["gateway"].settings.send_timeout)
         self._start_timer()
 
     def data_received(self, data: bytes) -> None:
         self._received = True
+        self._reading = data
         super().data_received(data)
+        self._reading = b""
+        if self.pipeline:
+            self._pipelined += len(data)
+            if self._pipelined > MAX_PIPELINED:
+                self.flow.pause_reading()
         if self._in_head:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
@@ -59,8 +71,13 @@ class GuardedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._reader.stop()
         self._disconnect_all()
         super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        self._reader.progress()
+        super().resume_writing()
 
     # Callbacks of the parser and of uvicorn
 
@@ -80,6 +97,9 @@ class GuardedHttp(HttpToolsProtocol):
         if self.parser.get_http_version() == "1.0":
             self.expect_100_continue = False  # HTTP/1.0 has no 100 Continue
         super().on_headers_complete()
+        if self.pipeline:
+            # Paused by uvicorn, which would not notice that the client leaves.
+            self.flow.resume_reading()
         if self.cycle and self.cycle.scope is self.scope:
             exchange = Exchange(self.cycle)
             self.scope["extensions"] = cast(Any, {CONNECTION: exchange})
@@ -94,7 +114,9 @@ class GuardedHttp(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self._unanswered.popleft().end()
+        self._pipelined = 0
         super().on_response_complete()
+        self._reader.start(self._may_write)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(NotHttp("this is not a well-formed HTTP request"))
@@ -122,10 +144,10 @@ class GuardedHttp(HttpToolsProtocol):
 
     def _on_timeout(self) -> None:
         """A head must be complete within the limit; a body may not pause for longer, except while the gateway
-        does not read.
+        does not read or the request waits for the answer to an earlier one.
         """
         self._timer = None
-        if not self._in_head and (self._received or self.flow.read_paused):
+        if not self._in_head and (self._received or self.flow.read_paused or self.pipeline):
             self._start_timer()
         elif self.headers is None:
             self.transport.close()  # nothing has been sent
@@ -140,7 +162,7 @@ class GuardedHttp(HttpToolsProtocol):
             return
         if self._may_answer():
             request_id = secrets.token_hex(16)
-            path = (self.scope or {}).get("path")
+            path = self._arriving_path()
             api = api_of(clean_path(path)) if path else CHAT
             refusal = api.refusal(error, request_id)
             structlog.get_logger().info(
@@ -150,10 +172,21 @@ class GuardedHttp(HttpToolsProtocol):
                 code=error.code,
                 client=self.client[0] if self.client else "",
             )
-            self.transport.write(refusal.raw())
+            is_head = self.url and self.parser.get_method() == b"HEAD"
+            self.transport.write(refusal.raw_head() if is_head else refusal.raw())
         # First, because later writes of the application would fail.
         self._disconnect_all()
         self.transport.close()
+
+    def _arriving_path(self) -> str:
+        """The path of the request that arrives, as far as it is known: its head may be malformed."""
+        if self.scope and "path" in self.scope:
+            return self.scope["path"]
+        target = self.url
+        if not target:  # not parsed, because of an invalid method or character
+            _, _, rest = self._reading.partition(b" ")
+            target = rest.split(maxsplit=1)[0] if rest.startswith(b"/") else b""
+        return target.partition(b"?")[0].decode("latin-1")
 
     def _disconnect_all(self) -> None:
         """Notify the application that its client is gone."""
@@ -161,6 +194,10 @@ class GuardedHttp(HttpToolsProtocol):
             exchange.disconnected()
             exchange.end()
         self._unanswered.clear()
+
+    def _may_write(self) -> bool:
+        """Whether an answer in progress may add to what is unread."""
+        return bool(self._unanswered) and not self.flow.write_paused
 
     def _may_answer(self) -> bool:
         """Whether a response written now would be the one to the arriving request."""

@@ -59,7 +59,7 @@ class Deadlines:
         """Upstream's timeout, which begins when the request is sent, not while it waits for admission."""
         if generation.last_in is None:
             return math.inf
-        if generation.began:
+        if generation.answering:
             return generation.last_in + self._settings.idle_timeout
         return generation.last_in + self._settings.first_byte_timeout
 

@@ -12,6 +12,8 @@ from ..dialects.whole import Whole
 from ..errors import GatewayError, ReaderStalled
 from ..telemetry.metrics import STALLED_READERS
 
+STALLED = "the client read nothing for too long"
+
 
 class Connection(Protocol):
     """Direct access to the client's connection, an extension of ASGI by our worker.
@@ -52,17 +54,24 @@ class Delivery:
         """Whether the whole answer has been sent."""
         return self.complete and self.sending_since is None
 
-    async def commit(self, dialect: Stream | Whole) -> None:
-        self.committed = True
-        start = {"status": dialect.http_status, "headers": [*dialect.headers, *self.headers]}
-        await self._send({"type": "http.response.start", **start})
+    async def commit(self, dialect: Stream | Whole, seconds: float) -> None:
+        """Begin the answer before its first frame. Raises ReaderStalled.
+
+        It blocks while the client does not read the answers to its earlier requests.
+        """
+        try:
+            # Not in a task of its own, before whose first step a frame might be sent.
+            async with asyncio.timeout(seconds):
+                await self._start(dialect)
+        except TimeoutError:
+            raise ReaderStalled(STALLED) from None
 
     async def send(self, dialect: Stream | Whole, frames: bytes, *, last: bool) -> None:
         """Send a part of the answer; returns when the client can accept more."""
         self.complete = last
         self.sending_since = self._loop.time()
         if not self.committed:
-            await self.commit(dialect)
+            await self._start(dialect)
         await self._send({"type": "http.response.body", "body": frames, "more_body": not last})
         self.sending_since = None
         self.last_out = self._loop.time()
@@ -81,7 +90,7 @@ class Delivery:
     async def send_heartbeat(
         self, body: bytes, stopped: asyncio.Future[GatewayError], seconds: float
     ) -> None:
-        """Send bytes that are not part of the answer; gives up if it is stopped. Raises ReaderStalled."""
+        """Send bytes that are not part of the answer; returns early if stopped. Raises ReaderStalled."""
         await self._within(self._send_unless_complete(_part(body, more=True)), stopped, seconds)
 
     async def close(self, final: bytes, seconds: float) -> None:
@@ -90,9 +99,7 @@ class Delivery:
 
     async def refuse(self, refusal: Refusal, seconds: float) -> None:
         """Send an error response instead of an answer. Raises ReaderStalled."""
-        start, body = refusal.messages()
-        await self._send({**start, "headers": [*start["headers"], *self.headers]})
-        await self._within(self._send(body), None, seconds)
+        await self._within(self._send_refusal(refusal), None, seconds)
 
     def drop(self) -> None:
         """Drop a client that does not read, with its unsent data."""
@@ -105,14 +112,31 @@ class Delivery:
     ) -> None:
         sending = asyncio.ensure_future(sent)
         either: set[asyncio.Future[Any]] = {sending} if stopped is None else {sending, stopped}
-        done, _ = await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            done, _ = await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not sending.done():
+                sending.cancel()
+                await asyncio.wait({sending})
         if sending in done:
             sending.result()
             self.last_out = self._loop.time()
-            return
-        sending.cancel()
-        if not done:
-            raise ReaderStalled("the client read nothing for too long")
+        elif not done:
+            raise ReaderStalled(STALLED)
+
+    async def _start(self, dialect: Stream | Whole) -> None:
+        self.committed = True  # before it is sent: a frame may arrive meanwhile
+        start = {"status": dialect.http_status, "headers": [*dialect.headers, *self.headers]}
+        try:
+            await self._send({"type": "http.response.start", **start})
+        except asyncio.CancelledError:
+            self.committed = False
+            raise
+
+    async def _send_refusal(self, refusal: Refusal) -> None:
+        start, body = refusal.messages()
+        await self._send({**start, "headers": [*start["headers"], *self.headers]})
+        await self._send(body)
 
     async def _send_unless_complete(self, message: Message) -> None:
         """Send unless the answer has been completed since the task was created."""

@@ -43,8 +43,9 @@ class Generation:
     `source` opens the answer and reports its progress to this object; it is entered in the task that runs
     `run`, so cancelling that task also ends whatever the source waits for. `accepted_at` is the time at which
     the request passed the access checks, `asked_at` that of the request to upstream, `last_in` that of the
-    last bytes from upstream, or of the request to it; each is None before that. `status` returns what the
-    answer waits for, until it begins. `changed` wakes the relay.
+    last bytes from upstream, or of the request to it; each is None before that. `answering` is whether
+    upstream has sent the first byte of its body, `began` whether the client has been sent any of it. `status`
+    returns what the answer waits for, until it begins. `changed` wakes the relay.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Generation:
         turnstiles: Turnstiles,
     ) -> None:
         self.dialect = dialect
-        self.began = False
+        self.answering = self.began = False
         self.accepted_at: float | None = None
         self.asked_at: float | None = None
         self.last_in: float | None = None
@@ -177,6 +178,7 @@ class Generation:
             self._answer.stop()  # the rest is not part of the answer
             return self._send(frames, now)
         self.last_in = now
+        self.answering = True
         if not frames:
             return None
         delivery = self._delivery

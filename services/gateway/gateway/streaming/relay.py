@@ -27,7 +27,7 @@ from ..telemetry.metrics import HEARTBEATS
 from ..telemetry.record import RequestRecord
 from ..turnstile import Turnstiles
 from .deadlines import Deadlines
-from .delivery import Connection, Delivery
+from .delivery import STALLED, Connection, Delivery
 from .generation import Generation
 
 # How long to wait for a client to accept the final error of its answer.
@@ -139,7 +139,7 @@ class Relay:
         if now < due.at or due.what == "nothing":
             return
         if due.what == "send timeout":
-            raise ReaderStalled("the client read nothing for too long")
+            raise ReaderStalled(STALLED)
         if due.what == "upstream timeout":
             raise UpstreamTimeout("the model server was silent for too long")
         if due.what == "answer too long":
@@ -150,12 +150,13 @@ class Relay:
         # From here on errors are events. Ollama sends no headers before its first token, so the client would
         # otherwise receive nothing while a model loads.
         dialect, stopped = self._generation.dialect, self._generation.stopped
+        seconds = self._settings.send_timeout
         if not self._delivery.committed:
-            await self._delivery.commit(dialect)
+            await self._delivery.commit(dialect, seconds)
         status = self._new_status()
         if due.what == "heartbeat" or status:
             body = status or dialect.heartbeat
-            await self._delivery.send_heartbeat(body, stopped, self._settings.send_timeout)
+            await self._delivery.send_heartbeat(body, stopped, seconds)
             HEARTBEATS.inc()
 
     def _new_status(self) -> bytes:

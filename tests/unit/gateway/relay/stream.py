@@ -12,6 +12,7 @@ from gateway.backends.client import UpstreamAnswer
 from gateway.backends.response_body import Sink
 from gateway.dialects.api import CHAT
 from gateway.dialects.chat_sse import ChatSSE
+from gateway.dialects.whole import Whole
 from gateway.errors import GatewayError
 from gateway.settings import Settings
 from gateway.streaming.generation import Generation
@@ -135,14 +136,16 @@ class Client:
 class Stream:
     """A relay that runs, with both of its ends."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, dialect: ChatSSE | Whole | None = None, **settings: Any) -> None:
         limits = {"early_commit": FOR_EVER, "first_byte_timeout": FOR_EVER, "heartbeat": FOR_EVER}
         self.model = Model()
         self.client = Client()
         self.record = RequestRecord(request_id="req-1", client="127.0.0.1")
         self.generations: set[Generation] = set()
         self.record.asks("chat", streams=True)
-        self.generation = Generation(ChatSSE(1_000_000), self.record, self.model.answer, Turnstiles())
+        self.generation = Generation(
+            dialect or ChatSSE(1_000_000), self.record, self.model.answer, Turnstiles()
+        )
         limited = Settings(**{**limits, **settings})
         self.relay = Relay(limited, self.record, CHAT, self.generation, self.generations, Turnstiles())
         self.task = asyncio.create_task(self.relay.run(self.client.receive, self.client.send, self.client))

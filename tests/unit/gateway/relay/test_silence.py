@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from gateway.dialects.chat_sse import ChatSSE
-from gateway.errors import Drained
+from gateway.dialects.whole import Whole
+from gateway.errors import Drained, ModelNotFound
 from gateway.telemetry.metrics import HEARTBEATS
 from tests.fakes.ollama import DONE, line
 from tests.unit.gateway.relay.stream import Stream
@@ -80,6 +81,34 @@ async def test_an_upstream_that_stalls_midway_is_cut() -> None:
     assert stream.record.outcome == "timeout"
 
 
+async def test_an_upstream_that_stalls_within_its_first_line_is_cut() -> None:
+    stream = Stream(idle_timeout=0.05)
+    stream.model.bytes.put_nowait(line()[:20])
+    await stream.end()
+    assert stream.client.history[0]["status"] == 504
+    assert stream.record.outcome == "timeout"
+
+
+async def test_an_upstream_that_stalls_within_a_whole_answer_is_cut() -> None:
+    stream = Stream(Whole(1_000_000), idle_timeout=0.05)
+    stream.model.bytes.put_nowait(b'{"embeddings": [')
+    await stream.end()
+    assert stream.client.history[0]["status"] == 504
+    assert stream.record.outcome == "timeout"
+
+
+async def test_the_first_byte_timeout_ends_with_the_first_byte_of_a_whole_answer() -> None:
+    stream = Stream(Whole(1_000_000), first_byte_timeout=0.5, early_commit=0.5, idle_timeout=60)
+    stream.model.bytes.put_nowait(b'{"a":')
+    while not stream.model.bytes.empty():  # noqa: ASYNC110 - a step or two
+        await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(1, stream.model.bytes.put_nowait, b"1}")
+    asyncio.get_running_loop().call_later(1, stream.model.bytes.put_nowait, None)
+    await stream.end()
+    assert stream.client.body == b'{"a":1}'
+    assert stream.record.outcome == "ok"
+
+
 async def test_a_first_byte_timeout_below_the_heartbeat_is_kept_by_a_whole_answer_too() -> None:
     stream = Stream(
         first_byte_timeout=0.05, early_commit=0.05, heartbeat=60, idle_timeout=60, send_timeout=60
@@ -133,3 +162,35 @@ async def test_a_heartbeat_that_blocks_for_too_long_is_a_reader_that_takes_nothi
     await stream.end()
     assert stream.client.aborted.is_set()
     assert stream.record.outcome == "client_gone"
+
+
+async def test_an_answer_that_cannot_begin_because_earlier_ones_are_not_read_is_dropped() -> None:
+    stream = Stream(early_commit=0.02, heartbeat=0.02, send_timeout=0.05)
+    stream.client.reads.clear()
+    await stream.end()
+    assert stream.client.history == []
+    assert stream.client.aborted.is_set()
+    assert stream.record.outcome == "client_gone"
+
+
+async def test_an_answer_that_cannot_begin_is_refused_if_it_is_cancelled_meanwhile() -> None:
+    stream = Stream(early_commit=0.02)
+    stream.client.reads.clear()
+    await stream.model.opened.wait()
+    while not stream.relay._delivery.committed:  # noqa: ASYNC110 - until its head blocks
+        await asyncio.sleep(0)
+    stream.task.cancel()
+    await asyncio.sleep(0.01)
+    stream.client.reads.set()
+    with pytest.raises(asyncio.CancelledError):
+        await stream.end()
+    assert [message.get("status") for message in stream.client.history] == [503, None]
+
+
+async def test_a_refusal_that_is_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.streaming.relay.FINAL_SEND_SECONDS", 0.05)
+    stream = Stream()
+    stream.client.reads.clear()
+    stream.model.refusal = ModelNotFound("model 'x' not found")
+    await stream.end()
+    assert stream.client.aborted.is_set()
