@@ -41,14 +41,13 @@ def on_starting(arbiter: Any) -> None:
         arbiter.log.warning(message)
     if workers > 1:
         arbiter.log.info(
-            f"each of the {workers} workers has its share of the slots, at least one, and of the queue"
+            f"each of the {workers} workers has its share of the slots, at least one, "
+            "of the queue, and of the callers' limits"
         )
     if Keyring(settings).is_open:
         arbiter.log.warning(
             "no API keys: everyone on this machine has access; create a key with make key NAME=me"
         )
-    if workers > 1:
-        arbiter.log.info(f"each of the {workers} workers enforces its share of the callers' limits")
 
 
 # Each worker has a slot with its metrics files; its replacement takes the same slot.
