@@ -50,7 +50,7 @@ def at_most(worker: int, more: int) -> Iterator[None]:
 
 
 def test_the_descriptor_limit_is_raised_to_the_hard_limit(fake: FakeOllama, tmp_path: Path) -> None:
-    with gateway(fake.url, tmp_path) as (process, _):
+    with gateway(fake.url, tmp_path, GATEWAY_SLOTS="1000") as (process, _):
         soft, hard = resource.prlimit(worker_of(process), resource.RLIMIT_NOFILE)
         assert soft == min(hard, 1024 * 1024) or soft == hard
 
@@ -59,7 +59,7 @@ def test_a_low_descriptor_limit_is_logged_at_the_start(
     fake: FakeOllama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("subprocess.Popen", partial(subprocess.Popen, preexec_fn=low_limit))
-    with gateway(fake.url, tmp_path) as (process, _):
+    with gateway(fake.url, tmp_path, GATEWAY_SLOTS="1000") as (process, _):
         warning = "the limit of 1024 open files and connections"
         wait_until(lambda: warning in process.output, 5, "the log says so")
 
@@ -71,7 +71,7 @@ def low_limit() -> None:
 def test_without_descriptors_requests_get_503_and_the_gateway_recovers(
     fake: FakeOllama, tmp_path: Path
 ) -> None:
-    with gateway(fake.url, tmp_path) as (process, url), ExitStack() as streams:
+    with gateway(fake.url, tmp_path, GATEWAY_SLOTS="1000") as (process, url), ExitStack() as streams:
         process.wait_ready(f"{url}/readyz")
         host, port = url.removeprefix("http://").split(":")
         refusals = []
@@ -103,7 +103,7 @@ async def test_a_burst_of_a_thousand_connections_is_served_completely(
     """While the worker is stopped, the kernel queues the connections; then they are served in order."""
     pauses: list[bytes | float] = [line("x"), 0.01]
     fake.answer("paced", *pauses * 1000, DONE)
-    with gateway(fake.url, tmp_path, GATEWAY_CONNECT_TIMEOUT="30") as (process, url):
+    with gateway(fake.url, tmp_path, GATEWAY_CONNECT_TIMEOUT="30", GATEWAY_SLOTS="1000") as (process, url):
         process.wait_ready(f"{url}/readyz")
         host, port = url.removeprefix("http://").split(":")
         worker = worker_of(process)

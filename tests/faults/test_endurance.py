@@ -61,7 +61,7 @@ def test_upstream_notices_every_disconnect_within_a_second(fake: FakeOllama, tmp
         for start in range(0, 300, 100):
             await asyncio.gather(*(leave_at_random(url, number) for number in range(start, start + 100)))
 
-    with gateway(fake.url, tmp_path) as (_, url):
+    with gateway(fake.url, tmp_path, GATEWAY_SLOTS="1000") as (_, url):
         asyncio.run(all_of_them())
         wait_until(lambda: not fake.answering, 10, "no answer is running upstream")
     reached = [received for received in fake.received if received.gone.is_set()]
@@ -93,7 +93,7 @@ def worker_of(process: Process) -> int:
 
 
 def test_a_reload_under_load_loses_no_stream(fake: FakeOllama, clients: httpx.Client, tmp_path: Path) -> None:
-    with gateway(fake.url, tmp_path, GATEWAY_GRACE="20") as (process, url):
+    with gateway(fake.url, tmp_path, GATEWAY_GRACE="20", GATEWAY_SLOTS="1000") as (process, url):
         streams = running_streams(url, clients, "paced")
         old = worker_of(process)
         process.popen.send_signal(signal.SIGHUP)
@@ -109,7 +109,7 @@ def test_a_reload_under_load_loses_no_stream(fake: FakeOllama, clients: httpx.Cl
 def test_a_stop_ends_every_stream_with_a_terminal_event(
     fake: FakeOllama, clients: httpx.Client, tmp_path: Path
 ) -> None:
-    with gateway(fake.url, tmp_path) as (process, url):
+    with gateway(fake.url, tmp_path, GATEWAY_SLOTS="1000") as (process, url):
         streams = running_streams(url, clients, "hangs")
         process.popen.send_signal(signal.SIGTERM)
         for pieces in streams:
@@ -121,7 +121,7 @@ def test_a_stop_ends_every_stream_with_a_terminal_event(
 def test_a_killed_worker_leaves_nothing_upstream_and_is_replaced(
     fake: FakeOllama, clients: httpx.Client, tmp_path: Path
 ) -> None:
-    with gateway(fake.url, tmp_path) as (process, url):
+    with gateway(fake.url, tmp_path, GATEWAY_SLOTS="1000") as (process, url):
         streams = running_streams(url, clients, "hangs")
         os.kill(worker_of(process), signal.SIGKILL)
         for pieces in streams:

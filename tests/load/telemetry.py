@@ -33,6 +33,7 @@ CONFIGURATIONS = {
 def gateway(configuration: Path, upstream: str, folder: Path) -> Iterator[tuple[Process, str]]:
     port = free_port()
     settings = {"GATEWAY_PORT": str(port), "GATEWAY_OLLAMA_URL": upstream, "GATEWAY_GRACE": "3"}
+    settings["GATEWAY_SLOTS"] = "10000"
     command = ["taskset", "-c", "0", sys.executable, "-m", "gunicorn", "--config", str(configuration)]
     process = Process(command, settings, folder / f"gateway-{port}.log")
     try:
