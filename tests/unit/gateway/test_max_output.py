@@ -121,7 +121,7 @@ def written(value: object, space: str) -> str:
 
 
 @pytest.mark.parametrize("path", ROUTES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(pairs=objects(VALUES), space=st.sampled_from(["", " ", "\r\n\t"]))
 @example(pairs=Pairs([("MAX_TOKENS", 1), ("max_completion_tokens", 0)]), space="")
 def test_no_body_asks_for_more_than_the_limit_and_all_else_is_unchanged(
