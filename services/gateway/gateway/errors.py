@@ -32,7 +32,6 @@ GatewayError
 """
 
 import re
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 Outcome = Literal["ok", "client_gone", "upstream_error", "truncated", "timeout", "rejected", "drained"]
@@ -136,9 +135,7 @@ class Forbidden(GatewayError):
 
 
 class RateLimited(GatewayError):
-    """`reason` is which limit is reached, `unit` what it limits; `limits` are the headers with the caller's
-    limits, in its API's form.
-    """
+    """`reason` is which limit is reached, `unit` what it limits, `retry_after` is in seconds."""
 
     status = 429
     type = "rate_limit_error"
@@ -150,16 +147,11 @@ class RateLimited(GatewayError):
         message: str,
         reason: Literal["requests", "tokens", "concurrent"],
         retry_after: int,
-        limits: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.unit = "tokens" if reason == "tokens" else "requests"
         self.retry_after = retry_after
-        self._limits = limits
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        return [*super().headers(), *self._limits]
 
 
 class NotServed(GatewayError):
@@ -230,19 +222,13 @@ class AuditBlocked(Overloaded):
 
 
 class QueueFull(Overloaded):
-    """`retry_after` is in seconds, `reason` for the metrics, `limits` are the headers with the caller's
-    limits. The message begins as Ollama's.
-    """
+    """`retry_after` is in seconds, `reason` for the metrics. The message begins as Ollama's."""
 
     reason: ClassVar[str] = "queue_full"
 
     def __init__(self, what: str, retry_after: int) -> None:
         super().__init__(f"server busy, please try again: {what}")
         self.retry_after = retry_after
-        self.limits: Sequence[tuple[bytes, bytes]] = ()
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        return [*super().headers(), *self.limits]
 
 
 class CallerQueueFull(QueueFull):

@@ -1,6 +1,7 @@
 """Model names as Ollama interprets them."""
 
 import re
+from functools import lru_cache
 
 # [[host/]namespace/]model[:tag]
 MODEL_NAME = re.compile(r"((\w[\w.:-]{0,349}/)?\w[\w-]{0,79}/)?\w[\w.-]{0,79}(:\w[\w.-]{0,79})?", re.ASCII)
@@ -17,6 +18,8 @@ REGISTRY = "registry.ollama.ai"
 LOCAL = ":local"
 
 
+# Looked up several times a request.
+@lru_cache(maxsize=1024)
 def full_name(model: str) -> str:
     """The canonical name: as listed, in lower case, because Ollama ignores case."""
     return shown(model).lower()
@@ -45,6 +48,7 @@ def without_local(model: str) -> str:
     return model[: -len(LOCAL)] if model[-len(LOCAL) :].lower() == LOCAL else model
 
 
+@lru_cache(maxsize=1024)
 def requested_name(model: str) -> str:
     """The canonical name of the model that a request refers to."""
     return full_name(without_local(model.strip()))

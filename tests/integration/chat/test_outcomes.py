@@ -178,7 +178,7 @@ def test_a_client_that_reads_a_whole_answer_slowly_gets_all_of_it(fake: FakeOlla
             pieces = []
             for piece in response.iter_raw(1_000_000):
                 pieces.append(piece)
-                time.sleep(0.15)
+                time.sleep(0.15)  # it reads slowly
         assert b"".join(pieces) == answer
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -30,13 +31,18 @@ def positions(asked: Asked) -> list[tuple[int, int]]:
     return [(status["position"], status["of"]) for status in shown]
 
 
+def shows(asked: Asked, position: int) -> bool:
+    """Whether it is the last of so many that wait, as its client sees it."""
+    return positions(asked)[-1:] == [(position, position)]
+
+
 async def test_chat_shows_the_position_as_it_counts_down_to_the_answer(queue: Queue) -> None:
     queue.answer(CHAT)
     before = [await queue.runs(CHAT)]
     before += [await queue.waits(CHAT), await queue.waits(CHAT)]
     last = await queue.waits(CHAT)
     for position in (3, 2, 1):
-        await until(lambda: positions(last)[-1:] == [(position, position)], f"position {position}")  # noqa: B023
+        await until(partial(shows, last, position), f"position {position}")
         await before.pop(0).leave()
     await until(lambda: queue.reached(last), "it has a slot")
     queue.fake.go_on()

@@ -7,6 +7,7 @@ from statistics import median
 from typing import cast
 
 from gateway.access.caller import Caller
+from gateway.admission.accounts import MemoryAccounts
 from gateway.admission.admission import Admission
 from gateway.admission.estimates import Estimates
 from gateway.admission.limits import RateLimiter
@@ -50,18 +51,12 @@ class Models:
         return 1
 
 
-class Unlimited:
-    """A limiter without limits: its cost is another matter."""
-
-    @asynccontextmanager
-    async def admitted(self, ask: Ask, waiting: object) -> AsyncIterator[list[tuple[bytes, bytes]]]:
-        yield []
-
-
 class Progress:
     request_id = "id"
 
-    def accepted(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def add_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None: ...
+
+    def accepted(self) -> None:
         pass
 
     def waits_for(self, status: Callable[[], Status | None]) -> None:
@@ -116,7 +111,7 @@ async def test_a_free_slot_costs_few_microseconds() -> None:
     pool = cast(Pool, Models())
     estimates = Estimates()
     ledger = MemoryLedger(Slots(pool, 1), estimates, Bounds(100, 20, 300, 10))
-    limiter = cast(RateLimiter, Unlimited())
+    limiter = RateLimiter(MemoryAccounts(), 1)
     admission = Admission(cast(Policy, pool), limiter, pool, ledger, estimates)
     async with running(admission, OTHERS):
         found = [

@@ -61,7 +61,7 @@ def due(
     ("known", "expected"),
     [
         ({}, Due(START + 2, "heartbeat")),
-        ({"accepted_at": None, "asked_at": None, "last_in": None}, Due(float("inf"), "upstream timeout")),
+        ({"accepted_at": None, "asked_at": None, "last_in": None}, Due(START + 3, "nothing")),
         ({"committed": True}, Due(START + 15, "heartbeat")),
         ({"committed": True, "answering": True, "last_in": START - 110}, Due(START + 10, "upstream timeout")),
         ({"last_in": START - 599}, Due(START + 1, "upstream timeout")),

@@ -7,7 +7,6 @@ counts, so it is one step that no other request can interrupt.
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from ..limits import Limits, Window
@@ -33,8 +32,7 @@ class Level(NamedTuple):
         return max(0, self.window.amount - self.used)
 
 
-@dataclass(frozen=True)
-class Balance:
+class Balance(NamedTuple):
     """`in_flight` requests wait or run. The totals cover the last `age` seconds."""
 
     requests: tuple[Level, ...]

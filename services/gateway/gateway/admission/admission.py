@@ -8,7 +8,6 @@ from ..ask.ask import Ask
 from ..ask.waiting import Status, Waiting
 from ..backends.client import UpstreamAnswer
 from ..backends.pool import Pool
-from ..dialects.refusal import Headers
 from ..errors import QueueFull
 from ..names import requested_name
 from ..policy.policy import Policy
@@ -36,38 +35,38 @@ class Admission:
         """Raises GatewayError, as `Policy.check`, `RateLimiter`, `Ledger` and `Pool.answer`."""
         await self._policy.check(ask)
         async with (
-            self._limiter.admitted(ask, waiting) as headers,
-            self._slot(ask, waiting, headers),
+            self._limiter.admitted(ask, waiting),
+            self._slot(ask, waiting),
             self._pool.answer(ask, waiting) as answer,
         ):
             yield answer
 
     @asynccontextmanager
-    async def _slot(self, ask: Ask, waiting: Waiting, headers: Headers) -> AsyncIterator[None]:
+    async def _slot(self, ask: Ask, waiting: Waiting) -> AsyncIterator[None]:
         """Hold a slot, if the request needs one; wait for it. Raises QueueFull."""
         if not self._takes_slot(ask):
-            waiting.accepted(headers)
+            waiting.accepted()
             yield
             return
         turn = self._turn(ask, waiting)
         try:
-            await self._wait(turn, waiting, headers)
+            await self._wait(turn, waiting)
             yield
         finally:
             self._ledger.leave(turn)
 
-    async def _wait(self, turn: Turn, waiting: Waiting, headers: Headers) -> None:
+    async def _wait(self, turn: Turn, waiting: Waiting) -> None:
         """Wait until the turn has a slot, and count the time. Raises QueueFull."""
         outcome = "left"
         try:
             await self._ledger.enter(turn)
-            waiting.accepted(headers)
+            waiting.accepted()
             if not turn.is_running:
                 waiting.waits_for(_queued(self._ledger, turn))
                 await self._ledger.wait(turn)
             outcome = "admitted"
         except QueueFull as refused:
-            outcome, refused.limits = "refused", headers
+            outcome = "refused"
             child(REFUSALS, refused.reason).inc()
             raise
         finally:

@@ -8,7 +8,6 @@ from ..access.caller import Caller
 from ..ask.ask import Ask
 from ..ask.waiting import Waiting
 from ..dialects.rate_limit import Quota
-from ..dialects.refusal import Headers
 from ..errors import GatewayError, RateLimited
 from ..limits import Limits
 from ..telemetry.metrics import REFUSALS, child
@@ -33,26 +32,27 @@ class RateLimiter:
         return await self._accounts.balance(caller.identity, self.limits(caller))
 
     @asynccontextmanager
-    async def admitted(self, ask: Ask, waiting: Waiting) -> AsyncIterator[Headers]:
-        """Count a request for as long as it takes; yields the headers with what is left. Raises RateLimited.
+    async def admitted(self, ask: Ask, waiting: Waiting) -> AsyncIterator[None]:
+        """Count a request for as long as it takes, and tell its client what is left. Raises RateLimited.
 
         Only what makes a model work is limited.
         """
         if not ask.route.operation:
-            yield []
+            yield
             return
         limits = self.limits(ask.caller)
         allowed, balance = await self._accounts.enter(ask.caller.identity, limits)
-        headers = ask.route.api.limit_headers(_quotas(balance))
+        if quotas := _quotas(balance):
+            waiting.add_headers(ask.route.api.limit_headers(quotas))
         if not allowed:
-            refusal = _refusal(balance, limits, headers)
+            refusal = _refusal(balance, limits)
             child(REFUSALS, refusal.reason).inc()
             raise refusal
         counted = _Counted(self._accounts, limits, ask, waiting)
         # The client may send its next request as soon as it has the whole answer.
         waiting.when_sent(counted.leave)
         try:
-            yield headers
+            yield
         except GatewayError:
             counted.failed = True
             raise
@@ -93,7 +93,7 @@ def _quotas(balance: Balance) -> list[Quota]:
     return [Quota(unit, level.window.amount, level.remaining, level.reset) for unit, level in tightest]
 
 
-def _refusal(balance: Balance, limits: Limits, headers: Headers) -> RateLimited:
+def _refusal(balance: Balance, limits: Limits) -> RateLimited:
     reached = [(unit, level) for unit, levels in _by_unit(balance) for level in levels if level.wait]
     if not reached:
         return RateLimited(
@@ -101,12 +101,11 @@ def _refusal(balance: Balance, limits: Limits, headers: Headers) -> RateLimited:
             "wait until one of them has ended",
             "concurrent",
             CONCURRENT_RETRY_SECONDS,
-            headers,
         )
     unit, level = max(reached, key=lambda one: one[1].wait)
     seconds = math.ceil(level.wait)
     message = f"too many {unit}: the limit is {level.window}; try again after {seconds} s"
-    return RateLimited(message, unit, seconds, headers)
+    return RateLimited(message, unit, seconds)
 
 
 def _by_unit(balance: Balance) -> tuple[tuple[Unit, tuple[Level, ...]], ...]:

@@ -7,7 +7,7 @@ from ..errors import GatewayError
 
 
 class Status(NamedTuple):
-    """What an answer waits for, such as `loading`. Clients are told of each new object, so reuse it."""
+    """What an answer waits for, such as `loading`. A client is sent each object once."""
 
     state: str
     fields: Mapping[str, object]
@@ -23,13 +23,16 @@ class Used(NamedTuple):
 class Waiting(Protocol):
     request_id: str
 
-    def accepted(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """The request has passed the access checks and limits, and may have to wait. `headers` are added to
-        the answer's.
-        """
+    def add_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Headers for the response, whether that is an answer or a refusal."""
+
+    def accepted(self) -> None:
+        """The request has passed the access checks and limits, and may have to wait."""
 
     def waits_for(self, status: Callable[[], Status | None]) -> None:
-        """The answer waits; `status` is looked at again and again, and sent if the client's format can."""
+        """The answer waits. `status` is called at most once a second; while nothing has changed, it returns
+        the same object. Clients whose format has no comments or events are sent heartbeats only.
+        """
 
     def admitted(self) -> None:
         """The request has a slot."""

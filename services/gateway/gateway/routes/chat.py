@@ -33,8 +33,9 @@ SCHEMA: dict[str, Any] = {
 }
 EVENTS = """\
 One event per line of Ollama's stream, sent as soon as it arrives; the last one has `"done":true`. Lines that
-begin with a colon are heartbeats. While the model is being loaded, one `event: status` says so, with
-`{"state":"loading"}`. If the answer fails midway, the last event is `event: error`."""
+begin with a colon are heartbeats. Before the answer, `event: status` says what it waits for:
+`{"state":"queued","position":3,"of":7,"eta_seconds":12}` or `{"state":"loading"}`. If the answer fails midway, the last
+event is `event: error`."""
 ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wrong"), "4bf92f3577b34da6")}}
 
 
@@ -48,7 +49,10 @@ ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wro
         401: {"description": "Missing or invalid API key", "content": ERROR},
         403: {"description": "Not allowed for this caller or web page, or a cloud model", "content": ERROR},
         404: {"description": "Model not found", "content": ERROR},
-        410: {"description": "The answer took longer than GATEWAY_MAX_ANSWER_SECONDS", "content": ERROR},
+        410: {
+            "description": "Stopped, or longer than GATEWAY_MAX_ANSWER_SECONDS",
+            "content": ERROR,
+        },
         413: {"description": "Request body larger than GATEWAY_MAX_BODY_BYTES", "content": ERROR},
         429: {"description": "A limit of the caller is reached; see Retry-After", "content": ERROR},
         502: {"description": "The model server is unreachable or failed", "content": ERROR},

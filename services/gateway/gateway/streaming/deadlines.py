@@ -33,10 +33,16 @@ class Deadlines:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.shortest = min(
-            settings.heartbeat, settings.idle_timeout, settings.send_timeout, settings.first_byte_timeout
+            settings.heartbeat,
+            settings.idle_timeout,
+            settings.send_timeout,
+            settings.first_byte_timeout,
+            settings.max_answer_seconds or math.inf,
         )
 
     def next(self, generation: Generation, delivery: Delivery, now: float) -> Due:
+        if generation.accepted_at is None:
+            return Due(now + self._settings.early_commit, "nothing")  # the first that can be due after it
         if delivery.delivered:
             return Due(now + TAIL_SECONDS, "nothing")  # the tail has its own limit
         end = Due(self._answer_limit(generation, delivery), "answer too long")
@@ -69,11 +75,11 @@ class Deadlines:
         return delivery.status_at + STATUS_SECONDS if is_told else math.inf
 
     def _next_heartbeat(self, generation: Generation, delivery: Delivery) -> float:
-        """None is due before the request is accepted, so that a refusal keeps its HTTP status."""
-        if not generation.dialect.heartbeat or generation.accepted_at is None:
+        if not generation.dialect.heartbeat:
             return math.inf
         if delivery.committed:
             return delivery.last_out + self._settings.heartbeat
+        assert generation.accepted_at is not None
         return generation.accepted_at + self._settings.early_commit
 
 

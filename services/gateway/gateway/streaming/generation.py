@@ -131,15 +131,15 @@ class Generation:
 
     # Progress of the source: see Waiting
 
-    def accepted(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        self._record.accepted()
+    def add_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self._delivery.headers = headers
+
+    def accepted(self) -> None:
+        self._record.accepted()
         self.accepted_at = self._loop.time()
-        self.changed.set()
 
     def waits_for(self, status: Callable[[], Status | None]) -> None:
         self.status = status
-        self.changed.set()
 
     def admitted(self) -> None:
         self.status = None
@@ -148,7 +148,6 @@ class Generation:
     def asked(self, backend: str) -> None:
         self._record.asked(backend)
         self.asked_at = self.last_in = self._loop.time()
-        self.changed.set()
 
     def tokens(self) -> Used:
         if self.last_in is None:

@@ -26,7 +26,7 @@ from ..settings import Settings
 from ..telemetry.metrics import HEARTBEATS
 from ..telemetry.record import RequestRecord
 from ..turnstile import Turnstiles
-from .deadlines import Deadlines
+from .deadlines import Deadlines, Due
 from .delivery import STALLED, Connection, Delivery
 from .generation import Generation
 
@@ -113,31 +113,31 @@ class Relay:
         """Wait for the end of the answer; returns its failure or None."""
         stopped = self._generation.stopped
         while True:
-            now = self._loop.time()
-            due = self._deadlines.next(self._generation, self._delivery, now)
-            alarm = self._loop.call_later(
-                max(0, min(due.at - now, self._deadlines.shortest)), self._changed.set
-            )
-            try:
-                await self._changed.wait()
-            finally:
-                alarm.cancel()
-            self._changed.clear()
             try:
                 if stopped.done() and not self._delivery.delivered:
                     return stopped.result()
                 if move.done():
                     return move.result()
-                await self._handle_deadline()
+                now = self._loop.time()
+                due = self._deadlines.next(self._generation, self._delivery, now)
+                if due.at <= now and due.what != "nothing":
+                    await self._handle_deadline(due)
+                    continue
             except GatewayError as failure:
                 # Its traceback references the task: a cycle would wait for the garbage collector.
                 return failure.with_traceback(None)
+            await self._wait(max(0, min(due.at - now, self._deadlines.shortest)))
 
-    async def _handle_deadline(self) -> None:
-        now = self._loop.time()
-        due = self._deadlines.next(self._generation, self._delivery, now)
-        if now < due.at or due.what == "nothing":
-            return
+    async def _wait(self, seconds: float) -> None:
+        """Wait until something has changed, at most so long."""
+        alarm = self._loop.call_later(seconds, self._changed.set)
+        try:
+            await self._changed.wait()
+        finally:
+            alarm.cancel()
+        self._changed.clear()
+
+    async def _handle_deadline(self, due: Due) -> None:
         if due.what == "send timeout":
             raise ReaderStalled(STALLED)
         if due.what == "upstream timeout":

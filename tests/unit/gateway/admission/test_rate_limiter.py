@@ -37,9 +37,13 @@ class Answer:
 
     def __init__(self, prompt: int | None = 10, output: int = 5) -> None:
         self.used = Used(prompt, output)
+        self.headers: Sequence[tuple[bytes, bytes]] = ()
         self.settle: Callable[[], Awaitable[None]]
 
-    def accepted(self, headers: Sequence[tuple[bytes, bytes]]) -> None: ...
+    def add_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.headers = headers
+
+    def accepted(self) -> None: ...
 
     def waits_for(self, status: Callable[[], Status | None]) -> None: ...
 
@@ -75,12 +79,13 @@ class Limited:
         self.limiter = RateLimiter(MemoryAccounts(self.clock), workers)
 
     async def headers(self, ask: Ask, answer: Answer | None = None) -> dict[str, str]:
-        async with self.limiter.admitted(ask, answer or Answer()) as headers:
-            return {name.decode(): value.decode() for name, value in headers}
+        answer = answer or Answer()
+        async with self.limiter.admitted(ask, answer):
+            return {name.decode(): value.decode() for name, value in answer.headers}
 
-    async def refusal(self, ask: Ask) -> RateLimited:
+    async def refusal(self, ask: Ask, answer: Answer | None = None) -> RateLimited:
         with pytest.raises(RateLimited) as raised:
-            await self.headers(ask)
+            await self.headers(ask, answer)
         return raised.value
 
     async def used_tokens(self, ask: Ask) -> int:
@@ -210,8 +215,9 @@ async def test_a_refusal_has_the_headers_too() -> None:
     limited, question = Limited(), ask(requests="1/m")
     await limited.headers(question)
     limited.clock.now += 15
-    assert (await limited.refusal(question)).headers() == [
-        (b"retry-after", b"45"),
+    answer = Answer()
+    assert (await limited.refusal(question, answer)).headers() == [(b"retry-after", b"45")]
+    assert answer.headers == [
         (b"x-ratelimit-limit-requests", b"1"),
         (b"x-ratelimit-remaining-requests", b"0"),
         (b"x-ratelimit-reset-requests", b"45s"),

@@ -50,7 +50,8 @@ class Model:
         self.opened.set()
         try:
             await self.may_be_accepted.wait()
-            waiting.accepted(self.headers)
+            waiting.add_headers(self.headers)
+            waiting.accepted()
             waiting.when_sent(self.on_sent)
             await self.may_ask.wait()
             self.used.append(waiting.tokens())
