@@ -3,6 +3,7 @@
 import os
 import socket
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from deploy import ROOT
@@ -80,7 +81,13 @@ def _port(variable: str, default: int) -> int:
 
 
 def check_ports(stack: Stack) -> None:
-    """Raises BadSetting for the first port that cannot be listened on."""
+    """Raises BadSetting for two equal ports, and for the first port that cannot be listened on."""
+    ports = {"PORT": stack.port, "GATEWAY_PORT": stack.gateway_port}
+    if not stack.ollama_url:
+        ports["ENGINE_PORT"] = stack.engine_port
+    for (one, port), (other, second) in combinations(ports.items(), 2):
+        if port == second:
+            raise BadSetting(f"{one} and {other} are both {port}; choose another {one}=…")
     _check_port(stack.bind, stack.port, "PORT")
     _check_port("127.0.0.1", stack.gateway_port, "GATEWAY_PORT")
     if not stack.ollama_url:

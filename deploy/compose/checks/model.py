@@ -43,7 +43,7 @@ def check_model(settings: Settings, containers: list[Container]) -> Iterator[Res
             ask(settings, "/api/generate", {"model": model, "stream": False}, LOAD_SECONDS)
             loaded = _loaded(settings)
     except NoAnswer as error:
-        yield warn(f"the stack does not answer at {settings.url}: {error}", "See why: make ps, make logs")
+        yield warn(f"the stack gives no list at {settings.url}: {error}", "See why: make ps, make logs")
         return
     if not loaded:
         yield fail(f"{model} cannot be loaded", f"See why: make logs SERVICE={MODEL_SERVERS[profile]}")
@@ -85,6 +85,7 @@ def _models(settings: Settings, path: str) -> list[dict[str, Any]]:
     """Raises NoAnswer."""
     status, answer = ask(settings, path)
     if status != 200:
-        raise NoAnswer(f"{path} answers with status {status}")
+        hint = "; it needs an API key: set SLUICE_KEY to a valid one" if status == 401 else ""
+        raise NoAnswer(f"{path} answers with status {status}{hint}")
     models = answer.get("models")
     return models if isinstance(models, list) else []

@@ -92,5 +92,5 @@ def _window(text: str) -> Window:
         )
     amount = int(match[1]) * FACTORS[match[2]]
     if not 1 <= amount <= MAX_AMOUNT:
-        raise ValueError(f"{text!r}: a limit is at least 1 and at most a million million")
+        raise ValueError(f"{text!r}: a limit is at least 1 and at most 1000000M")
     return Window(amount, UNITS[match[3]])

@@ -90,7 +90,9 @@ class Settings(BaseSettings):
     )
     queue_timeout: float = Field(300, gt=0, description="longest wait for a slot")
     swap_patience: float = Field(
-        10, ge=0, description="how much longer a request may wait so that a model in memory is used first"
+        10,
+        ge=0,
+        description="how long requests for a loaded model may overtake one whose model is not",
     )
     limit_requests: str = Field(
         "",

@@ -55,7 +55,7 @@ class State:
         estimates, slots = Estimates(), Slots(pool, settings.workers)
         self.ledger: Ledger = MemoryLedger(slots, estimates, _bounds(settings))
         self._slot_gauges = Gauges(self.ledger, slots, pool)
-        self.limiter = RateLimiter(MemoryAccounts(), settings.workers)
+        self.limiter = RateLimiter(MemoryAccounts(), estimates, settings.workers)
         self.admission = Admission(self.policy, self.limiter, pool, self.ledger, estimates)
         self.loop_watch = LoopWatch()
         self.scrape = Scrape(settings, pool.backends, keyring, self.loop_watch)
@@ -97,6 +97,7 @@ class State:
         """Update the metrics until cancelled: a scrape updates only the worker that answers it."""
         while True:
             self.count()
+            self.ledger.advance()  # a poll may have found more slots
             if self.generations:
                 self._collector.while_busy()
             else:

@@ -85,7 +85,7 @@ async def test_anthropics_client_waits_and_tries_again_by_itself(queue: Queue) -
 
 async def test_each_client_raises_its_own_error_for_a_full_queue(queue: Queue) -> None:
     await fill(queue, CHAT)
-    words = "server busy, please try again: 1 requests are waiting"
+    words = "server busy, please try again: the queue is full, 1 waiting"
     url = queue.served.url
     async with ollama.AsyncClient(url) as to_ollama:
         with pytest.raises(ollama.ResponseError, match=words) as by_ollama:

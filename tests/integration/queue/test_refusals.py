@@ -51,7 +51,7 @@ async def test_a_full_queue_refuses_in_each_apis_words(queue: Queue, case: Case,
         await queue.waits(case, who, stream=stream)
     refused = await queue.ask(case, "carol", stream=stream).end()
     assert refused.status == (529 if case.path == "/v1/messages" else 503)
-    check_refusal(refused, of_path(REFUSALS, case.path), "4 requests are waiting", "GATEWAY_QUEUE")
+    check_refusal(refused, of_path(REFUSALS, case.path), "the queue is full, 4 waiting", "GATEWAY_QUEUE")
     entry = line_of(queue.served.process, refused.id)
     assert (entry["outcome"], entry["status"]) == ("rejected", refused.status)
     assert not queue.reached(refused)
@@ -67,7 +67,7 @@ async def test_a_callers_full_share_of_the_queue_refuses_only_its_own_requests(
         await queue.waits(case, stream=stream)
     refused = await queue.ask(case, stream=stream).end()
     assert refused.status == 429
-    words = "3 of your requests are waiting", "GATEWAY_QUEUE_PER_CALLER"
+    words = "your share of the queue is full, 3 waiting", "GATEWAY_QUEUE_PER_CALLER"
     check_refusal(refused, of_path(CALLERS_REFUSALS, case.path), *words)
     await queue.waits(case, "bob", stream=stream)
 

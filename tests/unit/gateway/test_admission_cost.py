@@ -62,14 +62,14 @@ class Progress:
     def waits_for(self, status: Callable[[], Status | None]) -> None:
         raise AssertionError("there is a free slot")
 
-    def admitted(self) -> None:
+    def waited(self, seconds: float) -> None:
         pass
 
     def asked(self, backend: str) -> None:
         pass
 
     def tokens(self) -> Used:
-        return Used(11, 3)
+        return Used(11, 3, complete=True)
 
     def when_sent(self, settle: Callable[[], Awaitable[None]]) -> None:
         pass
@@ -111,7 +111,7 @@ async def test_a_free_slot_costs_few_microseconds() -> None:
     pool = cast(Pool, Models())
     estimates = Estimates()
     ledger = MemoryLedger(Slots(pool, 1), estimates, Bounds(100, 20, 300, 10))
-    limiter = RateLimiter(MemoryAccounts(), 1)
+    limiter = RateLimiter(MemoryAccounts(), estimates, 1)
     admission = Admission(cast(Policy, pool), limiter, pool, ledger, estimates)
     async with running(admission, OTHERS):
         found = [

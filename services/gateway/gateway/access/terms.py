@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..limits import NO_LIMITS, NOTHING, Limits, parse_count, parse_windows, windows_text
+from ..limits import NO_LIMITS, NOTHING, Limits, Window, parse_count, parse_windows, windows_text
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,21 @@ def parse_terms(column: str) -> Terms:
     return DEFAULT_TERMS.changed(values)
 
 
+def parse_given_windows(text: str) -> tuple[Window, ...]:
+    """As `parse_windows`, but an unset variable must not remove a limit. Raises ValueError."""
+    if not text:
+        raise ValueError(f"a limit is like 60/m or 20k/m,1M/d; {NOTHING} for none")
+    return parse_windows(text)
+
+
 def parse_weight(text: str) -> int:
     """Raises ValueError."""
     return parse_count(text) or 1
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {
-    "requests": parse_windows,
-    "tokens": parse_windows,
+    "requests": parse_given_windows,
+    "tokens": parse_given_windows,
     "concurrent": parse_count,
     "max_output": parse_count,
     "weight": parse_weight,

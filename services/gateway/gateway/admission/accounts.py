@@ -14,8 +14,8 @@ from .windows import MovingWindow
 
 Unit = Literal["requests", "tokens"]
 
-# More than a key file has room for. Without keys, an address that is forgotten begins anew; who has so many
-# addresses is not limited by it anyway.
+# More than a key file has room for. Without keys, an address that is forgotten begins anew; a client with so
+# many addresses evades the limits anyway.
 MAX_ACCOUNTS = 10_000
 
 
@@ -56,6 +56,9 @@ class Accounts(Protocol):
 
     async def leave(self, identity: str, limits: Limits, tokens: int) -> None:
         """A request has ended and has used so many tokens, which may be more than were left."""
+
+    async def take_back(self, identity: str, limits: Limits) -> None:
+        """A request leaves as if it had never entered."""
 
     async def balance(self, identity: str, limits: Limits) -> Balance:
         """The caller's balance; nothing is counted."""
@@ -115,16 +118,25 @@ class MemoryAccounts:
         return Entry(allowed, self._balance(identity, account, limits, now))
 
     async def leave(self, identity: str, limits: Limits, tokens: int) -> None:
-        self._in_flight[identity] -= 1
-        if not self._in_flight[identity]:
-            del self._in_flight[identity]
+        self._end(identity)
         account = self._account(identity)
         account.tokens += tokens
         account.charge("tokens", limits.tokens, tokens, self._clock())
 
+    async def take_back(self, identity: str, limits: Limits) -> None:
+        self._end(identity)
+        account = self._account(identity)
+        account.requests -= 1
+        account.charge("requests", limits.requests, -1, self._clock())
+
     async def balance(self, identity: str, limits: Limits) -> Balance:
         now = self._clock()
         return self._balance(identity, self._accounts.get(identity) or _Account(now), limits, now)
+
+    def _end(self, identity: str) -> None:
+        self._in_flight[identity] -= 1
+        if not self._in_flight[identity]:
+            del self._in_flight[identity]
 
     def _account(self, identity: str) -> _Account:
         if identity in self._accounts:

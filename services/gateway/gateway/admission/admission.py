@@ -15,7 +15,7 @@ from ..telemetry.metrics import QUEUE_SECONDS, REFUSALS, child
 from .estimates import Estimates
 from .ledger import Ledger
 from .limits import RateLimiter
-from .turn import Turn
+from .turn import Standing, Turn
 
 
 class Admission:
@@ -71,8 +71,9 @@ class Admission:
             raise
         finally:
             # Here and not at the end of the answer, which may be minutes later.
-            child(QUEUE_SECONDS, outcome).observe((turn.started or time.monotonic()) - turn.entered)
-        waiting.admitted()
+            seconds = (turn.started or time.monotonic()) - turn.entered
+            waiting.waited(seconds)
+            child(QUEUE_SECONDS, outcome).observe(seconds)
 
     def _takes_slot(self, ask: Ask) -> bool:
         """Whether the request makes an installed model work, which lists and management do not."""
@@ -95,17 +96,16 @@ class Admission:
 
 
 def _queued(ledger: Ledger, turn: Turn) -> Callable[[], Status | None]:
-    """The status of a turn in the queue: a new one whenever its position changes."""
+    """The status of a turn in the queue: a new one when its position changes, or its estimate a lot."""
     last: Status | None = None
-    seen: tuple[int, int] | None = None
+    sent: Standing | None = None
 
     def status() -> Status | None:
-        nonlocal last, seen
+        nonlocal last, sent
         ledger.update()
         standing = turn.standing
-        if standing and (standing.position, standing.of) != seen:
-            seen = standing.position, standing.of
-            last = Status("queued", standing._asdict())
+        if standing and (sent is None or standing.differs(sent)):
+            sent, last = standing, Status("queued", standing._asdict())
         return last
 
     return status

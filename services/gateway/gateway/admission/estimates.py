@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from heapq import heapify, heapreplace
 
+from ..ask.waiting import Used
 from .turn import Turn
 
 # Answers of a model that are remembered. Few enough to follow a change, enough for a stable mean.
@@ -32,7 +33,7 @@ class Recent:
         return sum(self._sorted) / len(self._sorted) if self._sorted else unknown
 
     def mean_above(self, least: float, unknown: float) -> float:
-        """The mean of the values above `least`; if there are none, as much again."""
+        """The mean of the values above `least`; if there are none, twice `least`."""
         above = self._sorted[bisect_right(self._sorted, least) :]
         if above:
             return sum(above) / len(above)
@@ -51,24 +52,44 @@ class Estimates:
         outputs = self._outputs.get(model)
         return outputs.mean(UNKNOWN_OUTPUT) if outputs else UNKNOWN_OUTPUT
 
-    def learn(self, turn: Turn, used: float, now: float) -> None:
-        """`turn` has ended and used so many tokens."""
-        self._outputs.setdefault(turn.model, Recent()).add(max(0.0, used - turn.prompt_cost))
+    def used(self, model: str, used: Used, prompt: float) -> float:
+        """The tokens that an answer has used; `prompt` is the estimate of its prompt.
+
+        One that did not end by itself costs at least the tokens of its time. Its prompt may not have been
+        read yet, and if it does not stream, its output cannot be counted.
+        """
+        if used.prompt is not None:
+            return used.prompt + used.output
+        generated = 0.0 if used.complete else self._speed(model) * used.seconds
+        return prompt + max(used.output, generated)
+
+    def learn(self, turn: Turn, now: float) -> None:
+        """`turn` has ended. One that did not end by itself says nothing about others."""
+        used = turn.tokens()
+        if not used.complete:
+            return
+        self._outputs.setdefault(turn.model, Recent()).add(used.output)
         self._seconds.setdefault(turn.model, Recent()).add(now - (turn.started or now))
 
-    def waits(self, slots: int, running: Sequence[Turn], waiting: Sequence[Turn], now: float) -> list[float]:
-        """The seconds until each of `waiting`, in this order, gets one of the model's slots."""
-        if not waiting:
-            return []
-        seconds = self._seconds.get(waiting[0].model) or Recent()
-        expected = seconds.mean(UNKNOWN_SECONDS)
-        ages = [now - (turn.started or now) for turn in running]
-        free_in = [seconds.mean_above(age, UNKNOWN_SECONDS) - age for age in ages]
-        free_in += [0.0] * (max(slots, 1) - len(free_in))
+    def left(self, turn: Turn, now: float) -> float:
+        """The seconds for which a running turn goes on."""
+        age = now - (turn.started or now)
+        return self._times(turn.model).mean_above(age, UNKNOWN_SECONDS) - age
+
+    def waits(self, model: str, slots: int, left: Sequence[float], count: int, begins: float) -> list[float]:
+        """The seconds until each of `count` requests, one after the other, gets one of the model's slots.
+        `left` is for how long slots are busy; none is free before `begins`.
+        """
+        expected = self._times(model).mean(UNKNOWN_SECONDS)
+        free_in = [max(begins, seconds) for seconds in left]
+        free_in += [begins] * (max(slots, 1) - len(free_in))
         heapify(free_in)
-        found = []
-        for _ in waiting:
-            begins = free_in[0]
-            found.append(begins)
-            heapreplace(free_in, begins + expected)
-        return found
+        return [heapreplace(free_in, free_in[0] + expected) for _ in range(count)]
+
+    def _times(self, model: str) -> Recent:
+        return self._seconds.get(model) or Recent()
+
+    def _speed(self, model: str) -> float:
+        """The tokens of an answer a second."""
+        seconds = self._times(model).mean(UNKNOWN_SECONDS)
+        return self.output_cost(model) / max(seconds, 0.001)

@@ -5,7 +5,7 @@ for a Storage Service Utility", 2004.
 
 Each caller has a virtual time at which its next request is due. It advances by the cost of every request that
 begins, divided by the caller's weight, and is corrected when the true cost is known. The caller that is due
-first goes next. One that was away is due now, not earlier: unused time is no credit. So a caller with one
+first goes next. A caller that returns is due now, not earlier: unused time is no credit. So a caller with one
 request waits for at most one request of each other caller, however many those have.
 """
 
@@ -24,7 +24,7 @@ FORGET_EVERY = 256
 
 class Caller:
     """`due` is the virtual time at which its next request is due, `served` the number of its last turn.
-    `credit` is what it was charged too much, in virtual time: its next turns cost so much less.
+    `credit` is what it was charged too much, in virtual time: its next turn costs so much less.
     """
 
     __slots__ = ("credit", "due", "lanes", "running", "served")
@@ -142,12 +142,11 @@ class FairQueue:
 
     def _charge(self, turn: Turn) -> None:
         caller = self._callers[turn.caller]
-        # A caller whose lane was blocked has not fallen behind: it has no credit either.
+        # The time during which a lane was blocked gives no credit.
         self._now = max(self._now, caller.due)
         price = turn.cost / turn.weight
-        used = min(price, caller.credit)
-        caller.credit -= used
-        caller.due = self._now + price - used
+        caller.due = self._now + max(0.0, price - caller.credit)
+        caller.credit = 0.0  # more than one free turn would make the others wait for an estimate's error
         self._served += 1
         caller.served = self._served
         caller.running += 1

@@ -18,6 +18,9 @@ class Ledger(Protocol):
     def leave(self, turn: Turn) -> None:
         """Give back the slot, or the place in the queue; does nothing for a turn that has neither."""
 
+    def advance(self) -> None:
+        """Let everyone begin whose turn it is. Call it when the model servers can do more than before."""
+
     def turns(self) -> Sequence[Turn]:
         """All turns: those that run, then those that wait, in their order, each with its standing."""
 

@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 
 from ..access.caller import Caller
 from ..ask.ask import Ask
-from ..ask.waiting import Waiting
+from ..ask.waiting import Used, Waiting
 from ..dialects.rate_limit import Quota
-from ..errors import GatewayError, RateLimited
+from ..errors import GatewayError, QueueFull, RateLimited
 from ..limits import Limits
+from ..names import requested_name
 from ..telemetry.metrics import REFUSALS, child
 from .accounts import Accounts, Balance, Level, Unit
+from .estimates import Estimates
 
 # When one of the requests in flight ends is unknown. OpenAI's and Anthropic's clients try twice more.
 CONCURRENT_RETRY_SECONDS = 5
@@ -20,8 +22,9 @@ CONCURRENT_RETRY_SECONDS = 5
 class RateLimiter:
     """Each of several workers enforces its share of the limits, since each counts by itself."""
 
-    def __init__(self, accounts: Accounts, workers: int) -> None:
+    def __init__(self, accounts: Accounts, estimates: Estimates, workers: int) -> None:
         self._accounts = accounts
+        self._estimates = estimates
         self._workers = workers
 
     def limits(self, caller: Caller) -> Limits:
@@ -48,11 +51,15 @@ class RateLimiter:
             refusal = _refusal(balance, limits)
             child(REFUSALS, refusal.reason).inc()
             raise refusal
-        counted = _Counted(self._accounts, limits, ask, waiting)
+        counted = _Counted(self._accounts, self._estimates, limits, ask, waiting)
         # The client may send its next request as soon as it has the whole answer.
         waiting.when_sent(counted.leave)
         try:
             yield
+        except QueueFull:
+            # It has got nothing. A client that tries again as it is told must not use up its limit by it.
+            await counted.take_back()
+            raise
         except GatewayError:
             counted.failed = True
             raise
@@ -63,8 +70,11 @@ class RateLimiter:
 class _Counted:
     """A request that has entered and has to leave, once."""
 
-    def __init__(self, accounts: Accounts, limits: Limits, ask: Ask, waiting: Waiting) -> None:
+    def __init__(
+        self, accounts: Accounts, estimates: Estimates, limits: Limits, ask: Ask, waiting: Waiting
+    ) -> None:
         self._accounts = accounts
+        self._estimates = estimates
         self._limits = limits
         self._ask = ask
         self._waiting: Waiting | None = waiting
@@ -73,14 +83,19 @@ class _Counted:
     async def leave(self) -> None:
         waiting, self._waiting = self._waiting, None  # each refers to the other: a cycle
         if waiting:
-            tokens = self._tokens(*waiting.tokens())
+            tokens = self._tokens(waiting.tokens())
             await self._accounts.leave(self._ask.caller.identity, self._limits, tokens)
 
-    def _tokens(self, prompt: int | None, output: int) -> int:
-        if prompt is None:
-            # Of a request that upstream refused, the model has read nothing.
-            prompt = 0 if self.failed and not output else self._ask.prompt_estimate
-        return prompt + output
+    async def take_back(self) -> None:
+        if self._waiting:
+            self._waiting = None
+            await self._accounts.take_back(self._ask.caller.identity, self._limits)
+
+    def _tokens(self, used: Used) -> int:
+        if self.failed and used.prompt is None and not used.output:
+            return 0  # upstream has refused or failed: the model has generated nothing
+        model = requested_name(self._ask.model or "")
+        return round(self._estimates.used(model, used, self._ask.prompt_estimate))
 
 
 def _quotas(balance: Balance) -> list[Quota]:

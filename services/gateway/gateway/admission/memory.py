@@ -38,14 +38,16 @@ class MemoryLedger:
 
     async def enter(self, turn: Turn) -> None:
         turn.entered = time.monotonic()
-        if not self.queue and self.slots.fit(turn) == "now":
+        fits = self.slots.fit(turn) == "now"
+        if fits and not self.queue:
             self.queue.begin_at_once(turn)
             self._start(turn)
             return
-        self._check_room(turn)
+        if not fits:
+            self._check_room(turn)
         self._futures[turn] = asyncio.get_running_loop().create_future()
         self.queue.add(turn)
-        self._advance()
+        self.advance()
 
     async def wait(self, turn: Turn) -> None:
         future = self._futures.get(turn)
@@ -61,15 +63,19 @@ class MemoryLedger:
         future = self._futures.pop(turn, None)
         if turn in self._running:
             del self._running[turn]
-            used = turn.used()
-            self._estimates.learn(turn, used, time.monotonic())
+            used = self.used(turn)
+            self._estimates.learn(turn, time.monotonic())
             self.slots.give_back(turn)
             self.queue.end(turn, used)
         elif future:
             self.queue.remove(turn)
         else:
             return
-        self._advance()
+        self.advance()
+
+    def used(self, turn: Turn) -> float:
+        """The tokens that the turn has cost."""
+        return max(1.0, self._estimates.used(turn.model, turn.tokens(), turn.prompt_cost))
 
     def turns(self) -> Sequence[Turn]:
         self._update()
@@ -79,8 +85,7 @@ class MemoryLedger:
         if self.queue and time.monotonic() >= self._updated_at + STANDING_SECONDS:
             self._update()
 
-    def _advance(self) -> None:
-        """Let everyone begin whose turn it is. Called whenever something has changed."""
+    def advance(self) -> None:
         while turn := self._next():
             self.queue.begin(turn)
             self._start(turn)
@@ -92,13 +97,21 @@ class MemoryLedger:
         """The turn that begins now, if any can."""
         now = time.monotonic()
         heads = self.queue.heads(lambda turn: self.slots.has_loaded(turn.model) or self._waited(turn, now))
+        # What must not begin, so that what runs ends and another model can be loaded.
+        held: set[str] = set()
+        holds_all = False
         for at, turn in enumerate(heads):
-            match self.slots.fit(turn):
-                case "now":
-                    self._pass_over(heads, at, now)
-                    return turn
-                case "when the model can be loaded" if self._waited(turn, now):
-                    return None  # what runs ends, then the model is loaded
+            fit = self.slots.fit(turn)
+            if fit == "now":
+                if turn.model in held or (holds_all and self.slots.total(turn.model)):
+                    continue
+                self._pass_over(heads, at, now)
+                return turn
+            if self._waited(turn, now):
+                if fit == "when its model has ended":
+                    held.add(turn.model)
+                elif fit == "when any model has ended":
+                    holds_all = True
         return None
 
     def _waited(self, turn: Turn, now: float) -> bool:
@@ -121,30 +134,37 @@ class MemoryLedger:
         """Raises QueueFull."""
         bounds = self._bounds
         if len(self.queue) >= bounds.queue:
-            what = f"{bounds.queue} requests are waiting (GATEWAY_QUEUE)"
+            what = f"the queue is full, {bounds.queue} waiting (GATEWAY_QUEUE)"
             raise QueueFull(what, self._retry_after(turn))
         if self.queue.waiting_of(turn.caller) >= bounds.per_caller:
-            what = f"{bounds.per_caller} of your requests are waiting (GATEWAY_QUEUE_PER_CALLER)"
+            what = f"your share of the queue is full, {bounds.per_caller} waiting (GATEWAY_QUEUE_PER_CALLER)"
             raise CallerQueueFull(what, self._retry_after(turn))
 
     def _retry_after(self, turn: Turn) -> int:
-        """Seconds until the next request that waits for this model will get a slot."""
-        self.update()
-        waits = [
-            other.standing.eta_seconds for other in self.queue if other.standing and other.model == turn.model
-        ]
-        return max(1, min(waits, default=1))
+        """Seconds until the next slot for this model is expected to be free."""
+        return max(1, round(self._waits([turn], time.monotonic())[0]))
 
     def _update(self) -> None:
         self._updated_at = now = time.monotonic()
         waiting: dict[str, list[Turn]] = {}
-        running: dict[str, list[Turn]] = {}
         for turn in self.queue.in_order():
             waiting.setdefault(turn.model, []).append(turn)
-        for turn in self._running:
-            running.setdefault(turn.model, []).append(turn)
-        for model, turns in waiting.items():
-            slots = self.slots.total(model)
-            seconds = self._estimates.waits(slots, running.get(model, []), turns, now)
-            for position, (turn, wait) in enumerate(zip(turns, seconds, strict=True), 1):
+        for turns in waiting.values():
+            for position, (turn, wait) in enumerate(zip(turns, self._waits(turns, now), strict=True), 1):
                 turn.standing = Standing(position, len(turns), max(1, round(wait)))
+
+    def _waits(self, turns: Sequence[Turn], now: float) -> list[float]:
+        """The expected waits of turns of one model, in this order."""
+        first = turns[0]
+        left: dict[str, list[float]] = {}
+        for turn in self._running:
+            left.setdefault(turn.model, []).append(self._estimates.left(turn, now))
+        own = left.get(first.model, [])
+        match self.slots.fit(first):
+            case "when its model has ended":
+                begins, own = max(own), []
+            case "when any model has ended":
+                begins = min(map(max, left.values()))
+            case _:
+                begins = 0.0
+        return self._estimates.waits(first.model, self.slots.total(first.model), own, len(turns), begins)

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 from ..ask.affinity import LoadOptions
 from .turn import Turn
 
-Fit = Literal["now", "when a slot is free", "when the model can be loaded"]
+Fit = Literal["now", "when a slot is free", "when its model has ended", "when any model has ended"]
 
 
 class Capacity(Protocol):
@@ -41,17 +41,20 @@ class Slots:
         return model in self.running or self._capacity.has_loaded(model)
 
     def fit(self, turn: Turn) -> Fit:
-        """When the turn can begin, so that it does not wait in the model server's own queue."""
+        """When the turn can begin, so that it does not wait in the model server's own queue.
+
+        A model ends when its last running turn does; then it can be loaded with other options, or make room.
+        """
         model, slots = turn.model, self.total(turn.model)
         if not slots:
             return "now"
         if running := self.running.get(model, 0):
             if self._options[model] != turn.options:
-                return "when the model can be loaded"
+                return "when its model has ended"
             return "now" if running < slots else "when a slot is free"
         at_once = self._capacity.models_at_once()
         if at_once and sum(bool(self.total(other)) for other in self.running) >= at_once:
-            return "when the model can be loaded"
+            return "when any model has ended"
         return "now"
 
     def take(self, turn: Turn) -> None:

@@ -19,6 +19,11 @@ class Standing(NamedTuple):
     of: int
     eta_seconds: int
 
+    def differs(self, other: "Standing") -> bool:
+        """Whether it is worth telling somebody who knows `other`."""
+        low, high = sorted((self.eta_seconds, other.eta_seconds))
+        return self[:2] != other[:2] or high >= 2 * low + 2
+
 
 @dataclass(eq=False, slots=True)
 class Turn:
@@ -52,9 +57,3 @@ class Turn:
     @property
     def is_running(self) -> bool:
         return self.started is not None
-
-    def used(self) -> float:
-        """The tokens used so far; those of the prompt are estimated while they are not reported."""
-        used = self.tokens()
-        prompt = self.prompt_cost if used.prompt is None else used.prompt
-        return max(1.0, prompt + used.output)

@@ -14,10 +14,14 @@ class Status(NamedTuple):
 
 
 class Used(NamedTuple):
-    """Tokens of an answer so far; `prompt` is None while it is unknown."""
+    """Tokens of an answer so far, the seconds since upstream was asked, and whether it has ended by itself.
+    `prompt` is None until the tokens are reported; before that `output` counts the chunks of a stream.
+    """
 
     prompt: int | None
     output: int
+    seconds: float = 0
+    complete: bool = False
 
 
 class Waiting(Protocol):
@@ -34,8 +38,8 @@ class Waiting(Protocol):
         the same object. Clients whose format has no comments or events are sent heartbeats only.
         """
 
-    def admitted(self) -> None:
-        """The request has a slot."""
+    def waited(self, seconds: float) -> None:
+        """The wait for a slot is over: the request has one, is refused, or its client has left."""
 
     def asked(self, backend: str) -> None:
         """The request is about to be sent upstream: upstream's time limits begin."""

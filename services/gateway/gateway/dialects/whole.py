@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from ..errors import GatewayError, UpstreamFailed
-from .decoding import parsed
+from .decoding import decoded, parsed
 from .usage import Usage, usage_of
 
 # Parsing more would block the event loop. Larger answers are embeddings.
@@ -104,8 +104,29 @@ def _is_json(answer: bytes) -> bool:
     return True
 
 
+class Counts(msgspec.Struct):
+    """The fields with the usage, of whatever type."""
+
+    usage: Any = None
+    prompt_eval_count: Any = None
+    eval_count: Any = None
+    total_duration: Any = None
+    load_duration: Any = None
+    prompt_eval_duration: Any = None
+    eval_duration: Any = None
+
+
+COUNTS = msgspec.json.Decoder(Counts)
+
+
 def _fields(answer: bytes) -> dict[str, Any]:
-    if len(answer) > MAX_PARSED_BYTES:
-        # The counts follow the vectors; anything else there fails to parse.
-        answer = b"{" + answer[answer.rfind(b"]") + 1 :].lstrip(b", \r\n")
-    return parsed(answer) or {}
+    """The usage in an answer; the other fields are skipped. None in one that is too large to be checked."""
+    if len(answer) > MAX_CHECKED_BYTES:
+        # Embeddings: the counts follow the vectors.
+        return parsed(b"{" + answer[answer.rfind(b"]") + 1 :].lstrip(b", \r\n")) or {}
+    counts = decoded(COUNTS, answer)
+    return (
+        {name: value for name, value in msgspec.structs.asdict(counts).items() if value is not None}
+        if counts
+        else {}
+    )

@@ -23,7 +23,7 @@ from .bypass import refuse_middleware
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 
 # Safe to copy into logs and headers.
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 SLASHES = re.compile(r"/{2,}")
 

@@ -34,8 +34,8 @@ SCHEMA: dict[str, Any] = {
 EVENTS = """\
 One event per line of Ollama's stream, sent as soon as it arrives; the last one has `"done":true`. Lines that
 begin with a colon are heartbeats. Before the answer, `event: status` says what it waits for:
-`{"state":"queued","position":3,"of":7,"eta_seconds":12}` or `{"state":"loading"}`. If the answer fails midway, the last
-event is `event: error`."""
+`{"state":"queued","position":3,"of":7,"eta_seconds":12}` or `{"state":"loading"}`. If the answer fails
+midway, the last event is `event: error`."""
 ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wrong"), "4bf92f3577b34da6")}}
 
 
@@ -54,9 +54,15 @@ ERROR = {"application/json": {"example": error_body(InvalidRequest("what was wro
             "content": ERROR,
         },
         413: {"description": "Request body larger than GATEWAY_MAX_BODY_BYTES", "content": ERROR},
-        429: {"description": "A limit of the caller is reached; see Retry-After", "content": ERROR},
+        429: {
+            "description": "A limit, or the share of the queue, is reached; see Retry-After",
+            "content": ERROR,
+        },
         502: {"description": "The model server is unreachable or failed", "content": ERROR},
-        503: {"description": "Overloaded or shutting down; see Retry-After", "content": ERROR},
+        503: {
+            "description": "Queue full, overloaded or stopping; see Retry-After",
+            "content": ERROR,
+        },
     },
     openapi_extra={
         "requestBody": {"required": True, "content": {"application/json": {"schema": SCHEMA}}},

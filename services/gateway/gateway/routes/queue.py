@@ -16,6 +16,9 @@ router = APIRouter(tags=["queue"])
 
 TEXT = {"type": "string"}
 
+# What Anthropic's clients know as the id: dialects.anthropic.own_id.
+ANTHROPIC_PREFIX = "req_"
+
 
 @router.get("/queue", summary="Requests that run or wait")
 async def queue(request: Request) -> JSONResponse:
@@ -43,7 +46,7 @@ async def stop(request: Request) -> Response:
     """
     state = state_of(request)
     caller = state.identify(request, "read")
-    request_id = request.path_params["request_id"]
+    request_id = request.path_params["request_id"].removeprefix(ANTHROPIC_PREFIX)
     # Clients choose the ids, and may use one twice.
     turns = [turn for turn in state.ledger.turns() if turn.request_id == request_id]
     found = [turn for turn in turns if _may_see(state, caller, turn)]

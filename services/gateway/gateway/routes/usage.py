@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from ..admission.accounts import Level
+from ..ask.max_output import max_output
 from ..state import state_of
 from .heads import answer_heads
 
@@ -43,7 +44,7 @@ async def usage(request: Request) -> JSONResponse:
                 "requests": [_window(level) for level in balance.requests],
                 "tokens": [_window(level) for level in balance.tokens],
                 "concurrent": limits.concurrent,
-                "max_output": limits.max_output,
+                "max_output": max_output(state.settings, caller),
             },
             "in_flight": balance.in_flight,
             "total": {

@@ -107,12 +107,6 @@ class Generation:
 
     async def run(self) -> None:
         """Run until the answer is complete or `stop` is called. Raises GatewayError."""
-        try:
-            await self._run()
-        finally:
-            self.status = None  # it may refer to this
-
-    async def _run(self) -> None:
         async with self._source(self) as answer:
             self.status = None
             self.dialect.open(answer.status, answer.media_type)
@@ -141,20 +135,22 @@ class Generation:
     def waits_for(self, status: Callable[[], Status | None]) -> None:
         self.status = status
 
-    def admitted(self) -> None:
-        self.status = None
-        self._record.admitted()
+    def waited(self, seconds: float) -> None:
+        self.status = None  # it may refer to this
+        self._record.queue_seconds = seconds
 
     def asked(self, backend: str) -> None:
         self._record.asked(backend)
         self.asked_at = self.last_in = self._loop.time()
 
     def tokens(self) -> Used:
-        if self.last_in is None:
+        if self.asked_at is None:
             return Used(0, 0)  # upstream has not been asked
+        seconds = self._loop.time() - self.asked_at
+        complete = self.dialect.ended and not self.dialect.failure
         if usage := self.dialect.usage:
-            return Used(usage.prompt_tokens, usage.output_tokens)
-        return Used(None, self.dialect.events)
+            return Used(usage.prompt_tokens, usage.output_tokens, seconds, complete)
+        return Used(None, self.dialect.events, seconds, complete)
 
     def when_sent(self, settle: Callable[[], Awaitable[None]]) -> None:
         self._settle = settle

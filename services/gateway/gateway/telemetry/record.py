@@ -59,7 +59,6 @@ class RequestRecord:
     # Whom the request is counted for, and the time it waited for a slot; None if it needs none.
     caller: str | None = None
     queue_seconds: float | None = None
-    _accepted_after: float = 0
     _asks: tuple[str | None, bool] = (None, False)
     _in_flight: Gauge | None = None
 
@@ -72,14 +71,9 @@ class RequestRecord:
     def accepted(self) -> None:
         """The request has passed the access checks."""
         self.operation, self.streams = self._asks
-        self._accepted_after = time.perf_counter() - self.started
         if self.operation:
             self._in_flight = child(metrics.IN_FLIGHT, "stream" if self.streams else "whole")
             self._in_flight.inc()
-
-    def admitted(self) -> None:
-        """The request has a slot."""
-        self.queue_seconds = time.perf_counter() - self.started - self._accepted_after
 
     def answered(self, outcome: Outcome) -> None:
         """The answer has ended."""
@@ -157,8 +151,10 @@ class RequestRecord:
             "output_tokens": self.output_tokens,
             "client": self.client,
         }
+        if self._asks[0]:
+            line["caller"] = self.caller
         if self.queue_seconds is not None:
-            line["caller"], line["queue_seconds"] = self.caller, _rounded(self.queue_seconds)
+            line["queue_seconds"] = _rounded(self.queue_seconds)
         if self.cut:
             line["cut"] = True
         if self.key:

@@ -19,9 +19,10 @@ class Server:
     count: int = SLOTS
     at_once: int = 0
     loaded: set[str] = field(default_factory=set)
+    unlimited: set[str] = field(default_factory=set)
 
     def slots(self, model: str) -> int:
-        return self.count
+        return 0 if model in self.unlimited else self.count
 
     def models_at_once(self) -> int:
         return self.at_once
@@ -35,7 +36,7 @@ def turn(caller: str, *, model: str = "one", cost: float = 100, weight: float = 
         "id",
         caller,
         model,
-        lambda: Used(0, int(cost)),
+        lambda: Used(0, int(cost), complete=True),
         lambda reason: None,
         cost=cost,
         weight=weight,

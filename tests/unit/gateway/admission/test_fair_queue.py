@@ -72,3 +72,24 @@ def test_callers_that_came_once_are_forgotten() -> None:
         queue.begin_at_once(once)
         queue.end(once, 100)
     assert len(queue._callers) < 1000
+
+
+def test_credit_for_an_estimate_that_was_too_high_is_one_turn_at_most() -> None:
+    queue = FairQueue()
+    padded = turn("a", cost=16_384)
+    queue.begin_at_once(padded)
+    for _ in range(60):
+        for caller in "abc":
+            queue.add(turn(caller))
+    for _ in range(40):
+        head = queue.heads(lambda turn: True)[0]
+        queue.begin(head)
+        queue.end(head, 100)
+    queue.end(padded, 1)
+    order = ""
+    for _ in range(12):
+        head = queue.heads(lambda turn: True)[0]
+        queue.begin(head)
+        queue.end(head, 100)
+        order += head.caller
+    assert "aaa" not in order

@@ -20,7 +20,7 @@ class Request:
 
     def __init__(self, machine: "Fairness", turn: Turn, true_cost: int) -> None:
         self.turn = turn
-        turn.tokens = lambda: Used(0, true_cost)
+        turn.tokens = lambda: Used(0, true_cost, complete=True)
         self.done = asyncio.Event()
         # How often each other caller has had a turn in the same lane since this request came.
         self.overtaken: Counter[str] = Counter()

@@ -1,9 +1,12 @@
 """Who begins and who waits: slots, models in memory, load options, and the bounds of the queue."""
 
+import time
+
 import pytest
 
 from gateway.admission.memory import Bounds, MemoryLedger
 from gateway.admission.turn import Turn
+from gateway.ask.waiting import Used
 from gateway.errors import CallerQueueFull, QueueFull, QueueTimeout
 from tests.unit.gateway.admission.ledgers import NO_BOUNDS, Server, ledger, turn
 
@@ -81,10 +84,12 @@ async def test_without_a_limit_nobody_waits() -> None:
 async def test_the_queue_is_bounded_in_all_and_for_each_caller() -> None:
     held = ledger(Server(count=1), Bounds(3, 2, 10**6, 10))
     await entered(held, turn("a"), turn("a"), turn("a"))
-    with pytest.raises(CallerQueueFull, match=r"2 of your requests are waiting \(GATEWAY_QUEUE_PER_CALLER\)"):
+    with pytest.raises(
+        CallerQueueFull, match=r"share of the queue is full, 2 waiting \(GATEWAY_QUEUE_PER_CALLER\)"
+    ):
         await held.enter(turn("a"))
     await held.enter(turn("b"))
-    with pytest.raises(QueueFull, match=r"3 requests are waiting \(GATEWAY_QUEUE\)") as refused:
+    with pytest.raises(QueueFull, match=r"the queue is full, 3 waiting \(GATEWAY_QUEUE\)") as refused:
         await held.enter(turn("c"))
     assert refused.value.retry_after
     assert len(held.turns()) == 4
@@ -98,3 +103,82 @@ async def test_a_request_waits_no_longer_than_the_queues_timeout() -> None:
         await held.wait(late)
     held.leave(late)
     assert len(held.turns()) == 1
+
+
+async def test_a_request_that_waits_for_other_load_options_blocks_only_its_own_model() -> None:
+    held = ledger(Server(count=4), NO_BOUNDS._replace(patience=0))
+    running = turn("alice")
+    other = turn("bob", options=frozenset({("num_ctx", "1")}))
+    await entered(held, running, other, turn("carol", model="two"))
+    alike, elsewhere = turn("carol"), turn("carol", model="two")
+    await entered(held, alike, elsewhere)
+    assert elsewhere.is_running
+    assert not alike.is_running
+
+
+async def test_models_without_a_limit_do_not_wait_until_another_model_can_be_loaded() -> None:
+    server = Server(count=1, at_once=1)
+    server.unlimited.add("cloud")
+    held = ledger(server, NO_BOUNDS._replace(patience=0))
+    running, due, later, remote = turn("a"), turn("b", model="two"), turn("c"), turn("d", model="cloud")
+    await entered(held, running, due, later, remote)
+    assert remote.is_running
+    assert not due.is_running
+    assert not later.is_running
+
+
+async def test_a_full_queue_does_not_refuse_what_need_not_wait() -> None:
+    held = ledger(Server(count=1), Bounds(2, 1, 10**6, 10))
+    await entered(held, turn("a"), turn("a"), turn("b"))
+    free = turn("a", model="two")
+    await held.enter(free)
+    assert free.is_running
+    with pytest.raises(QueueFull):
+        await held.enter(turn("c"))
+    assert len(held.turns()) == 4
+
+
+async def test_more_slots_start_what_waits() -> None:
+    server = Server(count=1)
+    held = ledger(server)
+    waiting = turn("b")
+    await entered(held, turn("a"), waiting)
+    server.count = 2
+    held.advance()
+    assert waiting.is_running
+
+
+async def test_a_wait_for_another_model_is_estimated_from_what_has_to_end_first() -> None:
+    held = ledger(Server(count=1, at_once=1))
+    for seconds in (5.0, 5.0):
+        ended = turn("a")
+        await held.enter(ended)
+        ended.started = time.monotonic() - seconds
+        held.leave(ended)
+    await entered(held, turn("a"), turn("b", model="two"), turn("c", options=frozenset({("num_ctx", "1")})))
+    standings = [waiting.standing for waiting in held.turns() if not waiting.is_running]
+    assert [standing.eta_seconds for standing in standings if standing] == [5, 5]
+
+
+async def test_without_a_queue_a_refusal_says_when_the_slot_is_expected_to_be_free() -> None:
+    held = ledger(Server(count=1), Bounds(0, 0, 10, 10))
+    ended = turn("a")
+    await held.enter(ended)
+    ended.started = time.monotonic() - 5
+    held.leave(ended)
+    await held.enter(turn("a"))
+    with pytest.raises(QueueFull) as refused:
+        await held.enter(turn("b"))
+    assert refused.value.retry_after == 5
+
+
+async def test_what_is_not_reported_costs_the_tokens_of_its_time() -> None:
+    """Otherwise answers that do not stream would cost nothing if their clients leave."""
+    held = ledger(Server(count=1))
+    learned = turn("a", cost=100)
+    await held.enter(learned)
+    learned.started = time.monotonic() - 10
+    held.leave(learned)
+    left = turn("a")
+    left.tokens = lambda: Used(None, 0, 20.0)
+    assert held.used(left) == pytest.approx(200, rel=0.01)

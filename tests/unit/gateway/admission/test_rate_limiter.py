@@ -4,18 +4,20 @@ import re
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from gateway.access.caller import Caller
 from gateway.admission.accounts import MemoryAccounts
+from gateway.admission.estimates import UNKNOWN_OUTPUT, UNKNOWN_SECONDS, Estimates
 from gateway.admission.limits import RateLimiter
 from gateway.ask.ask import MAX_PROMPT_ESTIMATE, Ask
 from gateway.ask.fields import Fields
 from gateway.ask.route import Route
 from gateway.ask.waiting import Status, Used
 from gateway.dialects.rate_limit import Quota, anthropic_headers, openai_headers
-from gateway.errors import GatewayError, RateLimited, UpstreamRefused, UpstreamTruncated
+from gateway.errors import GatewayError, QueueFull, RateLimited, UpstreamRefused, UpstreamTruncated
 from gateway.limits import Limits, parse_windows
 from gateway.routes.table import CHAT_ROUTE, PASSED_ON
 
@@ -35,8 +37,8 @@ class Answer:
 
     request_id = "id"
 
-    def __init__(self, prompt: int | None = 10, output: int = 5) -> None:
-        self.used = Used(prompt, output)
+    def __init__(self, prompt: int | None = 10, output: int = 5, *more: Any) -> None:
+        self.used = Used(prompt, output, *more)
         self.headers: Sequence[tuple[bytes, bytes]] = ()
         self.settle: Callable[[], Awaitable[None]]
 
@@ -47,7 +49,7 @@ class Answer:
 
     def waits_for(self, status: Callable[[], Status | None]) -> None: ...
 
-    def admitted(self) -> None: ...
+    def waited(self, seconds: float) -> None: ...
 
     def stop(self, reason: GatewayError) -> None: ...
 
@@ -76,7 +78,7 @@ class Limited:
 
     def __init__(self, workers: int = 1) -> None:
         self.clock = Clock()
-        self.limiter = RateLimiter(MemoryAccounts(self.clock), workers)
+        self.limiter = RateLimiter(MemoryAccounts(self.clock), Estimates(), workers)
 
     async def headers(self, ask: Ask, answer: Answer | None = None) -> dict[str, str]:
         answer = answer or Answer()
@@ -177,6 +179,9 @@ async def test_a_caller_without_limits_gets_no_headers() -> None:
         (Used(None, 3), None, 253),
         (Used(None, 0), None, 250),
         (Used(None, 3), UpstreamTruncated("gone"), 253),
+        # A client that leaves an answer that does not stream, which takes as long as any.
+        (Used(None, 0, UNKNOWN_SECONDS), None, 250 + UNKNOWN_OUTPUT),
+        (Used(None, 3, UNKNOWN_SECONDS, complete=True), None, 253),
         (Used(11, 3), UpstreamTruncated("gone"), 14),
         (Used(None, 0), UpstreamRefused("invalid"), 0),
         (Used(0, 0), None, 0),
@@ -256,3 +261,15 @@ async def test_anthropics_headers_have_their_own_names_and_times() -> None:
     (*_, (_, reset)) = anthropic_headers([Quota("requests", 60, 59, 30)])
     left = datetime.fromisoformat(reset.decode()) - datetime.now(UTC)
     assert timedelta(seconds=20) < left <= timedelta(seconds=31)
+
+
+async def test_a_request_that_the_queue_refuses_uses_up_no_limit() -> None:
+    """A client that tries again after the time that it is told would otherwise lock itself out."""
+    limited, question = Limited(), ask(requests="1/m")
+    for _ in range(3):
+        with pytest.raises(QueueFull):
+            async with limited.limiter.admitted(question, Answer(0, 0)):
+                raise QueueFull("full", 1)
+    assert (await limited.limiter.balance(question.caller)).in_flight == 0
+    await limited.headers(question)
+    await limited.refusal(question)

@@ -85,6 +85,14 @@ def test_limits_are_kept_in_the_file_changed_one_by_one_and_inherited_by_a_rotat
     assert "at least one of --requests, --tokens" in keys("set", "alice", status=1)
 
 
+def test_an_empty_limit_is_refused_and_removes_none(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    commands.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["set", "alice", "--tokens", ""])
+    assert "argument --tokens: a limit is like 60/m" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["--tokens", "20x/m"], ["--concurrent", "0"], ["--weight", "half"]])
 def test_the_command_refuses_an_invalid_limit(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
