@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from .limits import Limits, parse_windows
 from .names import MODEL_NAME, MODEL_PATTERN, REGISTRY, REGISTRY_NAME, is_in_cloud
 from .origins import Origins
+from .servers import ONLY, Server, parse_servers
 
 
 class Settings(BaseSettings):
@@ -26,6 +27,17 @@ class Settings(BaseSettings):
     ollama_url: AnyHttpUrl = Field(
         AnyHttpUrl("http://127.0.0.1:11434"),
         description="URL of the model server: an Ollama or the embedded engine",
+    )
+    ollama_urls: str = Field(
+        "",
+        description="several of them, separated by commas, each with an optional name=… and weight=…; empty: "
+        "GATEWAY_OLLAMA_URL",
+    )
+    affinity_slack: int = Field(
+        2,
+        ge=0,
+        description="answers that the model server of a conversation may run more than the least busy one "
+        "before the conversation goes elsewhere",
     )
     default_model: str = Field("", description="model that must be present for /readyz; empty: any")
     models: str = Field("", description="models for `gateway pull`, in order, separated by commas or spaces")
@@ -125,6 +137,7 @@ class Settings(BaseSettings):
     idle_timeout: float = Field(
         120, gt=0, description="longest pause allowed between bytes from the model server"
     )
+    load_timeout: float = Field(900, gt=0, description="time limit for loading a model into memory")
     manage_timeout: float = Field(
         3600, gt=0, description="the same while it pulls, pushes or creates a model"
     )
@@ -166,6 +179,11 @@ class Settings(BaseSettings):
         requests, tokens = parse_windows(self.limit_requests), parse_windows(self.limit_tokens)
         return Limits(requests, tokens, self.limit_concurrent)
 
+    @cached_property
+    def servers(self) -> tuple[Server, ...]:
+        """The model servers; at least one."""
+        return parse_servers(self.ollama_urls) or (Server(str(self.ollama_url), ONLY),)
+
     @property
     def model_names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(_split(self.models)))
@@ -198,6 +216,12 @@ class Settings(BaseSettings):
         return _check_each(
             models, MODEL_NAME, "model name; use names like qwen2.5:1.5b or hf.co/user/model:tag"
         )
+
+    @field_validator("ollama_urls")
+    @classmethod
+    def _check_servers(cls, servers: str) -> str:
+        parse_servers(servers)
+        return servers
 
     @field_validator("limit_requests", "limit_tokens")
     @classmethod
