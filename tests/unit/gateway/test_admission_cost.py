@@ -16,6 +16,7 @@ from gateway.admission.slots import Slots
 from gateway.ask.ask import Ask
 from gateway.ask.waiting import Status, Used
 from gateway.backends.pool import Pool
+from gateway.backends.speed import Speed
 from gateway.errors import GatewayError
 from gateway.policy.policy import Policy
 from gateway.routes.table import CHAT_ROUTE
@@ -30,13 +31,36 @@ BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 
 
 class Models:
-    """A model server with free slots, and a policy without rules."""
+    """A model server with free slots, which is the whole pool, and a policy without rules."""
+
+    name = "ollama"
+    weight = seed = 1
+
+    def __init__(self) -> None:
+        self.backends = (self,)
+        self.learned = Speed()
 
     async def check(self, ask: Ask) -> None:
         pass
 
+    def servers(self, model: str) -> tuple["Models"]:
+        return self.backends
+
+    def backend(self, name: str) -> "Models":
+        return self
+
+    def speed(self, model: str) -> Speed:
+        return self.learned
+
+    async def ask(self, backend: object, ask: Ask, waiting: object) -> None:
+        pass
+
     @asynccontextmanager
     async def answer(self, ask: Ask, waiting: object) -> AsyncIterator[None]:
+        yield
+
+    @asynccontextmanager
+    async def reading(self, answer: None) -> AsyncIterator[None]:
         yield
 
     def has(self, model: str) -> bool:

@@ -1,7 +1,7 @@
 """One request that waits for a slot or has one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..ask.affinity import LoadOptions
@@ -29,6 +29,7 @@ class Standing(NamedTuple):
 class Turn:
     """`caller` is whom the turn is counted for, the name of a key or an address, and `weight` its share.
     `cost` is the expected number of tokens, `tokens` reports those used so far. `stop` ends the request.
+    `conversation` is the same number for each turn of a conversation, 0 if it is not known.
     Times are of the monotonic clock.
     """
 
@@ -49,6 +50,10 @@ class Turn:
     passed_over_since: float | None = None
     # Counts all turns in the order of their arrival.
     number: int = 0
+    conversation: int = 0
+    # The server at which it runs or has run last, and those that have failed it.
+    server: str = ""
+    tried: set[str] = field(default_factory=set)
 
     @property
     def lane(self) -> Lane:

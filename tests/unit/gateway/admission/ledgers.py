@@ -1,5 +1,6 @@
 """Ledgers and turns without a gateway around them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.admission.estimates import Estimates
@@ -14,12 +15,18 @@ NO_BOUNDS = Bounds(10**6, 10**6, 10**6, 10**6)
 
 @dataclass
 class Server:
-    """A model server that does so much at once."""
+    """A model server that does so much at once, and is the only one."""
 
     count: int = SLOTS
     at_once: int = 0
     loaded: set[str] = field(default_factory=set)
     unlimited: set[str] = field(default_factory=set)
+    name: str = "ollama"
+    weight: float = 1
+    seed: int = 1
+
+    def servers(self, model: str) -> Sequence["Server"]:
+        return (self,)
 
     def slots(self, model: str) -> int:
         return 0 if model in self.unlimited else self.count

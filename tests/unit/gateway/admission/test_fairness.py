@@ -47,8 +47,8 @@ class Fairness(RuleBasedStateMachine):
         self.ledger._start = self._note_start  # type: ignore[method-assign, assignment]
         self.last_number: dict[tuple[str, str], int] = {}
 
-    def _note_start(self, started: Turn) -> None:
-        self._begin(started)
+    def _note_start(self, started: Turn, server: str) -> None:
+        self._begin(started, server)
         key = started.caller, started.model
         assert started.number > self.last_number.get(key, 0), "a caller's requests keep their order"
         self.last_number[key] = started.number
@@ -132,13 +132,13 @@ class Fairness(RuleBasedStateMachine):
     def slots_are_counted_exactly(self) -> None:
         self.settle()
         running = Counter(request.turn.model for request in self.requests if request.turn.is_running)
-        assert self.ledger.slots.running == running
+        assert self.ledger.slots.running.get("ollama", Counter()) == running
         assert all(count <= SLOTS for count in running.values())
         assert len(self.ledger.queue) == sum(not request.turn.is_running for request in self.requests)
 
     @invariant()
     def no_slot_is_idle_while_somebody_waits_for_it(self) -> None:
-        assert all(self.ledger.slots.fit(waiting) != "now" for waiting in self.ledger.queue)
+        assert all(self.ledger.slots.place(waiting).fit != "now" for waiting in self.ledger.queue)
 
     @invariant()
     def positions_count_those_that_wait(self) -> None:
