@@ -15,6 +15,7 @@ from gateway.admission.memory import Bounds, MemoryLedger
 from gateway.admission.slots import Slots
 from gateway.ask.ask import Ask
 from gateway.ask.waiting import Status, Used
+from gateway.backends.choice import Offer
 from gateway.backends.pool import Pool
 from gateway.backends.speed import Speed
 from gateway.errors import GatewayError
@@ -27,14 +28,12 @@ MOST_MICROSECONDS = 40
 REQUESTS = 2000
 # Callers with requests in flight, besides the one that is measured.
 OTHERS = 6
+OFFER = Offer("ollama", slots=8, models_at_once=1, is_loaded=True)
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 
 
 class Models:
     """A model server with free slots, which is the whole pool, and a policy without rules."""
-
-    name = "ollama"
-    weight = seed = 1
 
     def __init__(self) -> None:
         self.backends = (self,)
@@ -43,8 +42,8 @@ class Models:
     async def check(self, ask: Ask) -> None:
         pass
 
-    def servers(self, model: str) -> tuple["Models"]:
-        return self.backends
+    def offers(self, model: str) -> tuple[Offer]:
+        return (OFFER,)
 
     def backend(self, name: str) -> "Models":
         return self
@@ -65,14 +64,6 @@ class Models:
 
     def has(self, model: str) -> bool:
         return True
-
-    has_loaded = has
-
-    def slots(self, model: str) -> int:
-        return 8
-
-    def models_at_once(self) -> int:
-        return 1
 
 
 class Progress:

@@ -25,7 +25,7 @@ class Gauges:
             self._series |= loaded
             for name, model in [series for series in self._series | busy.keys() if series[0] == backend.name]:
                 running = busy[name, model]
-                slots = self._slots.at(backend, model) if running or (name, model) in loaded else 0
+                slots = self._slots.share(backend.slots(model)) if running or (name, model) in loaded else 0
                 child(SLOTS, name, model, "busy").set(running)
                 child(SLOTS, name, model, "free").set(max(0, slots - running))
         self._series |= busy.keys()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..errors import CallerQueueFull, QueueFull, QueueTimeout
 from .estimates import Estimates
 from .fair_queue import FairQueue
-from .slots import Held, Slots
+from .slots import Held, Place, Slots
 from .turn import Standing, Turn
 
 # How often positions are computed at most: it takes a microsecond for each request that waits.
@@ -41,7 +41,7 @@ class MemoryLedger:
         place = self.slots.place(turn)
         if place.fit == "now" and not self.queue:
             self.queue.begin_at_once(turn)
-            self._start(turn, place.server)
+            self._start(turn, place)
             return
         if place.fit != "now":
             self._check_room(turn)
@@ -96,15 +96,15 @@ class MemoryLedger:
 
     def advance(self) -> None:
         while found := self._next():
-            turn, server = found
+            turn, place = found
             self.queue.begin(turn)
-            self._start(turn, server)
+            self._start(turn, place)
             future = self._futures[turn]
             if not future.done():  # it is, if the request was cancelled and has not run since
                 future.set_result(None)
 
-    def _next(self) -> tuple[Turn, str] | None:
-        """The turn that begins now, if any can, and its server."""
+    def _next(self) -> tuple[Turn, Place] | None:
+        """The turn that begins now, if any can."""
         now = time.monotonic()
         heads = self.queue.heads(lambda turn: self.slots.has_loaded(turn.model) or self._waited(turn, now))
         # Where nothing must begin, so that what runs ends and another model can be loaded.
@@ -113,7 +113,7 @@ class MemoryLedger:
             place = self.slots.place(turn, held)
             if place.fit == "now":
                 self._pass_over(heads, at, now)
-                return turn, place.server
+                return turn, place
             if self._waited(turn, now):
                 if place.fit == "when its model has ended":
                     held.add((place.server, turn.model))
@@ -132,9 +132,9 @@ class MemoryLedger:
             if turn.passed_over_since is None and (number < at or turn.number < heads[at].number):
                 turn.passed_over_since = now
 
-    def _start(self, turn: Turn, server: str) -> None:
-        turn.started, turn.server = time.monotonic(), server
-        self.slots.take(turn)
+    def _start(self, turn: Turn, place: Place) -> None:
+        turn.started = time.monotonic()
+        self.slots.take(turn, place)
         self._running[turn] = None
 
     def _check_room(self, turn: Turn) -> None:

@@ -18,6 +18,7 @@ from ..errors import (
 )
 from ..names import full_name
 from .breaker import Breaker
+from .choice import Offer
 from .client import Upstream, UpstreamAnswer
 from .polling import Polled
 from .speed import Speed
@@ -43,9 +44,7 @@ NOTHING_ASSUMED = Assumed()
 
 
 class Backend(Polled):
-    """Of those with twice the `weight` twice as many conversations are at home here. `seed` is a hash of the
-    name.
-    """
+    """With twice the `weight`, twice as many conversations are at home here."""
 
     def __init__(
         self,
@@ -58,7 +57,7 @@ class Backend(Polled):
     ) -> None:
         super().__init__(name, upstream, default_model, awaited)
         self.weight = weight
-        self.seed = int.from_bytes(blake2b(name.encode(), digest_size=7).digest())
+        self._seed = int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) | 1
         self.breaker = Breaker()
         # By model, of those that are installed.
         self.speeds: dict[str, Speed] = {}
@@ -80,6 +79,11 @@ class Backend(Polled):
         asked = next(iter(self._unanswered.values()), math.inf)
         is_silent = asked > self.answered_at and time.monotonic() - asked > SILENT_SECONDS
         return asked if is_silent else None
+
+    def offer(self, model: str) -> Offer:
+        """What it can do with the model, a canonical name."""
+        slots, loaded = self.slots(model), self.has_loaded(model)
+        return Offer(self.name, self._seed, self.weight, slots, self.models_at_once(), loaded)
 
     def slots(self, model: str) -> int:
         """Answers that a model generates at once; 0: no limit. Models of other hosts have none."""
@@ -103,24 +107,26 @@ class Backend(Polled):
         """As `Upstream.ask`; `model` is the model that answers, if any. Read the answer within `reading`."""
         request = object()
         self._unanswered[request] = time.monotonic()
-        self.breaker.sent()
+        if not self.breaker.is_closed:
+            self.breaker.sent()
+            self.on_change()
         try:
             answer = await self.upstream.ask(method, path, body, headers)
         except UpstreamFailed as error:
             self.failed(error)
             raise
         except UpstreamRefused as error:
-            self.breaker.succeeded()
+            self._succeeded()
             if isinstance(error, ModelNotFound):
                 self._poll_soon.set()
             raise
         finally:
             self.breaker.given_up()
             del self._unanswered[request]
-        self.answered_at = time.monotonic()
-        self.breaker.succeeded()
-        if model and self.has(model):
-            self._answered.add(full_name(model))
+        self._succeeded()
+        if model and self.has(model) and (name := full_name(model)) not in self._answered:
+            self._answered.add(name)
+            self.on_change()
         return answer
 
     async def ask_or_move(
@@ -171,6 +177,7 @@ class Backend(Polled):
     ) -> AsyncIterator[UpstreamAnswer]:
         """As `Upstream.ask_once`, for requests that change the models."""
         self._changes += 1
+        self.on_change()
         try:
             try:
                 answer = await self.upstream.ask_once(method, path, body, headers)
@@ -184,6 +191,7 @@ class Backend(Polled):
             self._changed_at = time.monotonic()
             self._local = frozenset()
             self._poll_soon.set()
+            self.on_change()
 
     def failed(self, error: GatewayError) -> None:
         """A request or its answer has failed: find out at once whether the server is up."""
@@ -192,6 +200,14 @@ class Backend(Polled):
         if not isinstance(error, UpstreamBusy):
             self.breaker.failed()
         self._poll_soon.set()
+        self.on_change()
+
+    def _succeeded(self) -> None:
+        self.answered_at = time.monotonic()
+        was_closed = self.breaker.is_closed
+        self.breaker.succeeded()
+        if not was_closed:
+            self.on_change()
 
     def responded(self) -> None:
         self.breaker.polled()

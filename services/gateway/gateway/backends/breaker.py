@@ -33,6 +33,10 @@ class Breaker:
         return "half open" if self._is_half_open else "open"
 
     @property
+    def is_closed(self) -> bool:
+        return self._open_until is None
+
+    @property
     def passes(self) -> bool:
         """Whether a request may be sent."""
         return self._open_until is None or (self._is_half_open and not self._is_tried)

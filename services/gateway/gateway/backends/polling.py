@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -21,6 +22,10 @@ POLL_SECONDS_SEVERAL = 3
 POLL_TIMEOUT = 5
 
 
+def nothing() -> None:
+    """For those who do not want to know."""
+
+
 class Polled:
     """One Ollama. Its state is that of the last poll; `polled` is set after the first one.
 
@@ -36,6 +41,8 @@ class Polled:
         self.default_model = default_model
         self.awaited = awaited
         self.has_fellows = False
+        # Called after a change of anything that decides who answers.
+        self.on_change: Callable[[], None] = nothing
         self.up = False
         self.models: frozenset[str] = frozenset()
         self.remote: frozenset[str] = frozenset()
@@ -151,6 +158,7 @@ class Polled:
         self.up = self._failure is None
         if not self.up:
             self.loaded = ()
+        self.on_change()
         if self.missing != was_missing:
             structlog.get_logger().info("backend", backend=self.name, missing=self.missing)
 

@@ -14,9 +14,13 @@ from ..settings import Settings
 from ..telemetry.metrics import FAILOVERS, child
 from .backend import Assumed, Backend
 from .catalogue import Catalogue
+from .choice import Offer
 from .client import Upstream, UpstreamAnswer
 from .discovery import LOOKUP_SECONDS
 from .group import Group
+
+# Far more models than are in use at the same time.
+MOST_OFFERS = 1000
 
 LOADING = Status("loading", {})
 
@@ -31,13 +35,16 @@ class Pool(Catalogue):
         self._assumed = Assumed(slots, settings.ollama_num_parallel, settings.ollama_max_loaded_models)
         self._groups = [Group(server, self._backend_of) for server in settings.servers]
         self._watches: dict[Backend, asyncio.Task[None]] = {}
+        self._offers: dict[str, list[Offer]] = {}
         self._update()
 
     def _update(self) -> None:
         self.backends = tuple(backend for group in self._groups for backend in group.backends)
+        self._offers.clear()
         self._by_name = {backend.name: backend for backend in self.backends}
         for backend in self.backends:
             backend.has_fellows = len(self.backends) > 1
+            backend.on_change = self._offers.clear
 
     def _backend_of(self, server: Server, name: str) -> Backend:
         settings = self._settings
@@ -59,6 +66,15 @@ class Pool(Catalogue):
             for backend in holders
             if backend.available and ((since := backend.silent_since) is None or latest <= since)
         ] or holders
+
+    def offers(self, model: str) -> Sequence[Offer]:
+        """The same, with what they can do. Kept until anything changes: with many servers it takes long."""
+        found = self._offers.get(model)
+        if found is None:
+            if len(self._offers) >= MOST_OFFERS:
+                self._offers.clear()
+            found = self._offers[model] = [backend.offer(model) for backend in self.servers(model)]
+        return found
 
     def backend(self, name: str) -> Backend | None:
         return self._by_name.get(name)

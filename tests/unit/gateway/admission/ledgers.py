@@ -8,6 +8,7 @@ from gateway.admission.memory import Bounds, MemoryLedger
 from gateway.admission.slots import Slots
 from gateway.admission.turn import Turn
 from gateway.ask.waiting import Used
+from gateway.backends.choice import Offer
 
 SLOTS = 8
 NO_BOUNDS = Bounds(10**6, 10**6, 10**6, 10**6)
@@ -21,21 +22,10 @@ class Server:
     at_once: int = 0
     loaded: set[str] = field(default_factory=set)
     unlimited: set[str] = field(default_factory=set)
-    name: str = "ollama"
-    weight: float = 1
-    seed: int = 1
 
-    def servers(self, model: str) -> Sequence["Server"]:
-        return (self,)
-
-    def slots(self, model: str) -> int:
-        return 0 if model in self.unlimited else self.count
-
-    def models_at_once(self) -> int:
-        return self.at_once
-
-    def has_loaded(self, model: str) -> bool:
-        return model in self.loaded
+    def offers(self, model: str) -> Sequence[Offer]:
+        slots = 0 if model in self.unlimited else self.count
+        return [Offer("ollama", slots=slots, models_at_once=self.at_once, is_loaded=model in self.loaded)]
 
 
 def turn(caller: str, *, model: str = "one", cost: float = 100, weight: float = 1, **fields: object) -> Turn:
