@@ -1,15 +1,15 @@
 """One request that waits for a slot or has one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..ask.affinity import LoadOptions
 from ..ask.waiting import Used
 from ..errors import GatewayError
 
-# The model and the options with which it has to be loaded.
-Lane = tuple[str, LoadOptions]
+# The model, the options with which it has to be loaded, and the servers at which it must not run.
+Lane = tuple[str, LoadOptions, frozenset[str]]
 
 
 class Standing(NamedTuple):
@@ -53,11 +53,11 @@ class Turn:
     conversation: int = 0
     # The server at which it runs or has run last, and those that have failed it.
     server: str = ""
-    tried: set[str] = field(default_factory=set)
+    tried: frozenset[str] = frozenset()
 
     @property
     def lane(self) -> Lane:
-        return self.model, self.options
+        return self.model, self.options, self.tried
 
     @property
     def is_running(self) -> bool:
