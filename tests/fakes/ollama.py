@@ -74,11 +74,15 @@ class FakeOllama:
     """Has the models with an answer; any other one gets Ollama's 404. A request may choose another model's
     answer by its field `answers`. Models in `remote` are listed as being
     on another host. `capacity` is what the embedded engine adds to /api/ps: `slots` and `max_loaded_models`.
+
+    The gateway's requests that only load a model are in `loads`, not in `received`; all get the answer `loading`.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.received: list[Received] = []
+        self.loads: list[Received] = []
+        self.loading = Answer([b'{"done":true,"done_reason":"load"}'])
         self.answering = 0
         self.polls = 0
         self.models: list[dict[str, str]] = []
@@ -155,6 +159,11 @@ class FakeOllama:
                     await _whole(writer, 200, {"data": self.models})
                     continue
                 received = Received(method, path, headers)
+                if path in ("/api/generate", "/api/embed") and "x-request-id" not in headers:
+                    self.loads.append(received)
+                    received.body = await reader.readexactly(length)
+                    await self._play(self.loading, received, reader, writer)
+                    continue
                 self.received.append(received)
                 if path.startswith("/api/blobs/"):
                     chunked = "transfer-encoding" in headers

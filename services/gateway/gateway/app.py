@@ -48,7 +48,10 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         workers_folder = shared.folder()
         keyring = Keyring(settings, workers_folder / "had-keys" if workers_folder else None)
         async with tracing(settings) as tracer:
-            pool = Pool(settings, Backend("ollama", upstream, settings.default_model, settings.model_names))
+            backend = Backend(
+                "ollama", upstream, settings.default_model, settings.model_names, settings.load_timeout
+            )
+            pool = Pool(settings, backend)
             state = State(settings, pool, keyring, tracer)
             tasks = (pool.watch(), keyring.watch(), state.update_metrics(), state.loop_watch.run())
             background = [asyncio.create_task(task) for task in tasks]
@@ -59,6 +62,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                 for task in background:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
+                await backend.loader.aclose()
                 await upstream.aclose()
 
     api = FastAPI(

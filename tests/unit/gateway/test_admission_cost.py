@@ -53,6 +53,7 @@ class Models:
 
 class Progress:
     request_id = "id"
+    accepted_at: float | None = None
 
     def add_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None: ...
 
@@ -63,6 +64,9 @@ class Progress:
         raise AssertionError("there is a free slot")
 
     def waited(self, seconds: float) -> None:
+        pass
+
+    def loaded(self, seconds: float) -> None:
         pass
 
     def asked(self, backend: str) -> None:

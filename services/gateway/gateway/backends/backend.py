@@ -9,10 +9,13 @@ from typing import Literal
 
 import structlog
 
+from ..ask.affinity import LoadOptions
 from ..errors import GatewayError, Overloaded, UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from ..names import full_name, requested_name
 from .client import Upstream, UpstreamAnswer
 from .listing import LoadedModel, capacity, listed, loaded, remote
+from .loading import Loader
+from .residents import Residents
 
 # Short while something is missing, so that a start is noticed immediately; long otherwise.
 POLL_SECONDS_MISSING = 0.5
@@ -28,7 +31,12 @@ class Backend:
     """
 
     def __init__(
-        self, name: str, upstream: Upstream, default_model: str, awaited: tuple[str, ...] = ()
+        self,
+        name: str,
+        upstream: Upstream,
+        default_model: str,
+        awaited: tuple[str, ...] = (),
+        load_timeout: float | None = None,
     ) -> None:
         self.name = name
         self.upstream = upstream
@@ -42,8 +50,9 @@ class Backend:
         # As reported, else 0.
         self.slots = self.models_at_once = 0
         self.polled = asyncio.Event()
-        self._answered: set[str] = set()  # models that have answered since the last poll, so must be loaded
         self._poll_soon = asyncio.Event()
+        self.residents = Residents()
+        self.loader = Loader(name, upstream, load_timeout, self.residents, self._poll_soon.set)
         self._changes = 0  # changing requests in flight
         self._polling = asyncio.Lock()
         # Start of the last completed poll, its error if any, and the time of the last change of models.
@@ -71,13 +80,21 @@ class Backend:
         return full_name(model) in self.models
 
     def has_loaded(self, model: str) -> bool:
-        name = full_name(model)
-        return name in self._answered or name in {loaded.name for loaded in self.loaded}
+        return full_name(model) in self.residents
 
-    def loads(self, model: str) -> bool:
-        """Whether a request for `model` makes this server load it, as of the last poll."""
-        name = full_name(model)
-        return self.up and name in self.local and not self.has_loaded(model)
+    def ready(self, model: str, options: LoadOptions) -> bool:
+        """Whether a request has no load to wait for: `model` is in memory for certain, with these options, or
+        it is not one that this server can load.
+        """
+        name = requested_name(model)
+        is_loadable = self.up and name in self.models and name not in self.remote
+        return not is_loadable or self.residents.ready(name, options)
+
+    def expect(self, model: str, options: LoadOptions, keep_alive: float | None) -> None:
+        """A request for `model` is about to be sent; see `Residents.asked`."""
+        name = requested_name(model)
+        if name in self.models:
+            self.residents.asked(name, options, keep_alive)
 
     def label(self, model: str) -> str:
         """The model as a metric label; "other" unless the backend has it, which bounds the label's values."""
@@ -115,6 +132,7 @@ class Backend:
             self._changes -= 1
             self._changed_at = time.monotonic()
             self._local = frozenset()
+            self.residents.forget()
             self._poll_soon.set()
 
     @asynccontextmanager
@@ -122,14 +140,23 @@ class Backend:
         self, asking: Awaitable[UpstreamAnswer], model: str | None
     ) -> AsyncIterator[UpstreamAnswer]:
         """Poll immediately after a failure."""
+        name = requested_name(model) if model else ""
         try:
-            with closing(await asking) as answer:
-                if model and self.has(model):
-                    self._answered.add(full_name(model))
+            with closing(await self._begun(asking, name)) as answer:
                 yield answer
         except UpstreamFailed:
             self._poll_soon.set()
             raise
+
+    async def _begun(self, asking: Awaitable[UpstreamAnswer], name: str) -> UpstreamAnswer:
+        try:
+            answer = await asking
+        except (UpstreamFailed, asyncio.CancelledError):
+            self.residents.doubt(name)
+            raise
+        if name in self.models:
+            self.residents.answered(name)
+        return answer
 
     async def refresh(self) -> None:
         """Wait for a poll that begins after this call. Raises GatewayError if it fails."""
@@ -161,7 +188,6 @@ class Backend:
             self._local = self.models - self.remote if began >= self._changed_at else frozenset()
             self.loaded = loaded(running)
             self.slots, self.models_at_once = capacity(running)
-            self._answered.clear()
             self._failure = None
         except (UpstreamUnreachable, UpstreamTimeout, Overloaded) as error:
             self._failure = error
@@ -176,6 +202,7 @@ class Backend:
         self.up = self._failure is None
         if not self.up:
             self.loaded = ()
+        self.residents.polled(self.loaded, began)
         if self.missing != was_missing:
             structlog.get_logger().info("backend", backend=self.name, missing=self.missing)
 

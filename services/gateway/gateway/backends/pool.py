@@ -1,20 +1,19 @@
 """Selects the model server for a request; there is one today."""
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal
 
 from ..access.roles import AUDITED
 from ..ask.ask import Ask
-from ..ask.waiting import Status, Waiting
+from ..ask.waiting import Waiting
 from ..settings import Settings
 from .backend import Backend
 from .client import UpstreamAnswer
 
 # Assumed of an Ollama about which nothing is known.
 UNKNOWN_SLOTS = 4
-
-LOADING = Status("loading", {})
 
 
 class Pool:
@@ -31,15 +30,26 @@ class Pool:
     def answer(self, ask: Ask, waiting: Waiting) -> AbstractAsyncContextManager[UpstreamAnswer]:
         """Select a model server and send it the request on entry. Raises GatewayError, as `Upstream.ask`."""
         backend = self._backend
+        if isinstance(ask.body, bytes) and ask.route.operation and ask.model:
+            return self._model_answer(backend, ask, ask.body, ask.model, waiting)
         waiting.asked(backend.name)
         # The route's method, not the client's, which may be HEAD.
         method = ask.route.method
         if not isinstance(ask.body, bytes) or ask.route.kind in AUDITED:
             return backend.change(method, ask.path, ask.body, ask.headers)
-        model = ask.model if ask.route.operation else None
-        if model and backend.loads(model):
-            waiting.waits_for(_loading)
-        return backend.stream(method, ask.path, ask.body, ask.headers, model)
+        return backend.stream(method, ask.path, ask.body, ask.headers, None)
+
+    @asynccontextmanager
+    async def _model_answer(
+        self, backend: Backend, ask: Ask, body: bytes, model: str, waiting: Waiting
+    ) -> AsyncIterator[UpstreamAnswer]:
+        """A model's answer, once the model is loaded."""
+        if not (backend.ready(model, ask.load_options) or ask.only_loads):
+            await backend.loader.load_for(ask, waiting)
+        backend.expect(model, ask.load_options, ask.keep_alive)
+        waiting.asked(backend.name)
+        async with backend.stream(ask.route.method, ask.path, body, ask.headers, model) as answer:
+            yield answer
 
     async def get_json(self, path: str, seconds: float) -> object:
         """GET a JSON document from the model server. Raises GatewayError."""
@@ -97,7 +107,3 @@ class Pool:
 
     async def locate(self, model: str) -> Literal["local", "remote"] | None:
         return await self._backend.locate(model)
-
-
-def _loading() -> Status:
-    return LOADING

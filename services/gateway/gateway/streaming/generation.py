@@ -139,6 +139,9 @@ class Generation:
         self.status = None  # it may refer to this
         self._record.queue_seconds = seconds
 
+    def loaded(self, seconds: float) -> None:
+        self._record.load_seconds += seconds
+
     def asked(self, backend: str) -> None:
         self._record.asked(backend)
         self.asked_at = self.last_in = self._loop.time()
