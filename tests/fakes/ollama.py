@@ -75,7 +75,8 @@ class FakeOllama:
     answer by its field `answers`. Models in `remote` are listed as being
     on another host. `capacity` is what the embedded engine adds to /api/ps: `slots` and `max_loaded_models`.
 
-    The gateway's requests that only load a model are in `loads`, not in `received`; all get the answer `loading`.
+    The gateway's own requests, which load a model, are in `loads`, not in `received`. Each gets the answer
+    `loading`.
     """
 
     def __init__(self) -> None:
@@ -174,7 +175,7 @@ class FakeOllama:
                     continue
                 received.body = await reader.readexactly(length)
                 try:
-                    model, chosen = _model_of(received)
+                    model, chosen = model_of(received)
                     answer = self.answers.get(chosen or model or "")
                 except (ValueError, AttributeError, TypeError, RecursionError):
                     await _whole(writer, 400, {"error": "cannot be read"})
@@ -244,7 +245,7 @@ class FakeOllama:
         await writer.drain()
 
 
-def _model_of(received: Received) -> tuple[str | None, str | None]:
+def model_of(received: Received) -> tuple[str | None, str | None]:
     """The requested model, and the one whose answer is chosen instead. In a form, as Go reads it: the first
     field of that name that is not a file.
     """
