@@ -66,7 +66,7 @@ class Progress:
     def waited(self, seconds: float) -> None:
         pass
 
-    def loaded(self, seconds: float) -> None:
+    def loaded(self, backend: str, seconds: float) -> None:
         pass
 
     def asked(self, backend: str) -> None:

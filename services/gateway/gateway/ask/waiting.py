@@ -44,7 +44,7 @@ class Waiting(Protocol):
     def waited(self, seconds: float) -> None:
         """The wait for a slot is over: the request has one, is refused, or its client has left."""
 
-    def loaded(self, seconds: float) -> None:
+    def loaded(self, backend: str, seconds: float) -> None:
         """The wait for the model to be loaded is over: it is, or cannot be, or the client has left."""
 
     def asked(self, backend: str) -> None:

@@ -105,7 +105,7 @@ class Loader:
         try:
             await self.load(ask.model, ask.load_options, embeds, waiting.accepted_at)
         finally:
-            waiting.loaded(loop.time() - began)
+            waiting.loaded(self._name, loop.time() - began)
 
     async def load(self, model: str, options: LoadOptions, embeds: bool, since: float) -> None:
         """Make the server load a model, or wait for the end of such a load that is running.

@@ -139,8 +139,8 @@ class Generation:
         self.status = None  # it may refer to this
         self._record.queue_seconds = seconds
 
-    def loaded(self, seconds: float) -> None:
-        self._record.load_seconds += seconds
+    def loaded(self, backend: str, seconds: float) -> None:
+        self._record.loaded(backend, seconds)
 
     def asked(self, backend: str) -> None:
         self._record.asked(backend)

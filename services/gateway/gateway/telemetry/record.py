@@ -87,6 +87,11 @@ class RequestRecord:
         """Set the usage that upstream reported at the end of the answer."""
         self.prompt_tokens, self.output_tokens, self.upstream_seconds = prompt_tokens, output_tokens, seconds
 
+    def loaded(self, backend: str, seconds: float) -> None:
+        """The request has waited for the backend to load its model."""
+        self.backend = backend
+        self.load_seconds += seconds
+
     def asked(self, backend: str) -> None:
         """The request is about to be sent upstream."""
         self.backend = backend
