@@ -53,12 +53,13 @@ max_body=$(integer GATEWAY_MAX_BODY_BYTES "${GATEWAY_MAX_BODY_BYTES:-10485760}" 
 request=$(seconds GATEWAY_REQUEST_TIMEOUT "${GATEWAY_REQUEST_TIMEOUT:-15}")
 send=$(seconds GATEWAY_SEND_TIMEOUT "${GATEWAY_SEND_TIMEOUT:-60}")
 first_byte=$(seconds GATEWAY_FIRST_BYTE_TIMEOUT "${GATEWAY_FIRST_BYTE_TIMEOUT:-600}")
+load=$(seconds GATEWAY_LOAD_TIMEOUT "${GATEWAY_LOAD_TIMEOUT:-900}")
 idle=$(seconds GATEWAY_IDLE_TIMEOUT "${GATEWAY_IDLE_TIMEOUT:-120}")
 queue=$(seconds GATEWAY_QUEUE_TIMEOUT "${GATEWAY_QUEUE_TIMEOUT:-300}")
 manage=$(seconds GATEWAY_MANAGE_TIMEOUT "${GATEWAY_MANAGE_TIMEOUT:-3600}")
 
-# The gateway holds back an answer that does not stream until it is complete, so all three silences may add up.
-silence=$((queue + first_byte + idle))
+# The gateway holds back an answer that does not stream until it is complete, so all these silences may add up.
+silence=$((queue + load + first_byte + idle))
 [ "$silence" -ge "$manage" ] || silence=$manage
 silence=$((silence + margin_seconds))
 

@@ -74,11 +74,16 @@ class FakeOllama:
     """Has the models with an answer; any other one gets Ollama's 404. A request may choose another model's
     answer by its field `answers`. Models in `remote` are listed as being
     on another host. `capacity` is what the embedded engine adds to /api/ps: `slots` and `max_loaded_models`.
+
+    The gateway's own requests, which load a model, are in `loads`, not in `received`. Each gets the answer
+    `loading`.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.received: list[Received] = []
+        self.loads: list[Received] = []
+        self.loading = Answer([b'{"done":true,"done_reason":"load"}'])
         self.answering = 0
         self.polls = 0
         self.models: list[dict[str, str]] = []
@@ -160,6 +165,11 @@ class FakeOllama:
                     await _whole(writer, 200, {"data": self.models})
                     continue
                 received = Received(method, path, headers)
+                if path in ("/api/generate", "/api/embed") and "x-request-id" not in headers:
+                    self.loads.append(received)
+                    received.body = await reader.readexactly(length)
+                    await self._play(self.loading, received, reader, writer)
+                    continue
                 self.received.append(received)
                 if path.startswith("/api/blobs/"):
                     chunked = "transfer-encoding" in headers
@@ -170,7 +180,7 @@ class FakeOllama:
                     continue
                 received.body = await reader.readexactly(length)
                 try:
-                    model, chosen = _model_of(received)
+                    model, chosen = model_of(received)
                     answer = self.answers.get(chosen or model or "")
                 except (ValueError, AttributeError, TypeError, RecursionError):
                     await _whole(writer, 400, {"error": "cannot be read"})
@@ -240,7 +250,7 @@ class FakeOllama:
         await writer.drain()
 
 
-def _model_of(received: Received) -> tuple[str | None, str | None]:
+def model_of(received: Received) -> tuple[str | None, str | None]:
     """The requested model, and the one whose answer is chosen instead. In a form, as Go reads it: the first
     field of that name that is not a file.
     """

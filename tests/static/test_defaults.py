@@ -136,7 +136,7 @@ COPIES: dict[str, tuple[object, dict[str, str]]] = {
         {"nginx/nginx.conf": r"worker_rlimit_nofile (\d+)", "compose.yaml": r"nofile: (\d+)"},
     ),
     "how long a model may take to load": (
-        int(GATEWAY.first_byte_timeout),
+        int(GATEWAY.load_timeout),
         {"deploy/compose/checks/model.py": r"LOAD_SECONDS = (\d+)"},
     ),
     "the grace of make run": (int(programs.GRACE_SECONDS), {".env.example": r"`make run` takes (\d+)\."}),

@@ -49,13 +49,14 @@ ACCEPTED = {
 
 # The settings from which each of nginx's limits is derived: the largest sum. Settings in one list are added
 # up, because the gateway may wait for one after the other.
+SILENCES = ["queue_timeout", "load_timeout", "first_byte_timeout", "idle_timeout"]
 FOLLOWED = {
     "client_max_body_size": [["max_body_bytes"]],
     "client_header_timeout": [["request_timeout"]],
     "client_body_timeout": [["request_timeout"]],
     "send_timeout": [["send_timeout"]],
-    "proxy_read_timeout": [["queue_timeout", "first_byte_timeout", "idle_timeout"], ["manage_timeout"]],
-    "proxy_send_timeout": [["queue_timeout", "first_byte_timeout", "idle_timeout"], ["manage_timeout"]],
+    "proxy_read_timeout": [SILENCES, ["manage_timeout"]],
+    "proxy_send_timeout": [SILENCES, ["manage_timeout"]],
 }
 # Limits that do not depend on the gateway's settings, and why.
 OF_ITS_OWN = {
@@ -73,6 +74,7 @@ CHANGED = {
     "GATEWAY_REQUEST_TIMEOUT": "0.5",
     "GATEWAY_SEND_TIMEOUT": "150",
     "GATEWAY_FIRST_BYTE_TIMEOUT": "9e3",
+    "GATEWAY_LOAD_TIMEOUT": "700",
     "GATEWAY_IDLE_TIMEOUT": " 77.25 ",
     "GATEWAY_MANAGE_TIMEOUT": "60.",
     "GATEWAY_QUEUE_TIMEOUT": "200",

@@ -8,7 +8,7 @@ from deploy.compose.docker_cli import Container
 from deploy.compose.settings import MODEL_SERVERS, Settings
 from deploy.compose.stack_client import NoAnswer, ask
 
-LOAD_SECONDS = 600  # a large model from a slow disk
+LOAD_SECONDS = 900  # a large model from a slow disk
 
 
 def check_model(settings: Settings, containers: list[Container]) -> Iterator[Result]:

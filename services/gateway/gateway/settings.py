@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     )
     connect_timeout: float = Field(3, gt=0, description="time limit for connecting to the model server")
     first_byte_timeout: float = Field(
-        600, gt=0, description="time limit for the model server's first byte; loading a model is slow"
+        600, gt=0, description="time limit for the model server's first byte; a long prompt takes minutes"
     )
     idle_timeout: float = Field(
         120, gt=0, description="longest pause allowed between bytes from the model server"

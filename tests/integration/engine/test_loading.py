@@ -23,6 +23,16 @@ def test_an_empty_prompt_loads_and_keep_alive_zero_unloads(engine: str) -> None:
     assert names() == []
 
 
+def test_no_texts_to_embed_load_the_model(engine: str) -> None:
+    ask(engine, messages=[], keep_alive=0)
+    answer = httpx.post(
+        engine + "/api/embed", json={"model": MODEL, "input": [], "options": {"num_ctx": 512}}
+    )
+    assert answer.json() == {"model": MODEL, "embeddings": []}
+    (model,) = httpx.get(engine + "/api/ps").json()["models"]
+    assert (model["name"], model["context_length"]) == (MODEL, 512)
+
+
 def test_keep_alive_sets_when_the_model_is_unloaded(engine: str) -> None:
     def expires() -> list[str]:
         return [model["expires_at"] for model in httpx.get(engine + "/api/ps").json()["models"]]

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fakes.ollama import Do, FakeOllama
+from tests.fakes.ollama import Answer, Do, FakeOllama
 from tests.integration.apis import CASES, Case
 from tests.integration.every_api.requests import every_api, post
 from tests.integration.programs import gateway
@@ -95,13 +95,15 @@ def test_silence_before_the_answer_is_filled_with_heartbeats(
 
 def test_a_client_of_chat_is_informed_that_its_model_is_being_loaded(tmp_path: Path) -> None:
     with FakeOllama().running() as fake:
-        fake.answer("cold", Do.WAIT, *CASES[0].answer.parts, CASES[0].answer.last)
+        fake.answer("cold", *CASES[0].answer.parts, CASES[0].answer.last)
+        fake.loading = Answer([Do.WAIT, b"{}"])
         with (
             gateway(fake.url, tmp_path, GATEWAY_EARLY_COMMIT="0.1", GATEWAY_HEARTBEAT="0.1") as (_, url),
             httpx.stream("POST", f"{url}/chat", json=CASES[0].request("cold"), timeout=30) as response,
         ):
             pieces = response.iter_raw()
-            assert next(pieces) == b'event: status\ndata: {"state": "loading"}\n\n'
+            said = b'{"state": "loading", "model": "cold:latest", "elapsed_seconds": 0}'
+            assert next(pieces) == b"event: status\ndata: %b\n\n" % said
             assert next(pieces) == b": keep-alive\n\n"
             fake.go_on()
             assert CASES[0].terminals(b"".join(pieces)) == 1

@@ -68,6 +68,7 @@ class Models:
 
 class Progress:
     request_id = "id"
+    accepted_at: float | None = None
 
     def add_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None: ...
 
@@ -78,6 +79,9 @@ class Progress:
         raise AssertionError("there is a free slot")
 
     def waited(self, seconds: float) -> None:
+        pass
+
+    def loaded(self, backend: str, seconds: float) -> None:
         pass
 
     def asked(self, backend: str) -> None:

@@ -48,6 +48,24 @@ def test_a_start_is_cold_if_the_last_line_says_so_or_without_one_if_the_model_wa
     assert first_chunks("start", load) == before + 1
 
 
+@pytest.mark.parametrize(("waited", "load"), [(5, "cold"), (0.02, "warm")])
+def test_a_start_is_cold_if_the_request_has_waited_for_a_load(waited: float, load: str) -> None:
+    for seconds in ({}, {"total": 9, "load": 0.02}):
+        before = first_chunks("waited", load)
+        settled("waited", first_chunk_after=1, upstream_seconds=seconds, load_seconds=waited)
+        assert first_chunks("waited", load) == before + 1
+
+
+def test_a_wait_for_a_load_is_not_the_gateways_own_share() -> None:
+    name = "gateway_overhead_seconds_sum"
+    before = value(name, phase="request")
+    record = RequestRecord("req-1", "127.0.0.1", operation="chat")
+    record.started -= 60
+    record.loaded("gpu1", 60)
+    record.asked("gpu1")
+    assert 0 <= value(name, phase="request") - before < 30
+
+
 def test_an_answer_in_one_piece_has_no_first_chunk() -> None:
     settled("whole", first_chunk_after=1, streams=False)
     assert first_chunks("whole", "cold") == first_chunks("whole", "warm") == 0

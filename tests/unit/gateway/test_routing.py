@@ -263,6 +263,6 @@ async def test_only_a_model_of_its_own_that_is_not_in_memory_is_loaded_by_the_se
     fake.answer("far", DONE)
     fake.remote["far"] = "https://cloud.example"
     await backend.refresh()
-    assert backend.loads("own")
-    assert not backend.loads("far")
-    assert not backend.loads("nothing")
+    assert not backend.ready("OWN:local", frozenset())
+    assert backend.ready("far", frozenset())
+    assert backend.ready("nothing", frozenset())

@@ -13,6 +13,7 @@ from ..errors import NotServed
 from .affinity import LoadOptions, beginning
 from .fields import Fields
 from .json_spans import Steps
+from .keep_alive import keep_alive_seconds
 from .request_body import Upload
 from .route import Route
 
@@ -20,6 +21,9 @@ from .route import Route
 BYTES_PER_TOKEN = 4
 # A larger body has images or audio, whose bytes are not read as text.
 MAX_PROMPT_ESTIMATE = 16 * 1024
+
+# What there is to answer, in Ollama's own API.
+CONTENTS = ("messages", "prompt", "input")
 
 # Client headers that describe the body. All others are for the gateway only.
 PASSED_HEADERS = frozenset({b"content-type", b"content-length"})
@@ -63,6 +67,16 @@ class Ask:
         """Whether the client wants the answer as a stream."""
         value = self.fields.get("stream")  # null counts as absent, as in Ollama
         return self.route.stream is not None and (self.route.streams if value is None else value is True)
+
+    @property
+    def only_loads(self) -> bool:
+        """Whether the request asks for no answer: it loads the model, or unloads it."""
+        return self.route.has_options and all(map(self.fields.is_empty, CONTENTS))
+
+    @property
+    def keep_alive(self) -> float | None:
+        """How long the model is to stay in memory after the answer, in seconds; None if that is not said."""
+        return keep_alive_seconds(self.fields.get("keep_alive")) if self.route.has_options else None
 
     @property
     def prompt_estimate(self) -> int:

@@ -3,6 +3,7 @@ gateway's checks and another for Ollama."""
 
 import asyncio
 import json
+import re
 from collections.abc import Container, Generator, Iterator, Sequence
 from typing import TypeVar
 
@@ -17,6 +18,8 @@ MAX_NAMES = 10
 
 # Ollama's limit: registry, namespace, name and tag, of at most 80 characters each.
 MAX_MODEL_NAME = 350
+
+EMPTY = re.compile(rb'null|""|\[[ \t\n\r]*\]')
 
 Found = TypeVar("Found")
 
@@ -64,6 +67,14 @@ class Fields:
     def has_any(self, name: str) -> bool:
         """Whether any field of this name has a truthy value."""
         return any(self.every(name))
+
+    def is_empty(self, name: str) -> bool:
+        """Whether the field is missing, or has no content wherever it is."""
+        values = (value for field, value in self._found if field == name)
+        return all(
+            EMPTY.fullmatch(self._body, value.start, value.end) if isinstance(value, Span) else not value
+            for value in values
+        )
 
     def objects(self, name: str) -> Steps[list["Fields"]]:
         """The objects in all arrays of this name."""

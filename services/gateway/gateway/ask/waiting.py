@@ -25,7 +25,10 @@ class Used(NamedTuple):
 
 
 class Waiting(Protocol):
+    """`accepted_at` is when `accepted` was called, by the event loop's clock."""
+
     request_id: str
+    accepted_at: float | None
 
     def add_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Headers for the response, whether that is an answer or a refusal."""
@@ -42,6 +45,9 @@ class Waiting(Protocol):
         """A wait for a slot is over: the request has one, is refused, or its client has left. It waits again
         if its server fails.
         """
+
+    def loaded(self, backend: str, seconds: float) -> None:
+        """The wait for the model to be loaded is over: it is, or cannot be, or the client has left."""
 
     def asked(self, backend: str) -> None:
         """The request is about to be sent upstream: upstream's time limits begin."""

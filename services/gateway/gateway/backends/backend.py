@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from hashlib import blake2b
 from typing import NamedTuple
@@ -16,10 +16,11 @@ from ..errors import (
     UpstreamRefused,
     UpstreamUnreachable,
 )
-from ..names import full_name
+from ..names import requested_name
 from .breaker import Breaker
 from .choice import Offer
 from .client import Upstream, UpstreamAnswer
+from .loading import Loader
 from .polling import Polled
 from .speed import Speed
 
@@ -54,6 +55,7 @@ class Backend(Polled):
         awaited: tuple[str, ...] = (),
         weight: float = 1.0,
         assumed: Assumed = NOTHING_ASSUMED,
+        load_timeout: float | None = None,
     ) -> None:
         super().__init__(name, upstream, default_model, awaited)
         self.weight = weight
@@ -62,6 +64,7 @@ class Backend(Polled):
         # By model, of those that are installed.
         self.speeds: dict[str, Speed] = {}
         self.answered_at = -math.inf
+        self.loader = Loader(name, upstream, load_timeout, self.residents, self._loaded)
         self._assumed = assumed
         # Requests without an answer, each with the time at which it was sent.
         self._unanswered: dict[object, float] = {}
@@ -107,13 +110,18 @@ class Backend(Polled):
         """As `Upstream.ask`; `model` is the model that answers, if any. Read the answer within `reading`."""
         request = object()
         self._unanswered[request] = time.monotonic()
+        name = requested_name(model) if model else ""
         if not self.breaker.is_closed:
             self.breaker.sent()
             self.on_change()
         try:
             answer = await self.upstream.ask(method, path, body, headers)
         except UpstreamFailed as error:
+            self.residents.doubt(name)
             self.failed(error)
+            raise
+        except asyncio.CancelledError:
+            self.residents.doubt(name)
             raise
         except UpstreamRefused as error:
             self._succeeded()
@@ -124,28 +132,24 @@ class Backend(Polled):
             self.breaker.given_up()
             del self._unanswered[request]
         self._succeeded()
-        if model and self.has(model) and (name := full_name(model)) not in self._answered:
-            self._answered.add(name)
-            self.on_change()
+        if name in self.models:
+            is_new = name not in self.residents
+            self.residents.answered(name)
+            if is_new:
+                self.on_change()
         return answer
 
-    async def ask_or_move(
-        self,
-        method: str,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        model: str | None,
-        can_move: Callable[[], bool],
+    async def unless_lost(
+        self, answering: Awaitable[UpstreamAnswer], can_move: Callable[[], bool]
     ) -> UpstreamAnswer:
-        """The same. Also raises UpstreamUnreachable if the server stops responding before it answers and the
-        request can be sent to another one.
+        """The answer to a request that waits for this server. Raises UpstreamUnreachable if the server stops
+        responding meanwhile, and the request can be sent to another one.
         """
         try:
             async with asyncio.timeout(None) as limit:
                 self._movable[limit] = can_move
                 try:
-                    return await self.ask(method, path, body, headers, model)
+                    return await answering
                 finally:
                     del self._movable[limit]
         except TimeoutError:
@@ -190,6 +194,7 @@ class Backend(Polled):
             self._changes -= 1
             self._changed_at = time.monotonic()
             self._local = frozenset()
+            self.residents.forget()
             self._poll_soon.set()
             self.on_change()
 
@@ -199,6 +204,11 @@ class Backend(Polled):
             self.up = False
         if not isinstance(error, UpstreamBusy):
             self.breaker.failed()
+        self._poll_soon.set()
+        self.on_change()
+
+    def _loaded(self) -> None:
+        """A load has ended."""
         self._poll_soon.set()
         self.on_change()
 

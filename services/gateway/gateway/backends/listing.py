@@ -15,12 +15,15 @@ NEVER_SECONDS = 100 * 365 * 86400
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in memory; `size` and `vram` in bytes, `unload_at` in seconds since 1970."""
+    """A model in memory; `size` and `vram` in bytes, `unload_at` in seconds since 1970, `context` in tokens,
+    0 if it is not reported.
+    """
 
     name: str
     size: int
     vram: int
     unload_at: float
+    context: int = 0
 
     @property
     def unload_after(self) -> float:
@@ -51,6 +54,7 @@ def loaded(running: object) -> tuple[LoadedModel, ...]:
             int(model.get("size") or 0),
             int(model.get("size_vram") or 0),
             _timestamp(model.get("expires_at")),
+            _count(model.get("context_length")),
         )
         for model in _models(running)
     )

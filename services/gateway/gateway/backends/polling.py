@@ -9,10 +9,12 @@ from typing import Literal
 
 import structlog
 
+from ..ask.affinity import LoadOptions
 from ..errors import GatewayError, Overloaded, UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from ..names import full_name, requested_name
 from .client import Upstream
 from .listing import LoadedModel, capacity, listed, loaded, remote
+from .residents import Residents
 
 # Short while something is missing, so that a start is noticed immediately; long otherwise.
 POLL_SECONDS_MISSING = 0.5
@@ -51,7 +53,7 @@ class Polled:
         # As reported, else 0.
         self._slots = self._models_at_once = 0
         self.polled = asyncio.Event()
-        self._answered: set[str] = set()  # models that have answered since the last poll, so must be loaded
+        self.residents = Residents()
         self._poll_soon = asyncio.Event()
         self._changes = 0  # changing requests in flight
         self._polling = asyncio.Lock()
@@ -80,13 +82,21 @@ class Polled:
         return full_name(model) in self.models
 
     def has_loaded(self, model: str) -> bool:
-        name = full_name(model)
-        return name in self._answered or name in {loaded.name for loaded in self.loaded}
+        return full_name(model) in self.residents
 
-    def loads(self, model: str) -> bool:
-        """Whether a request for `model` makes this server load it, as of the last poll."""
-        name = full_name(model)
-        return self.up and name in self.local and not self.has_loaded(model)
+    def ready(self, model: str, options: LoadOptions) -> bool:
+        """Whether a request has no load to wait for: `model` is in memory for certain, with these options, or
+        it is not one that this server can load.
+        """
+        name = requested_name(model)
+        is_loadable = self.up and name in self.models and name not in self.remote
+        return not is_loadable or self.residents.ready(name, options)
+
+    def expect(self, model: str, options: LoadOptions, keep_alive: float | None) -> None:
+        """A request for `model` is about to be sent; see `Residents.asked`."""
+        name = requested_name(model)
+        if name in self.models:
+            self.residents.asked(name, options, keep_alive)
 
     def label(self, model: str) -> str:
         """The model as a metric label; "other" unless the backend has it, which bounds the label's values."""
@@ -141,7 +151,6 @@ class Polled:
             self._local = self.models - self.remote if began >= self._changed_at else frozenset()
             self.loaded = loaded(running)
             self._slots, self._models_at_once = capacity(running)
-            self._answered.clear()
             self._failure = None
             self.responded()
         except (UpstreamUnreachable, UpstreamTimeout, Overloaded) as error:
@@ -158,6 +167,7 @@ class Polled:
         self.up = self._failure is None
         if not self.up:
             self.loaded = ()
+        self.residents.polled(self.loaded, began)
         self.on_change()
         if self.missing != was_missing:
             structlog.get_logger().info("backend", backend=self.name, missing=self.missing)

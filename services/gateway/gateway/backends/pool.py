@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from ..access.roles import AUDITED
 from ..ask.ask import Ask
-from ..ask.waiting import Status, Waiting
+from ..ask.waiting import Waiting
 from ..errors import UpstreamFailed
 from ..names import requested_name
 from ..servers import Server
@@ -21,8 +21,6 @@ from .group import Group
 
 # Far more models than are in use at the same time.
 MOST_OFFERS = 1000
-
-LOADING = Status("loading", {})
 
 
 class Pool(Catalogue):
@@ -50,7 +48,13 @@ class Pool(Catalogue):
         settings = self._settings
         upstream = Upstream(server.url, settings.connect_timeout)
         return Backend(
-            name, upstream, settings.default_model, settings.model_names, server.weight, self._assumed
+            name,
+            upstream,
+            settings.default_model,
+            settings.model_names,
+            server.weight,
+            self._assumed,
+            settings.load_timeout,
         )
 
     def servers(self, model: str) -> Sequence[Backend]:
@@ -80,21 +84,26 @@ class Pool(Catalogue):
         return self._by_name.get(name)
 
     async def ask(self, backend: Backend, ask: Ask, waiting: Waiting) -> UpstreamAnswer:
-        """Send the request for a model's answer. Raises GatewayError, as `Backend.ask`."""
-        model = ask.model if ask.route.operation else None
-        if model and backend.loads(model):
-            waiting.waits_for(_loading)
-        waiting.asked(backend.name)
-        assert isinstance(ask.body, bytes)
-        # The route's method, not the client's, which may be HEAD.
+        """Send a request once its model is loaded. Raises GatewayError, as `Backend.ask`, `Loader.load`."""
         if not backend.has_fellows:
-            return await backend.ask(ask.route.method, ask.path, ask.body, ask.headers, model)
-        name = requested_name(model or "")
+            return await self._ask(backend, ask, waiting)
+        name = requested_name(ask.model or "")
 
         def can_move() -> bool:
             return any(other is not backend and other.available for other in self.servers(name))
 
-        return await backend.ask_or_move(ask.route.method, ask.path, ask.body, ask.headers, model, can_move)
+        return await backend.unless_lost(self._ask(backend, ask, waiting), can_move)
+
+    async def _ask(self, backend: Backend, ask: Ask, waiting: Waiting) -> UpstreamAnswer:
+        assert isinstance(ask.body, bytes)
+        model = ask.model if ask.route.operation else None
+        if model:
+            if not (backend.ready(model, ask.load_options) or ask.only_loads):
+                await backend.loader.load_for(ask, waiting)
+            backend.expect(model, ask.load_options, ask.keep_alive)
+        waiting.asked(backend.name)
+        # The route's method, not the client's, which may be HEAD.
+        return await backend.ask(ask.route.method, ask.path, ask.body, ask.headers, model)
 
     def answer(self, ask: Ask, waiting: Waiting) -> AbstractAsyncContextManager[UpstreamAnswer]:
         """The answer to a request that takes no slot. Raises GatewayError, as `Upstream.ask`."""
@@ -154,8 +163,6 @@ class Pool(Catalogue):
             return
 
     async def aclose(self) -> None:
-        await asyncio.gather(*(backend.upstream.aclose() for backend in self.backends))
-
-
-def _loading() -> Status:
-    return LOADING
+        for backend in self.backends:
+            await backend.loader.aclose()
+            await backend.upstream.aclose()

@@ -139,6 +139,9 @@ class Generation:
         self.status = None  # it may refer to this
         self._record.queue_seconds = (self._record.queue_seconds or 0) + seconds
 
+    def loaded(self, backend: str, seconds: float) -> None:
+        self._record.loaded(backend, seconds)
+
     def asked(self, backend: str) -> None:
         self._record.asked(backend)
         self.asked_at = self.last_in = self._loop.time()

@@ -119,6 +119,12 @@ QUEUE_SECONDS = Histogram(
     ["outcome"],
     buckets=(0.001, *LONG),
 )
+MODEL_LOAD_SECONDS = Histogram(
+    "gateway_model_load_seconds",
+    "Time in which the backend loaded a model that requests waited for.",
+    ["backend", "model"],
+    buckets=LONG,
+)
 REFUSALS = Counter("gateway_refusals_total", "Requests refused because of limits.", ["reason"])
 # Exports 0 before the first refusal, without which Prometheus would not see it as an increase.
 for reason in ("queue_full", "caller_queue_full", "queue_timeout", "requests", "tokens", "concurrent"):

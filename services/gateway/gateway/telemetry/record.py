@@ -61,6 +61,8 @@ class RequestRecord:
     # Whom the request is counted for, and the time it waited for a slot; None if it needs none.
     caller: str | None = None
     queue_seconds: float | None = None
+    # The time it waited for its model to be loaded.
+    load_seconds: float = 0
     _asks: tuple[str | None, bool] = (None, False)
     _in_flight: Gauge | None = None
 
@@ -87,13 +89,19 @@ class RequestRecord:
         """Set the usage that upstream reported at the end of the answer."""
         self.prompt_tokens, self.output_tokens, self.upstream_seconds = prompt_tokens, output_tokens, seconds
 
+    def loaded(self, backend: str, seconds: float) -> None:
+        """The request has waited for the backend to load its model."""
+        self.backend = backend
+        self.load_seconds += seconds
+
     def asked(self, backend: str) -> None:
         """The request is about to be sent upstream, perhaps not for the first time."""
         self.backend = backend
         self.asked_after = time.perf_counter() - self.started
         self.attempts += 1
         if self.operation and self.attempts == 1:
-            child(metrics.OVERHEAD, "request").observe(self.asked_after - (self.queue_seconds or 0))
+            waited = (self.queue_seconds or 0) + self.load_seconds
+            child(metrics.OVERHEAD, "request").observe(self.asked_after - waited)
 
     def first_chunk(self) -> None:
         self.first_chunk_after = time.perf_counter() - self.started
@@ -158,6 +166,8 @@ class RequestRecord:
             line["caller"] = self.caller
         if self.queue_seconds is not None:
             line["queue_seconds"] = _rounded(self.queue_seconds)
+        if self.load_seconds:
+            line["load_seconds"] = _rounded(self.load_seconds)
         if self.attempts > 1:
             line["attempts"] = self.attempts
         if self.cut:
@@ -205,9 +215,11 @@ class RequestRecord:
         return {**phases, "waiting": max(0, reported.get("total", 0) - sum(phases.values()))}
 
     def _was_cold(self) -> bool:
-        """Reported only in the last line of Ollama's own API; otherwise derived from the last poll."""
-        if self.upstream_seconds:
-            return self.upstream_seconds.get("load", 0) > COLD_SECONDS
+        """Upstream's report counts a load that the request itself caused; Ollama's own API has it in its last
+        line. Without it and without a wait for a load, the last poll counts.
+        """
+        if self.upstream_seconds or self.load_seconds:
+            return self.load_seconds + self.upstream_seconds.get("load", 0) > COLD_SECONDS
         return not self.was_loaded
 
 

@@ -36,6 +36,7 @@ class Answer:
     """How far an answer has got: what the limiter asks of a generation."""
 
     request_id = "id"
+    accepted_at: float | None = None
 
     def __init__(self, prompt: int | None = 10, output: int = 5, *more: Any) -> None:
         self.used = Used(prompt, output, *more)
@@ -52,6 +53,8 @@ class Answer:
     def waited(self, seconds: float) -> None: ...
 
     def stop(self, reason: GatewayError) -> None: ...
+
+    def loaded(self, backend: str, seconds: float) -> None: ...
 
     def asked(self, backend: str) -> None: ...
 
