@@ -33,7 +33,7 @@ PASSED_HEADERS = frozenset({b"content-type", b"content-length"})
 class Ask:
     """`path`, `headers` and `body` are ready to be sent upstream, an upload in chunks. `fields` are those of
     the body as it arrived, `named` is the model in the path, if any. `load_options` are those with which the
-    model has to be loaded.
+    model has to be loaded. `server` is the model server that the client has named for managing models.
     """
 
     route: Route
@@ -44,6 +44,7 @@ class Ask:
     fields: Fields
     named: str | None = None
     load_options: LoadOptions = frozenset()
+    server: str | None = None
 
     @cached_property
     def model(self) -> str | None:

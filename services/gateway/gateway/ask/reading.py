@@ -56,4 +56,5 @@ def _ask(
         fields,
         request.path_params.get("model"),
         options,
+        server=request.headers.get("x-backend"),
     )
