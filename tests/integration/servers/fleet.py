@@ -1,6 +1,7 @@
 """A gateway in front of several fake servers, called gpu1, gpu2 and so on."""
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,16 @@ from tests.processes import Process, free_port, wait_until
 
 class Server(FakeOllama):
     """Lists its models with what clients need to read them."""
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Accepts connections meanwhile, and does nothing else, like a process that is stopped."""
+        thawed = threading.Event()
+        self._loop.call_soon_threadsafe(thawed.wait)
+        try:
+            yield
+        finally:
+            thawed.set()
 
     def _listed(self, name: str) -> dict[str, Any]:
         return {**super()._listed(name), "model": name, "size": 5, "digest": "0" * 12}
@@ -61,12 +72,15 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path, names: Sequence[str], dead: Sequence[str] = (), **environment: str) -> Iterator[Fleet]:
+def fleet(
+    folder: Path, names: Sequence[str], dead: Sequence[str] = (), **environment: str
+) -> Iterator[Fleet]:
     """Servers with these names; behind each of `dead` nobody listens."""
     audit = folder / "audit"
     with ExitStack() as stack:
-        servers = {name: stack.enter_context(Server().running()) for name in names if name not in dead}
+        servers = {name: Server() for name in names if name not in dead}
         for server in servers.values():
+            stack.enter_context(server.running())
             server.answer("everywhere", Do.HEADERS)
         urls = {name: servers[name].url if name in servers else nobody() for name in names}
         settings = {
