@@ -71,12 +71,7 @@ def test_servers_that_fail_alike_are_named_together(three: Fleet) -> None:
     for server, reason in zip(three.servers, ("no such tag", "disk full", "no such tag"), strict=True):
         server.answer("nowhere", *lines(MANIFEST, {"error": reason}))
     *_, last = pulled(three, "nowhere")
-    assert last in (
-        {"error": "gpu1, gpu3: no such tag; gpu2: disk full"},
-        {"error": "gpu2: disk full; gpu1, gpu3: no such tag"},
-        {"error": "gpu3, gpu1: no such tag; gpu2: disk full"},
-        {"error": "gpu2: disk full; gpu3, gpu1: no such tag"},
-    )
+    assert last == {"error": "gpu1, gpu3: no such tag; gpu2: disk full"}
 
 
 def test_a_server_that_ends_without_success_has_failed(three: Fleet) -> None:
@@ -123,9 +118,7 @@ def test_if_all_refuse_before_the_first_line_their_status_is_the_answers(three: 
     for server in three.servers:
         server.answer("refused", *lines({"error": "invalid model name"}), status=400)
     answer = three.client.post("/api/pull", json={"model": "refused"})
-    assert answer.status_code == 400
-    names, _, reason = answer.json()["error"].partition(": ")
-    assert (sorted(names.split(", ")), reason) == (["gpu1", "gpu2", "gpu3"], "invalid model name")
+    assert (answer.status_code, answer.json()) == (400, {"error": "gpu1, gpu2, gpu3: invalid model name"})
 
 
 def test_a_client_that_leaves_ends_the_pulls_of_all(three: Fleet) -> None:

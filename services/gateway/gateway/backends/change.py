@@ -59,13 +59,14 @@ async def outcome_of(backend: Backend, change: Awaitable[None]) -> GatewayError 
     return None
 
 
-def combined(failures: Mapping[str, GatewayError]) -> GatewayError:
-    """The failures as one that names the servers. It is a refusal only if all of them are."""
+def combined(groups: Groups, failures: Mapping[str, GatewayError]) -> GatewayError:
+    """The failures of servers, by name, as one that names them. It is a refusal only if all of them are."""
+    names = [backend.name for group in groups for backend in group if backend.name in failures]
     servers: dict[str, list[str]] = {}
-    for name, failure in failures.items():
-        servers.setdefault(failure.message, []).append(name)
-    message = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in servers.items())
-    found = list(failures.values())
+    for name in names:
+        servers.setdefault(failures[name].message, []).append(name)
+    message = "; ".join(f"{', '.join(alike)}: {reason}" for reason, alike in servers.items())
+    found = [failures[name] for name in names]
     first = next((failure for failure in found if not isinstance(failure, UpstreamRefused)), found[0])
     return worded(first, message)
 

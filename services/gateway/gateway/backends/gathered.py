@@ -41,7 +41,7 @@ class Gathered:
             name: failure for name, failure in failures.items() if not isinstance(failure, ModelNotFound)
         }
         if others:
-            raise combined(others)
+            raise combined(groups, others)
         if not answers:
             missing = next(iter(failures.values()))
             raise worded(missing, missing.message)

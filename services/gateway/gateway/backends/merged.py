@@ -40,7 +40,7 @@ class Merged:
             while self._running and not self._began:
                 await self._wait()
             if not self._began:
-                raise combined(self._failures)
+                raise combined(self._groups, self._failures)
             yield self
         finally:
             for task in tasks:
@@ -56,7 +56,7 @@ class Merged:
             elif self._running:
                 await self._wait()
             elif self._failures:
-                raise combined(self._failures)
+                raise combined(self._groups, self._failures)
             else:
                 return
 
