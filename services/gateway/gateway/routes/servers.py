@@ -61,6 +61,7 @@ def _server(state: State, backend: Backend, busy: Counter[tuple[str, str]]) -> d
             }
             for model, speed in backend.speeds.items()
         },
+        "load_seconds": {model: _rounded(seconds) for model, seconds in backend.loader.seconds.items()},
     }
 
 
