@@ -103,6 +103,15 @@ def test_a_server_that_stays_silent_is_named(tmp_path: Path) -> None:
         )
 
 
+def test_a_server_that_is_known_to_be_silent_delays_no_pull(tmp_path: Path) -> None:
+    with fleet(tmp_path, ["gpu1", "gpu2"]) as running:
+        running.wait_ready()
+        running.servers[1].answer("m", *lines(MANIFEST, SUCCESS))
+        with running.servers[0].frozen():
+            wait_until(lambda: "gpu1" in running.client.get("/readyz").text, 30, "it is known to be silent")
+            assert pulled(running, "m")[-1] == {"error": "gpu1: the model server did not answer in time"}
+
+
 def test_without_a_stream_the_answer_comes_when_all_have_succeeded(three: Fleet) -> None:
     for server in three.servers:
         server.answer("whole", *lines(SUCCESS))
