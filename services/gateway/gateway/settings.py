@@ -8,9 +8,10 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, AnyHttpUrl, Field, NonNegativeInt, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from .aliases import Alias, parse_aliases
 from .limits import Limits, parse_windows
 from .name_lists import check_models, check_patterns, check_registries, split
-from .names import REGISTRY, is_in_cloud
+from .names import REGISTRY, full_name, is_in_cloud
 from .origins import Origins
 from .servers import ONLY, Server, parse_servers
 
@@ -57,6 +58,11 @@ class Settings(BaseSettings):
     default_model: str = Field("", description="model that must be present for /readyz; empty: any")
     models: Annotated[str, _checked_by(check_models)] = Field(
         "", description="models for `gateway pull`, in order, separated by commas or spaces"
+    )
+    aliases: Annotated[str, _checked_by(parse_aliases)] = Field(
+        "",
+        description="further names of models, like fast=llama3.2:1b|qwen2.5:1.5b, separated by commas; of "
+        "several models the first one that is available answers",
     )
 
     gpu_expected: Literal["off", "on"] = Field(
@@ -122,6 +128,15 @@ class Settings(BaseSettings):
         10,
         ge=0,
         description="how long requests for a loaded model may overtake one whose model is not",
+    )
+    runner_options: Literal["keep", "strip", "largest"] = Field(
+        "keep",
+        description="options for which the model server loads a model anew, like num_ctx: keep them; strip "
+        "them; or raise num_ctx to the largest of the last hour",
+    )
+    keep_alive: Literal["auto", "any", "admin"] = Field(
+        "auto",
+        description="who may say how long a model stays loaded; auto: without API keys anyone, else admins",
     )
     limit_requests: Windows = Field(
         "",
@@ -207,6 +222,11 @@ class Settings(BaseSettings):
     def model_names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(split(self.models)))
 
+    @cached_property
+    def alias_table(self) -> dict[str, Alias]:
+        """The aliases by their full names."""
+        return parse_aliases(self.aliases)
+
     @property
     def pull_registry_names(self) -> frozenset[str]:
         return frozenset(split(self.pull_registries.lower()))
@@ -223,9 +243,13 @@ class Settings(BaseSettings):
     def _cross_check(self) -> Self:
         if self.early_commit > self.first_byte_timeout:
             raise ValueError("GATEWAY_EARLY_COMMIT must not exceed GATEWAY_FIRST_BYTE_TIMEOUT")
+        if self.default_model and full_name(self.default_model) in self.alias_table:
+            raise ValueError(f"GATEWAY_DEFAULT_MODEL: {self.default_model} is an alias; name a model")
+        aliases = self.alias_table.values()
         for variable, names in (
             ("GATEWAY_MODELS", self.model_names),
             ("GATEWAY_DEFAULT_MODEL", (self.default_model,)),
+            ("GATEWAY_ALIASES", [name for alias in aliases for name in (alias.name, *alias.targets)]),
         ):
             cloud_models = ", ".join(filter(is_in_cloud, names))
             if cloud_models and self.cloud_models == "off":

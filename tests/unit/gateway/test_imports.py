@@ -8,7 +8,7 @@ import gateway
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
     {"names", "errors", "origins", "limits", "servers", "garbage", "turnstile"},
-    {"name_lists"},
+    {"aliases", "name_lists"},
     {"settings"},
     {"telemetry"},
     {"dialects"},

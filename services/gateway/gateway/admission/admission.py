@@ -8,7 +8,7 @@ from ..ask.ask import Ask
 from ..ask.waiting import Status, Waiting
 from ..backends.client import UpstreamAnswer
 from ..backends.pool import Pool
-from ..errors import QueueFull
+from ..errors import QueueFull, UpstreamFailed
 from ..names import requested_name
 from ..policy.policy import Policy
 from ..telemetry.metrics import QUEUE_SECONDS, REFUSALS, child
@@ -34,12 +34,18 @@ class Admission:
     async def answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
         """Raises GatewayError, as `Policy.check`, `RateLimiter`, `Ledger` and `Pool.answer`."""
         await self._policy.check(ask)
-        async with (
-            self._limiter.admitted(ask, waiting),
-            self._slot(ask, waiting),
-            self._pool.answer(ask, waiting) as answer,
-        ):
-            yield answer
+        if ask.changes:
+            waiting.add_headers([(b"x-request-changed", ", ".join(ask.changes).encode())])
+        try:
+            async with (
+                self._limiter.admitted(ask, waiting),
+                self._slot(ask, waiting),
+                self._pool.answer(ask, waiting) as answer,
+            ):
+                yield answer
+        except UpstreamFailed:
+            ask.failed()
+            raise
 
     @asynccontextmanager
     async def _slot(self, ask: Ask, waiting: Waiting) -> AsyncIterator[None]:

@@ -1,8 +1,8 @@
 """One client request, parsed once and passed through the gateway."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
@@ -25,11 +25,17 @@ MAX_PROMPT_ESTIMATE = 16 * 1024
 PASSED_HEADERS = frozenset({b"content-type", b"content-length"})
 
 
+def nothing() -> None:
+    """For requests whose failure concerns nobody else."""
+
+
 @dataclass(frozen=True)
 class Ask:
     """`path`, `headers` and `body` are ready to be sent upstream, an upload in chunks. `fields` are those of
-    the body as it arrived, `named` is the model in the path, if any. `load_options` are those with which the
-    model has to be loaded.
+    the body as it arrived, `named` is the model in the path, if any. `targets` are the models behind those of
+    the names that are aliases and that the caller may use. `load_options` are those with which the model has
+    to be loaded. `changes` tells the client what has been changed. `unloads` is whether the request does
+    nothing but unload a model. `failed` has to be called if the model server fails.
     """
 
     route: Route
@@ -39,17 +45,31 @@ class Ask:
     body: bytes | Upload
     fields: Fields
     named: str | None = None
+    targets: Mapping[str, str] = field(default_factory=dict)
     load_options: LoadOptions = frozenset()
+    changes: tuple[str, ...] = ()
+    unloads: bool = False
+    failed: Callable[[], None] = nothing
 
     @cached_property
     def model(self) -> str | None:
         """The requested model, for logs and metrics. Access checks use `models`."""
+        said = self._said
+        return None if said is None else self.targets.get(said, said)
+
+    @property
+    def alias(self) -> str | None:
+        """The name by which the model was requested, if it is an alias."""
+        return self._said if self._said in self.targets else None
+
+    @cached_property
+    def _said(self) -> str | None:
         fields = self.fields
         value = fields.get("model") or fields.get("name") or fields.get("source")
         return value if isinstance(value, str) else None
 
     def models(self) -> Iterator[str]:
-        """Every model that the request may refer to. Raises InvalidRequest."""
+        """Every name by which the request may refer to a model. Raises InvalidRequest."""
         if self.named:
             yield self.named
         yield from self.fields.models(self.route.naming)
@@ -73,13 +93,14 @@ class Ask:
         return min(size // BYTES_PER_TOKEN, MAX_PROMPT_ESTIMATE)
 
 
-def upstream_path(request: Request, route: Route) -> str:
-    """The path for Ollama's router: each parameter is quoted as a single segment.
+def upstream_path(request: Request, route: Route, targets: Mapping[str, str]) -> str:
+    """The path for Ollama's router: each parameter is quoted as a single segment, aliases are replaced.
 
     Raises NotServed.
     """
     path = route.upstream_path or route.path
-    for name, value in request.path_params.items():
+    for name, said in request.path_params.items():
+        value = targets.get(said, said)
         if value in (".", ".."):  # a dot segment would change the path
             raise NotServed("this path does not exist here; see /docs", 404)
         path = re.sub(rf"{{{name}(:path)?}}", quote(value, safe=":"), path)

@@ -74,6 +74,10 @@ class Pool:
     def has(self, model: str) -> bool:
         return self._backend.has(model)
 
+    def available(self, model: str) -> bool:
+        """Whether a model server that is up has the model."""
+        return self._backend.up and self._backend.has(model)
+
     def slots(self, model: str) -> int:
         """Answers that a model generates at once; 0: no limit. Models of other hosts have none."""
         if model in self._backend.remote:
