@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.ollama import DONE, Do, FakeOllama
 from tests.integration.programs import gateway
+from tests.integration.scrapes import value
 from tests.processes import wait_until
 
 Start = Callable[..., str]
@@ -48,13 +49,35 @@ def options(fake: FakeOllama) -> dict[str, Any] | None:
     return found
 
 
+def test_as_they_come_requests_that_reload_a_model_are_counted(fake: FakeOllama, start: Start) -> None:
+    url = start(GATEWAY_OPEN_METRICS="on")
+
+    def counted(option: str) -> float | None:
+        return value(url, "gateway_reloads_total", model="m:1", option=option)
+
+    for size in (4096, 4096, 8192):
+        answer = ask(url, options={"num_ctx": size})
+        assert options(fake) == {"num_ctx": size}
+        assert "x-request-changed" not in answer.headers
+    assert counted("num_ctx") == 1
+    ask(url, path="/v1/chat/completions")  # has no options
+    ask(url, path="/chat", options={"temperature": 0})
+    assert counted("num_ctx") == 2
+    ask(url, options={"num_thread": 4})
+    assert counted("num_thread") == 1
+    ask(url, model="none", options={"num_ctx": 1})
+    ask(url, model="other:1", options={"num_ctx": 1})
+    assert value(url, "gateway_reloads_total", model="other:1") is None
+
+
 def test_stripped_they_do_not_reach_the_model_server(fake: FakeOllama, start: Start) -> None:
-    url = start(GATEWAY_RUNNER_OPTIONS="strip")
+    url = start(GATEWAY_RUNNER_OPTIONS="strip", GATEWAY_OPEN_METRICS="on")
     for size in (4096, 8192):
         for path in ("/chat", "/api/chat", "/api/generate", "/api/embed"):
             answer = ask(url, path=path, options={"num_gpu": 1, "seed": 7, "num_ctx": size})
             assert options(fake) == {"seed": 7}
             assert answer.headers["x-request-changed"] == "num_ctx removed, num_gpu removed"
+    assert value(url, "gateway_reloads_total", model="m:1") is None
     assert "x-request-changed" not in ask(url, options={"seed": 7}).headers
 
 

@@ -9,10 +9,12 @@ from typing import Literal
 
 import structlog
 
+from ..ask.affinity import LoadOptions
 from ..errors import GatewayError, Overloaded, UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from ..names import full_name, requested_name
 from .client import Upstream, UpstreamAnswer
 from .listing import LoadedModel, capacity, listed, loaded, remote
+from .reloads import Reloads
 
 # Short while something is missing, so that a start is noticed immediately; long otherwise.
 POLL_SECONDS_MISSING = 0.5
@@ -43,6 +45,7 @@ class Backend:
         self.slots = self.models_at_once = 0
         self.polled = asyncio.Event()
         self._answered: set[str] = set()  # models that have answered since the last poll, so must be loaded
+        self._reloads = Reloads()
         self._poll_soon = asyncio.Event()
         self._changes = 0  # changing requests in flight
         self._polling = asyncio.Lock()
@@ -78,6 +81,11 @@ class Backend:
         """Whether a request for `model` makes this server load it, as of the last poll."""
         name = full_name(model)
         return self.up and name in self.local and not self.has_loaded(model)
+
+    def count_reloads(self, model: str, options: LoadOptions) -> None:
+        """A request for `model` with these load options is about to be sent."""
+        if full_name(model) in self.local:
+            self._reloads.sent(full_name(model), options, self.has_loaded(model))
 
     def label(self, model: str) -> str:
         """The model as a metric label; "other" unless the backend has it, which bounds the label's values."""

@@ -39,6 +39,8 @@ class Pool:
         model = ask.model if ask.route.operation else None
         if model and backend.loads(model):
             waiting.waits_for(_loading)
+        if model:
+            backend.count_reloads(model, ask.load_options)
         return backend.stream(method, ask.path, ask.body, ask.headers, model)
 
     async def get_json(self, path: str, seconds: float) -> object:

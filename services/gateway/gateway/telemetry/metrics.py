@@ -123,6 +123,11 @@ REFUSALS = Counter("gateway_refusals_total", "Requests refused because of limits
 # Exports 0 before the first refusal, without which Prometheus would not see it as an increase.
 for reason in ("queue_full", "caller_queue_full", "queue_timeout", "requests", "tokens", "concurrent"):
     REFUSALS.labels(reason)
+RELOADS = Counter(
+    "gateway_reloads_total",
+    "Requests that make the model server load a loaded model anew, because an option differs.",
+    ["model", "option"],
+)
 ANSWERS_CUT = Counter(
     "gateway_answers_cut_total", "Answers that took longer than GATEWAY_MAX_ANSWER_SECONDS.", ["model"]
 )
