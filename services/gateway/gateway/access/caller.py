@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..limits import NO_LIMITS, Limits
+from ..settings import Settings
 from .allow_list import EVERY_MODEL, AllowList
 from .roles import Role
 
@@ -26,6 +27,11 @@ class Caller:
     def identity(self) -> str:
         """Who is limited: the key's name, which several keys may share, or else the address."""
         return self.name or network(self.address)
+
+
+def is_admin(caller: Caller, settings: Settings) -> bool:
+    """Whether the caller may manage models; without keys either everybody may or nobody."""
+    return caller.role == "admin" if caller.name else settings.admin_api == "on"
 
 
 def network(address: str) -> str:

@@ -1,33 +1,39 @@
-"""Lists of models, without those hidden from the caller."""
+"""Lists of models, with their aliases, and without those hidden from the caller."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from ..access.allow_list import not_found
-from ..ask.reading import read
 from ..ask.route import Route
 from ..names import full_name
 from ..state import record_of, state_of
+from .answer import answer
 from .table import RECOMMENDATIONS
 
 LIST_SECONDS = 10
+
+MODELS = "/v1/models"
 
 # The field with the list, and the field with each model's name.
 LISTS = {
     "/api/tags": ("models", "name"),
     "/api/ps": ("models", "name"),
-    "/v1/models": ("data", "id"),
+    MODELS: ("data", "id"),
     RECOMMENDATIONS: ("recommendations", "model"),
 }
 
+# Lists that also have the aliases, with the fields that get the alias as the name.
+ALIASED = {"/api/tags": ("name", "model"), MODELS: ("id",)}
+
+Item = dict[str, Any]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def listing(route: Route, passthrough: Endpoint) -> Endpoint:
-    """Endpoint for a list of models: upstream's answer, filtered if any model may be hidden."""
+    """Endpoint for a list of models: upstream's answer, changed if models may be hidden or have aliases."""
     field, name = LISTS[route.path]
     is_recommended = route.path == RECOMMENDATIONS
 
@@ -36,38 +42,55 @@ def listing(route: Route, passthrough: Endpoint) -> Endpoint:
         caller = state.caller(request, route.kind)
         # Recommendations name models that are not installed, most of them cloud models.
         hides = state.policy.hides_cloud_models() if is_recommended else state.policy.hides_models()
-        if not (caller.models or hides):
+        aliases = dict(state.reader.names.listed(caller.models)) if route.path in ALIASED else {}
+        if not (caller.models or hides or aliases):
             return await passthrough(request)
         answer, items = await _items(request, route.path)
         hidden = await state.policy.hidden([item[name] for item in items]) if hides else set()
-        visible = [item for item in items if item[name] not in hidden and caller.models.has(item[name])]
-        return JSONResponse({**answer, field: visible})
+        shown = [item for item in items if item[name] not in hidden]
+        # An alias hides the model of the same name.
+        replaced = set(map(full_name, aliases))
+        visible = [
+            item for item in shown if caller.models.has(item[name]) and full_name(item[name]) not in replaced
+        ]
+        return JSONResponse({**answer, field: [*visible, *_named(shown, route.path, aliases)]})
 
     return filtered
 
 
-def one_of_list(route: Route, passthrough: Endpoint) -> Endpoint:
-    """Endpoint for `/v1/models/{model}`: Ollama's router cannot match a name with a slash, so such a name is
-    looked up in the list.
+def one_of_list(route: Route) -> Endpoint:
+    """Endpoint for `/v1/models/{model}`. An alias is looked up in the list, and so is a name with a slash,
+    which Ollama's router cannot match.
     """
 
     async def one(request: Request) -> Response:
         name = request.path_params["model"]
-        if "/" not in name:
-            return await passthrough(request)
         state = state_of(request)
         caller = state.caller(request, route.kind)
-        await state.policy.check(await read(request, route, caller, state.settings))
-        _, items = await _items(request, "/v1/models")
-        for item in items:
+        ask = await state.reader.read(request, route, caller)
+        if "/" not in name and not ask.targets:
+            return answer(request, ask)
+        await state.policy.check(ask)
+        _, items = await _items(request, MODELS)
+        for item in [*_named(items, MODELS, ask.targets), *items]:
             if full_name(item["id"]) == full_name(name):
                 return JSONResponse(item)
-        raise not_found(name, route.not_found)
+        raise not_found(ask.targets.get(name, name), route.not_found)
 
     return one
 
 
-async def _items(request: Request, path: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _named(items: list[Item], path: str, aliases: Mapping[str, str]) -> list[Item]:
+    """The models behind aliases, under the aliases' names."""
+    by_name = {full_name(item[LISTS[path][1]]): item for item in items}
+    return [
+        {**by_name[full_name(target)], **dict.fromkeys(ALIASED[path], alias)}
+        for alias, target in aliases.items()
+        if full_name(target) in by_name
+    ]
+
+
+async def _items(request: Request, path: str) -> tuple[Item, list[Item]]:
     """Upstream's answer, and the items in it that name a model. Raises GatewayError."""
     state = state_of(request)
     record_of(request).backend = state.pool.backends[0].name

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from ..access.caller import Caller
+from ..access.caller import Caller, is_admin
 from ..admission.turn import Turn
 from ..errors import AnswerStopped, NotServed
 from ..state import State, state_of
@@ -59,8 +59,7 @@ async def stop(request: Request) -> Response:
 
 
 def _may_see(state: State, caller: Caller, turn: Turn) -> bool:
-    is_admin = caller.role == "admin" if caller.name else state.settings.admin_api == "on"
-    return is_admin or turn.caller == caller.identity
+    return is_admin(caller, state.settings) or turn.caller == caller.identity
 
 
 def _running(turn: Turn) -> dict[str, Any]:
