@@ -54,9 +54,10 @@ class State:
         self.keyring = keyring
         self.policy = Policy(settings, pool)
         self.reader = Reader(settings, pool)
-        estimates, slots = Estimates(), Slots(pool, settings.workers, settings.affinity_slack)
-        self.ledger: Ledger = MemoryLedger(slots, estimates, _bounds(settings))
-        self._slot_gauges = Gauges(self.ledger, slots, pool)
+        estimates = Estimates()
+        self.slots = Slots(pool, settings.workers, settings.affinity_slack)
+        self.ledger: Ledger = MemoryLedger(self.slots, estimates, _bounds(settings))
+        self._slot_gauges = Gauges(self.ledger, self.slots, pool)
         self.limiter = RateLimiter(MemoryAccounts(), estimates, settings.workers)
         self.admission = Admission(self.policy, self.limiter, pool, self.ledger, estimates)
         self.loop_watch = LoopWatch()

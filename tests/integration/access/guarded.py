@@ -19,6 +19,7 @@ OWN: dict[tuple[str, str], RouteClass | None] = {
     ("GET", "/metrics"): "metrics",
     ("GET", "/queue"): "read",
     ("DELETE", "/queue/{request_id}"): "read",
+    ("GET", "/servers"): "admin",
     ("GET", "/usage"): "read",
     ("GET", "/docs"): "read",
     ("GET", "/openapi.json"): "read",

@@ -9,6 +9,7 @@ from ..ask.fields import run_in_steps
 from ..ask.waiting import Status, Waiting
 from ..backends.backend import Backend
 from ..backends.client import UpstreamAnswer
+from ..backends.managing import Answer
 from ..backends.pool import Pool
 from ..errors import ModelNotFound, QueueFull, UpstreamFailed
 from ..names import requested_name
@@ -39,7 +40,7 @@ class Admission:
         self._estimates = estimates
 
     @asynccontextmanager
-    async def answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
+    async def answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[Answer]:
         """Raises GatewayError, as `Policy.check`, `RateLimiter`, `Ledger` and `Pool.ask`."""
         await self._policy.check(ask)
         if ask.changes:
@@ -52,7 +53,7 @@ class Admission:
             raise
 
     @asynccontextmanager
-    async def _admitted(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
+    async def _admitted(self, ask: Ask, waiting: Waiting) -> AsyncIterator[Answer]:
         """The answer, with a slot if it needs one. Raises QueueFull."""
         if not self._takes_slot(ask):
             waiting.accepted()

@@ -37,6 +37,7 @@ class Ask:
     to be loaded. `changes` tells the client what has been changed. `only_loads` is whether there is nothing
     to answer, `unloads` whether the model is even unloaded. `keep_alive` is how long it is to stay in
     memory, in seconds, None if that is not said. `failed` has to be called if the model server fails.
+    `server` is the model server that the client has named for managing models.
     """
 
     route: Route
@@ -53,6 +54,7 @@ class Ask:
     unloads: bool = False
     keep_alive: float | None = None
     failed: Callable[[], None] = nothing
+    server: str | None = None
 
     @cached_property
     def model(self) -> str | None:

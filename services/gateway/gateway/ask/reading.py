@@ -62,4 +62,5 @@ def _ask(request: Request, draft: Draft, body: bytes | Upload) -> Ask:
         draft.unloads,
         draft.keep_alive,
         draft.failed,
+        request.headers.get("x-backend"),
     )

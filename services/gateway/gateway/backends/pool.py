@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from ..access.roles import AUDITED
 from ..ask.ask import Ask
 from ..ask.waiting import Waiting
-from ..errors import UpstreamFailed
+from ..errors import ModelNotFound, UpstreamFailed
 from ..names import requested_name
 from ..servers import Server
 from ..settings import Settings
@@ -18,6 +18,7 @@ from .choice import Offer
 from .client import Upstream, UpstreamAnswer
 from .discovery import LOOKUP_SECONDS
 from .group import Group
+from .managing import Answer, managed
 
 # Far more models than are in use at the same time.
 MOST_OFFERS = 1000
@@ -106,33 +107,36 @@ class Pool(Catalogue):
         # The route's method, not the client's, which may be HEAD.
         return await backend.ask(ask.route.method, ask.path, ask.body, ask.headers, model)
 
-    def answer(self, ask: Ask, waiting: Waiting) -> AbstractAsyncContextManager[UpstreamAnswer]:
+    def answer(self, ask: Ask, waiting: Waiting) -> AbstractAsyncContextManager[Answer]:
         """The answer to a request that takes no slot. Raises GatewayError, as `Upstream.ask`."""
         if isinstance(ask.body, bytes) and ask.route.kind not in AUDITED:
             return self._any_answer(ask, waiting)
-        backend = self.backends[0]
-        waiting.asked(backend.name)
-        return backend.change(ask.route.method, ask.path, ask.body, ask.headers)
+        return managed(self._groups, ask, waiting, self._settings)
 
     @asynccontextmanager
     async def _any_answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
-        """From the first server that answers."""
+        """From the first server that answers, and that still has the model, if it is about one."""
         *others, last = self.servers(requested_name(ask.model or ""))
         for backend in (*others, last):
             try:
                 began = await self.ask(backend, ask, waiting)
-            except UpstreamFailed as failure:
+            except (UpstreamFailed, ModelNotFound) as failure:
                 if backend is last:
                     raise
-                child(FAILOVERS, backend.name, failure.code).inc()
+                if isinstance(failure, UpstreamFailed) or backend.has(ask.model or ""):
+                    child(FAILOVERS, backend.name, failure.code).inc()
                 continue
             async with backend.reading(began) as answer:
                 yield answer
             return
 
     async def get_json(self, path: str, seconds: float) -> object:
-        """GET a JSON document from a model server. Raises GatewayError."""
-        return await self.servers("")[0].upstream.get_json(path, seconds)
+        """GET a JSON document from the first model server that answers. Raises GatewayError."""
+        *others, last = self.servers("")
+        for backend in others:
+            with suppress(UpstreamFailed):
+                return await backend.upstream.get_json(path, seconds)
+        return await last.upstream.get_json(path, seconds)
 
     async def watch(self) -> None:
         """Poll the servers, and look for others, until cancelled."""

@@ -1,4 +1,4 @@
-"""Lists of models, with their aliases, and without those hidden from the caller."""
+"""Lists of models, of all servers, with their aliases, and without those hidden from the caller."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 
 from ..access.allow_list import not_found
 from ..ask.route import Route
+from ..backends.lists import union
 from ..names import full_name
 from ..state import record_of, state_of
 from .answer import answer
@@ -33,7 +34,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def listing(route: Route, passthrough: Endpoint) -> Endpoint:
-    """Endpoint for a list of models: upstream's answer, changed if models may be hidden or have aliases."""
+    """Endpoint for a list of models: upstream's answer, changed if models may be hidden or have aliases; with
+    several servers the union of theirs.
+    """
     field, name = LISTS[route.path]
     is_recommended = route.path == RECOMMENDATIONS
 
@@ -43,7 +46,8 @@ def listing(route: Route, passthrough: Endpoint) -> Endpoint:
         # Recommendations name models that are not installed, most of them cloud models.
         hides = state.policy.hides_cloud_models() if is_recommended else state.policy.hides_models()
         aliases = dict(state.reader.names.listed(caller.models)) if route.path in ALIASED else {}
-        if not (caller.models or hides or aliases):
+        is_union = len(state.pool.backends) > 1 and not is_recommended
+        if not (caller.models or hides or aliases or is_union):
             return await passthrough(request)
         answer, items = await _items(request, route.path)
         hidden = await state.policy.hidden([item[name] for item in items]) if hides else set()
@@ -59,8 +63,8 @@ def listing(route: Route, passthrough: Endpoint) -> Endpoint:
 
 
 def one_of_list(route: Route) -> Endpoint:
-    """Endpoint for `/v1/models/{model}`. An alias is looked up in the list, and so is a name with a slash,
-    which Ollama's router cannot match.
+    """Endpoint for `/v1/models/{model}`. With several servers it is looked up in their list, and so is an
+    alias, and a name with a slash, which Ollama's router cannot match.
     """
 
     async def one(request: Request) -> Response:
@@ -68,7 +72,7 @@ def one_of_list(route: Route) -> Endpoint:
         state = state_of(request)
         caller = state.caller(request, route.kind)
         ask = await state.reader.read(request, route, caller)
-        if "/" not in name and not ask.targets:
+        if "/" not in name and not ask.targets and len(state.pool.backends) == 1:
             return answer(request, ask)
         await state.policy.check(ask)
         _, items = await _items(request, MODELS)
@@ -93,10 +97,13 @@ def _named(items: list[Item], path: str, aliases: Mapping[str, str]) -> list[Ite
 async def _items(request: Request, path: str) -> tuple[Item, list[Item]]:
     """Upstream's answer, and the items in it that name a model. Raises GatewayError."""
     state = state_of(request)
-    record_of(request).backend = state.pool.backends[0].name
-    answer = await state.pool.get_json(path, LIST_SECONDS)
-    fields = answer if isinstance(answer, dict) else {}
     field, name = LISTS[path]
+    if len(state.pool.backends) > 1 and path != RECOMMENDATIONS:
+        answer: object = await union(state.pool.backends, path, field, name, LIST_SECONDS)
+    else:
+        record_of(request).backend = state.pool.backends[0].name
+        answer = await state.pool.get_json(path, LIST_SECONDS)
+    fields = answer if isinstance(answer, dict) else {}
     items = fields.get(field)
     return fields, [
         item

@@ -27,14 +27,19 @@ async def healthz() -> JSONResponse:
     "/readyz", summary="Readiness", responses={503: {"description": "Not ready; `missing` gives the reason"}}
 )
 async def readyz(request: Request) -> JSONResponse:
-    """200 while the model server is up and has the default model; otherwise send no traffic."""
+    """200 while a model server is up and has the default model; otherwise send no traffic. With several
+    model servers `servers` names those that are not ready, with the reasons.
+    """
     state = state_of(request)
-    missing = "the gateway is shutting down" if state.draining else state.pool.missing
+    pool = state.pool
+    missing = "the gateway is shutting down" if state.draining else pool.missing
+    not_ready = pool.not_ready if len(pool.backends) > 1 else {}
+    servers = {"servers": not_ready} if not_ready else {}
     if missing:
-        return JSONResponse({"status": "not ready", "missing": missing}, status_code=503)
+        return JSONResponse({"status": "not ready", "missing": missing, **servers}, status_code=503)
     access = {"access": "open" if state.keyring.is_open else "keys"}
     audit = {"audit": state.audit.problem} if state.audit.problem else {}
-    return JSONResponse({"status": "ready", **access, **audit})
+    return JSONResponse({"status": "ready", **access, **audit, **servers})
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)

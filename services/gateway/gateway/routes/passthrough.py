@@ -6,7 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from ..access.roles import AUDITED
 from ..ask.route import Route
+from ..backends.managing import FOR_ALL
 from ..state import state_of
 from .answer import answer
 from .heads import answer_heads
@@ -41,13 +43,22 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
+X_BACKEND = "the name of the model server that is meant; required if there are several"
+X_BACKEND_FOR_ALL = "the name of a model server; without it, the request is for all of them"
+
+
 def _parameters(route: Route) -> dict[str, Any]:
-    """Path parameters for the OpenAPI document; FastAPI cannot derive them from the endpoints' signatures."""
+    """Parameters for the OpenAPI document; FastAPI cannot derive them from the endpoints' signatures."""
     names = re.findall(r"{(\w+)", route.path)
     schema = {"type": "string", "minLength": 1}
-    return {
-        "parameters": [{"name": name, "in": "path", "required": True, "schema": schema} for name in names]
-    }
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": schema} for name in names
+    ]
+    if route.kind in AUDITED:
+        meaning = X_BACKEND_FOR_ALL if route.path in FOR_ALL else X_BACKEND
+        header = {"name": "X-Backend", "in": "header", "schema": schema, "description": meaning}
+        parameters.append(header)
+    return {"parameters": parameters}
 
 
 for entry in PASSED_ON:

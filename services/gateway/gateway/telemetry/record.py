@@ -145,6 +145,7 @@ class RequestRecord:
             client=self.client,
             what=self.audited,
             models=self.audited_models,
+            backend=self.backend,
             outcome=self.outcome,
             status=self.status,
         )
