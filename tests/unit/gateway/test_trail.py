@@ -98,5 +98,5 @@ async def test_a_question_goes_down_from_room_to_room() -> None:
         "streaming: Generation.run",
         "admission: Admission.answer",
         "policy: Policy.check",
-        "backends: Backend._answering",
+        "backends: Pool._model_answer",
     ]
