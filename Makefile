@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 ##@ Use
-run: .venv/run.stamp ## Start engine, gateway and nginx without Docker; Ctrl-C stops them (OLLAMA_URL=: use that Ollama)
+run: .venv/run.stamp ## Start engine, gateway and nginx without Docker; Ctrl-C stops them (SERVERS=3 engines; OLLAMA_URL=: use that Ollama)
 	@$(NATIVE) run
 
 demo: .venv/run.stamp ## Start the stack, ask one question, show the tokens as they arrive, verify the stack, stop it

@@ -16,7 +16,7 @@ FLOORS = [
 # The same within the two larger packages, module by module.
 FLOORS_WITHIN = {
     "native": [
-        {"stop_signals", "output_writer", "stack"},
+        {"stop_signals", "output_writer", "stack", "program"},
         {"supervisor", "nginx", "runtime_dir", "next_steps"},
         {"programs"},
         {"lifecycle"},
