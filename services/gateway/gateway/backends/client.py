@@ -77,6 +77,10 @@ class Upstream:
         self._headers = {"Host": url.netloc.decode(), **headers}
         self._connect_timeout = connect_timeout
 
+    def pin(self, address: str) -> None:
+        """Connect to this one of the addresses that the URL's host has."""
+        self._transport.address = address
+
     async def aclose(self) -> None:
         await self._transport.aclose()
 

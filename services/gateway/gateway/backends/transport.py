@@ -32,6 +32,8 @@ class Transport:
     """
 
     def __init__(self) -> None:
+        # Instead of the addresses of the origin's host.
+        self.address: str | None = None
         self._idle: dict[Origin, deque[Connection]] = {}
         self._tls: ssl.SSLContext | None = None
 
@@ -90,7 +92,11 @@ class Transport:
         try:
             async with asyncio.timeout(limit):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(origin, self._keep, self._forget), host, port, ssl=tls
+                    lambda: Connection(origin, self._keep, self._forget),
+                    self.address or host,
+                    port,
+                    ssl=tls,
+                    server_hostname=host if tls else None,
                 )
         except TimeoutError:
             raise httpx.ConnectTimeout("no connection was accepted in time") from None
