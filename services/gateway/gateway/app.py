@@ -44,11 +44,12 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Lifespan]:
-        upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
+        server = settings.servers[0]
+        upstream = Upstream(server.url, settings.connect_timeout)
         workers_folder = shared.folder()
         keyring = Keyring(settings, workers_folder / "had-keys" if workers_folder else None)
         async with tracing(settings) as tracer:
-            pool = Pool(settings, Backend("ollama", upstream, settings.default_model, settings.model_names))
+            pool = Pool(settings, Backend(server.name, upstream, settings.default_model, settings.model_names))
             state = State(settings, pool, keyring, tracer)
             tasks = (pool.watch(), keyring.watch(), state.update_metrics(), state.loop_watch.run())
             background = [asyncio.create_task(task) for task in tasks]
