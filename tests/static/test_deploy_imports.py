@@ -24,7 +24,7 @@ FLOORS_WITHIN = {
         {"__main__"},
     ],
     "compose": [
-        {"settings", "docker_cli", "pull_log", "model_sizes"},
+        {"settings", "docker_cli", "pull_log", "model_sizes", "probe"},
         {"docker_engine", "stack_client"},
         {"checks", "readiness"},
         {"doctor", "next_steps", "certs", "verify"},
