@@ -88,6 +88,7 @@ class FakeOllama:
         self.remote: dict[str, str] = {}
         self.url = ""
         self._loop = asyncio.new_event_loop()
+        self._server: asyncio.Server
         self._go_on = asyncio.Event()
 
     def answer(self, model: str, *steps: Step, status: int = 200) -> None:
@@ -106,21 +107,25 @@ class FakeOllama:
         """Serves in its own thread."""
         thread = threading.Thread(target=self._loop.run_forever)
         thread.start()
-        server = asyncio.run_coroutine_threadsafe(
+        self._server = asyncio.run_coroutine_threadsafe(
             asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop
         ).result()
-        host, port = server.sockets[0].getsockname()
+        host, port = self._server.sockets[0].getsockname()
         self.url = f"http://{host}:{port}"
         try:
             yield self
         finally:
-            asyncio.run_coroutine_threadsafe(self._close(server), self._loop).result()
+            self.close()
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
             self._loop.close()
 
-    async def _close(self, server: asyncio.Server) -> None:
-        server.close()
+    def close(self) -> None:
+        """Refuses connections from now on, and drops those that there are."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+
+    async def _close(self) -> None:
+        self._server.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

@@ -24,7 +24,7 @@ def documented() -> dict[str, tuple[str, set[str]]]:
 def existing() -> dict[str, tuple[str, set[str]]]:
     instruments = [thing for thing in vars(metrics).values() if isinstance(thing, MetricWrapperBase)]
     counted = {thing._original_name: (thing._type, set(thing._labelnames)) for thing in instruments}
-    families = list(Gauges(Settings(), [], Keyring(Settings()), LoopWatch()).collect())
+    families = list(Gauges(Settings(), list, Keyring(Settings()), LoopWatch()).collect())
     looked_up = {family.name: (family.type, set(family._labelnames)) for family in families}
     return {**counted, **looked_up}  # type: ignore[dict-item]
 

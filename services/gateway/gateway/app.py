@@ -13,8 +13,6 @@ from starlette.types import ASGIApp
 
 from . import __version__
 from .access.keyring import Keyring
-from .backends.backend import Backend
-from .backends.client import Upstream
 from .backends.pool import Pool
 from .errors import GatewayError, NotServed
 from .http.cors import Cors
@@ -44,12 +42,10 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Lifespan]:
-        server = settings.servers[0]
-        upstream = Upstream(server.url, settings.connect_timeout)
         workers_folder = shared.folder()
         keyring = Keyring(settings, workers_folder / "had-keys" if workers_folder else None)
         async with tracing(settings) as tracer:
-            pool = Pool(settings, Backend(server.name, upstream, settings.default_model, settings.model_names))
+            pool = Pool(settings)
             state = State(settings, pool, keyring, tracer)
             tasks = (pool.watch(), keyring.watch(), state.update_metrics(), state.loop_watch.run())
             background = [asyncio.create_task(task) for task in tasks]
@@ -60,7 +56,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                 for task in background:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
-                await upstream.aclose()
+                await pool.aclose()
 
     api = FastAPI(
         title="Sluice",

@@ -49,6 +49,8 @@ def _entry(words: list[str]) -> _Entry:
         raise ValueError(f"a server's address is not a URL: {error}") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("a server's address must be a URL like http://gpu1:11434")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise ValueError(f"the address of the server at {url.host} has no valid port: {url.port}")
     if url.query or url.fragment:
         raise ValueError(f"the address of the server at {url.host} has a query or a fragment; leave it out")
     found: dict[str, str] = {}
@@ -65,7 +67,7 @@ def _entry(words: list[str]) -> _Entry:
 
 def _server(entry: _Entry, hosts: Counter[str]) -> Server:
     url, words = entry
-    name = words.get("name") or _default_name(url, hosts)
+    name = words.get("name", _default_name(url, hosts))
     if "name" in words and not _NAME.fullmatch(name):
         raise ValueError(f"name={name}: use up to 40 letters, digits, dots, hyphens and underscores")
     return Server(str(url), name, _weight(words.get("weight", "1")))

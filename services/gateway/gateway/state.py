@@ -52,13 +52,13 @@ class State:
         self.pool = pool
         self.keyring = keyring
         self.policy = Policy(settings, pool)
-        estimates, slots = Estimates(), Slots(pool, settings.workers)
+        estimates, slots = Estimates(), Slots(pool, settings.workers, settings.affinity_slack)
         self.ledger: Ledger = MemoryLedger(slots, estimates, _bounds(settings))
         self._slot_gauges = Gauges(self.ledger, slots, pool)
         self.limiter = RateLimiter(MemoryAccounts(), estimates, settings.workers)
         self.admission = Admission(self.policy, self.limiter, pool, self.ledger, estimates)
         self.loop_watch = LoopWatch()
-        self.scrape = Scrape(settings, pool.backends, keyring, self.loop_watch)
+        self.scrape = Scrape(settings, lambda: pool.backends, keyring, self.loop_watch)
         self.tracer = tracer
         self.audit = Audit(settings)
         self.generations: set[Generation] = set()

@@ -15,7 +15,9 @@ from gateway.admission.memory import Bounds, MemoryLedger
 from gateway.admission.slots import Slots
 from gateway.ask.ask import Ask
 from gateway.ask.waiting import Status, Used
+from gateway.backends.choice import Offer
 from gateway.backends.pool import Pool
+from gateway.backends.speed import Speed
 from gateway.errors import GatewayError
 from gateway.policy.policy import Policy
 from gateway.routes.table import CHAT_ROUTE
@@ -26,29 +28,42 @@ MOST_MICROSECONDS = 40
 REQUESTS = 2000
 # Callers with requests in flight, besides the one that is measured.
 OTHERS = 6
+OFFER = Offer("ollama", slots=8, models_at_once=1, is_loaded=True)
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 
 
 class Models:
-    """A model server with free slots, and a policy without rules."""
+    """A model server with free slots, which is the whole pool, and a policy without rules."""
+
+    def __init__(self) -> None:
+        self.backends = (self,)
+        self.learned = Speed()
 
     async def check(self, ask: Ask) -> None:
+        pass
+
+    def offers(self, model: str) -> tuple[Offer]:
+        return (OFFER,)
+
+    def backend(self, name: str) -> "Models":
+        return self
+
+    def speed(self, model: str) -> Speed:
+        return self.learned
+
+    async def ask(self, backend: object, ask: Ask, waiting: object) -> None:
         pass
 
     @asynccontextmanager
     async def answer(self, ask: Ask, waiting: object) -> AsyncIterator[None]:
         yield
 
+    @asynccontextmanager
+    async def reading(self, answer: None) -> AsyncIterator[None]:
+        yield
+
     def has(self, model: str) -> bool:
         return True
-
-    has_loaded = has
-
-    def slots(self, model: str) -> int:
-        return 8
-
-    def models_at_once(self) -> int:
-        return 1
 
 
 class Progress:

@@ -7,7 +7,7 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
-    {"names", "errors", "origins", "limits", "garbage", "turnstile"},
+    {"names", "errors", "origins", "limits", "servers", "garbage", "turnstile"},
     {"settings"},
     {"telemetry"},
     {"dialects"},

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from gateway.access.keyring import Keyring
-from gateway.backends import backend as routing
+from gateway.backends import polling
 from gateway.backends.backend import Backend
 from gateway.backends.client import Upstream
 from gateway.backends.gauges import Gauges
@@ -58,8 +58,8 @@ async def test_what_is_awaited_is_named_while_there_is_no_model(
 async def test_a_failed_answer_is_a_reason_to_look_at_once_whether_the_backend_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(routing, "POLL_SECONDS_READY", 3600)
-    monkeypatch.setattr(routing, "POLL_SECONDS_MISSING", 0.01)
+    monkeypatch.setattr(polling, "POLL_SECONDS_READY", 3600)
+    monkeypatch.setattr(polling, "POLL_SECONDS_MISSING", 0.01)
     with FakeOllama().running() as fake:
         upstream = Upstream(fake.url, 1)
         backend = Backend("ollama", upstream, "")
@@ -125,7 +125,7 @@ async def test_the_gauges_are_those_of_the_last_poll() -> None:
         await upstream.aclose()
     values = {
         metric.name.removeprefix("gateway_backend_"): [sample.value for sample in metric.samples]
-        for metric in Gauges(Settings(), [backend], Keyring(Settings()), LoopWatch()).collect()
+        for metric in Gauges(Settings(), lambda: [backend], Keyring(Settings()), LoopWatch()).collect()
     }
     assert (values["up"], values["models"], values["models_loaded"]) == ([1], [1], [1])
     assert (values["memory_bytes"], values["vram_bytes"], values["gpu_ratio"]) == ([4000], [1000], [0.25])

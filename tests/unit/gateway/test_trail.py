@@ -24,7 +24,7 @@ NOTICES = frozenset(vars(Waiting))
 BACKGROUND = frozenset(
     {
         "backends: Pool.watch",
-        "backends: Backend.watch",
+        "backends: Polled.watch",
         "access: Keyring.watch",
         "state: State.update_metrics",
         "telemetry: LoopWatch.run",
@@ -98,5 +98,5 @@ async def test_a_question_goes_down_from_room_to_room() -> None:
         "streaming: Generation.run",
         "admission: Admission.answer",
         "policy: Policy.check",
-        "backends: Backend._answering",
+        "backends: Pool.ask",
     ]

@@ -5,17 +5,25 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from ..ask.ask import Ask
+from ..ask.fields import run_in_steps
 from ..ask.waiting import Status, Waiting
+from ..backends.backend import Backend
 from ..backends.client import UpstreamAnswer
 from ..backends.pool import Pool
-from ..errors import QueueFull
+from ..errors import ModelNotFound, QueueFull, UpstreamFailed
 from ..names import requested_name
 from ..policy.policy import Policy
-from ..telemetry.metrics import QUEUE_SECONDS, REFUSALS, child
+from ..telemetry.metrics import FAILOVERS, QUEUE_SECONDS, REFUSALS, child
 from .estimates import Estimates
 from .ledger import Ledger
 from .limits import RateLimiter
 from .turn import Standing, Turn
+
+# Failures after which another server may answer: one that had the model at the last poll may have lost it.
+ELSEWHERE = (UpstreamFailed, ModelNotFound)
+
+# A request that makes servers fail must not go through all of them.
+MOST_ATTEMPTS = 3
 
 
 class Admission:
@@ -32,28 +40,54 @@ class Admission:
 
     @asynccontextmanager
     async def answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
-        """Raises GatewayError, as `Policy.check`, `RateLimiter`, `Ledger` and `Pool.answer`."""
+        """Raises GatewayError, as `Policy.check`, `RateLimiter`, `Ledger` and `Pool.ask`."""
         await self._policy.check(ask)
-        async with (
-            self._limiter.admitted(ask, waiting),
-            self._slot(ask, waiting),
-            self._pool.answer(ask, waiting) as answer,
-        ):
+        async with self._limiter.admitted(ask, waiting), self._admitted(ask, waiting) as answer:
             yield answer
 
     @asynccontextmanager
-    async def _slot(self, ask: Ask, waiting: Waiting) -> AsyncIterator[None]:
-        """Hold a slot, if the request needs one; wait for it. Raises QueueFull."""
+    async def _admitted(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
+        """The answer, with a slot if it needs one. Raises QueueFull."""
         if not self._takes_slot(ask):
             waiting.accepted()
-            yield
+            async with self._pool.answer(ask, waiting) as answer:
+                yield answer
             return
-        turn = self._turn(ask, waiting)
+        turn = await self._turn(ask, waiting)
         try:
             await self._wait(turn, waiting)
-            yield
+            backend, answer = await self._first_answer(turn, ask, waiting)
+            first_byte = waiting.tokens().seconds
+            async with backend.reading(answer):
+                yield answer
+            used = waiting.tokens()
+            if ask.streams and used.complete:
+                backend.speed(turn.model).learn(first_byte, used.output, used.seconds)
         finally:
             self._ledger.leave(turn)
+
+    async def _first_answer(self, turn: Turn, ask: Ask, waiting: Waiting) -> tuple[Backend, UpstreamAnswer]:
+        """The answer of the turn's server or, if that fails before it answers, of another one."""
+        while True:
+            reason = "gone"
+            if backend := self._pool.backend(turn.server):
+                try:
+                    return backend, await self._pool.ask(backend, ask, waiting)
+                except ELSEWHERE as failure:
+                    if not self._can_go_elsewhere(turn):
+                        raise
+                    reason = failure.code
+            child(FAILOVERS, turn.server, reason).inc()
+            self._ledger.enter_again(turn)
+            waiting.waits_for(_queued(self._ledger, turn))
+            await self._ledger.wait(turn)
+            waiting.waited((turn.started or time.monotonic()) - turn.entered)
+
+    def _can_go_elsewhere(self, turn: Turn) -> bool:
+        if len(turn.tried) + 1 >= MOST_ATTEMPTS:
+            return False
+        tried = turn.tried | {turn.server}
+        return any(server.name not in tried for server in self._pool.servers(turn.model))
 
     async def _wait(self, turn: Turn, waiting: Waiting) -> None:
         """Wait until the turn has a slot, and count the time. Raises QueueFull."""
@@ -79,9 +113,9 @@ class Admission:
         """Whether the request makes an installed model work, which lists and management do not."""
         return bool(ask.route.operation and ask.model and self._pool.has(requested_name(ask.model)))
 
-    def _turn(self, ask: Ask, waiting: Waiting) -> Turn:
+    async def _turn(self, ask: Ask, waiting: Waiting) -> Turn:
         model = requested_name(ask.model or "")
-        return Turn(
+        turn = Turn(
             waiting.request_id,
             ask.caller.identity,
             model,
@@ -93,6 +127,9 @@ class Admission:
             ask.prompt_estimate + self._estimates.output_cost(model),
             ask.prompt_estimate,
         )
+        if len(self._pool.backends) > 1:
+            turn.conversation = int.from_bytes(await run_in_steps(ask.conversation()))
+        return turn
 
 
 def _queued(ledger: Ledger, turn: Turn) -> Callable[[], Status | None]:

@@ -86,6 +86,15 @@ class FairQueue:
         turn.number = self._arrivals
         self._charge(turn)
 
+    def put_back(self, turn: Turn) -> None:
+        """A turn has come to nothing, at no cost: its request is the first of its lane again."""
+        caller = self._callers[turn.caller]
+        caller.running -= 1
+        self._running -= 1
+        caller.due = max(self._now, caller.due - turn.cost / turn.weight)
+        caller.lanes.setdefault(turn.lane, deque()).appendleft(turn)
+        self._waiting += 1
+
     def end(self, turn: Turn, cost: float) -> None:
         """A turn is over; `cost` is what it has really cost."""
         caller = self._callers[turn.caller]

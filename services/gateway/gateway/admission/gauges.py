@@ -13,17 +13,19 @@ class Gauges:
         self._ledger = ledger
         self._slots = slots
         self._pool = pool
-        # Models with a series, which cannot be removed from a worker's file.
-        self._models: set[str] = set()
+        # Servers and models with a series, which cannot be removed from a worker's file.
+        self._series: set[tuple[str, str]] = set()
 
     def update(self) -> None:
         turns = self._ledger.turns()
-        busy = Counter(turn.model for turn in turns if turn.is_running)
+        busy = Counter((turn.server, turn.model) for turn in turns if turn.is_running)
         QUEUE_LENGTH.set(len(turns) - busy.total())
         for backend in self._pool.backends:
-            loaded = {model.name for model in backend.loaded}
-            self._models |= loaded | busy.keys()
-            for model in self._models:
-                count = self._slots.total(model) if model in loaded or busy[model] else 0
-                child(SLOTS, backend.name, model, "busy").set(busy[model])
-                child(SLOTS, backend.name, model, "free").set(max(0, count - busy[model]))
+            loaded = {(backend.name, model.name) for model in backend.loaded}
+            self._series |= loaded
+            for name, model in [series for series in self._series | busy.keys() if series[0] == backend.name]:
+                running = busy[name, model]
+                slots = self._slots.share(backend.slots(model)) if running or (name, model) in loaded else 0
+                child(SLOTS, name, model, "busy").set(running)
+                child(SLOTS, name, model, "free").set(max(0, slots - running))
+        self._series |= busy.keys()

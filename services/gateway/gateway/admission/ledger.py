@@ -15,6 +15,11 @@ class Ledger(Protocol):
     async def wait(self, turn: Turn) -> None:
         """Wait until the turn has a slot. Raises QueueTimeout."""
 
+    def enter_again(self, turn: Turn) -> None:
+        """A running turn has failed at its server: give back the slot and wait for one at another, at no cost
+        and before the caller's later requests. The bounds of the queue do not apply.
+        """
+
     def leave(self, turn: Turn) -> None:
         """Give back the slot, or the place in the queue; does nothing for a turn that has neither."""
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..errors import CallerQueueFull, QueueFull, QueueTimeout
 from .estimates import Estimates
 from .fair_queue import FairQueue
-from .slots import Slots
+from .slots import Held, Place, Slots
 from .turn import Standing, Turn
 
 # How often positions are computed at most: it takes a microsecond for each request that waits.
@@ -38,15 +38,24 @@ class MemoryLedger:
 
     async def enter(self, turn: Turn) -> None:
         turn.entered = time.monotonic()
-        fits = self.slots.fit(turn) == "now"
-        if fits and not self.queue:
+        place = self.slots.place(turn)
+        if place.fit == "now" and not self.queue:
             self.queue.begin_at_once(turn)
-            self._start(turn)
+            self._start(turn, place)
             return
-        if not fits:
+        if place.fit != "now":
             self._check_room(turn)
         self._futures[turn] = asyncio.get_running_loop().create_future()
         self.queue.add(turn)
+        self.advance()
+
+    def enter_again(self, turn: Turn) -> None:
+        self._futures[turn] = asyncio.get_running_loop().create_future()
+        del self._running[turn]
+        self.slots.give_back(turn)
+        turn.tried |= {turn.server}
+        turn.entered, turn.started = time.monotonic(), None
+        self.queue.put_back(turn)
         self.advance()
 
     async def wait(self, turn: Turn) -> None:
@@ -86,32 +95,30 @@ class MemoryLedger:
             self._update()
 
     def advance(self) -> None:
-        while turn := self._next():
+        while found := self._next():
+            turn, place = found
             self.queue.begin(turn)
-            self._start(turn)
+            self._start(turn, place)
             future = self._futures[turn]
             if not future.done():  # it is, if the request was cancelled and has not run since
                 future.set_result(None)
 
-    def _next(self) -> Turn | None:
+    def _next(self) -> tuple[Turn, Place] | None:
         """The turn that begins now, if any can."""
         now = time.monotonic()
         heads = self.queue.heads(lambda turn: self.slots.has_loaded(turn.model) or self._waited(turn, now))
-        # What must not begin, so that what runs ends and another model can be loaded.
-        held: set[str] = set()
-        holds_all = False
+        # Where nothing must begin, so that what runs ends and another model can be loaded.
+        held: set[Held] = set()
         for at, turn in enumerate(heads):
-            fit = self.slots.fit(turn)
-            if fit == "now":
-                if turn.model in held or (holds_all and self.slots.total(turn.model)):
-                    continue
+            place = self.slots.place(turn, held)
+            if place.fit == "now":
                 self._pass_over(heads, at, now)
-                return turn
+                return turn, place
             if self._waited(turn, now):
-                if fit == "when its model has ended":
-                    held.add(turn.model)
-                elif fit == "when any model has ended":
-                    holds_all = True
+                if place.fit == "when its model has ended":
+                    held.add((place.server, turn.model))
+                elif place.fit == "when any model has ended":
+                    held.add(place.server)
         return None
 
     def _waited(self, turn: Turn, now: float) -> bool:
@@ -125,9 +132,9 @@ class MemoryLedger:
             if turn.passed_over_since is None and (number < at or turn.number < heads[at].number):
                 turn.passed_over_since = now
 
-    def _start(self, turn: Turn) -> None:
+    def _start(self, turn: Turn, place: Place) -> None:
         turn.started = time.monotonic()
-        self.slots.take(turn)
+        self.slots.take(turn, place)
         self._running[turn] = None
 
     def _check_room(self, turn: Turn) -> None:
@@ -160,7 +167,7 @@ class MemoryLedger:
         for turn in self._running:
             left.setdefault(turn.model, []).append(self._estimates.left(turn, now))
         own = left.get(first.model, [])
-        match self.slots.fit(first):
+        match self.slots.place(first).fit:
             case "when its model has ended":
                 begins, own = max(own), []
             case "when any model has ended":

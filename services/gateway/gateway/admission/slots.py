@@ -1,67 +1,158 @@
-"""The slots of the model server: how many answers a model generates at once, and which models run."""
+"""The slots of the model servers: how many answers each generates at once with a model, and which run."""
 
-from collections import Counter
-from typing import Literal, Protocol
+from collections.abc import Collection, Sequence
+from math import inf
+from typing import Literal, NamedTuple, Protocol
 
 from ..ask.affinity import LoadOptions
+from ..backends.choice import Offer, choose
 from .turn import Turn
 
 Fit = Literal["now", "when a slot is free", "when its model has ended", "when any model has ended"]
 
+# Of several servers at which a turn has to wait, one where it waits for less.
+LATER: tuple[Fit, ...] = ("when a slot is free", "when its model has ended", "when any model has ended")
+
+# A server, or one model at a server.
+Held = str | tuple[str, str]
+
 
 class Capacity(Protocol):
-    """What the model servers can do at once. 0 stands for no limit."""
+    def offers(self, model: str) -> Sequence[Offer]:
+        """The servers that can answer with the model; at least one."""
 
-    def slots(self, model: str) -> int:
-        """Answers that the model generates at once."""
 
-    def models_at_once(self) -> int:
-        """Models that are in memory at once."""
+class Place(NamedTuple):
+    """When a turn can begin, and at which server, with how many slots for its model; 0: no limit."""
 
-    def has_loaded(self, model: str) -> bool:
-        """Whether the model is in memory."""
+    fit: Fit
+    server: str
+    slots: int
+
+
+class _Model:
+    """A model that answers at a server. It is in memory with one set of load options at a time."""
+
+    __slots__ = ("count", "is_limited", "options")
+
+    def __init__(self, options: LoadOptions, is_limited: bool) -> None:
+        self.count = 0
+        self.options = options
+        self.is_limited = is_limited
+
+
+class _Server:
+    """A server that answers: its answers, the models with which it does, and how many of them have slots."""
+
+    __slots__ = ("answers", "limited", "models")
+
+    def __init__(self) -> None:
+        self.answers = self.limited = 0
+        self.models: dict[str, _Model] = {}
 
 
 class Slots:
-    """Counts running turns by model."""
+    """Counts running turns by server and model. Each of several workers has its share of the slots."""
 
-    def __init__(self, capacity: Capacity, workers: int) -> None:
+    def __init__(self, capacity: Capacity, workers: int, slack: int = 0) -> None:
         self._capacity = capacity
         self._workers = workers
-        self.running: Counter[str] = Counter()
-        # The load options of the turns that run; a model is in memory with one set of options at a time.
-        self._options: dict[str, LoadOptions] = {}
+        self._slack = slack
+        # Only those that answer.
+        self._servers: dict[str, _Server] = {}
+
+    def share(self, slots: int) -> int:
+        """Of a server's slots those of this worker; 0: no limit."""
+        return slots if self._workers == 1 else slots and max(1, slots // self._workers)
 
     def total(self, model: str) -> int:
-        """The slots of this model, of which a worker has its share; 0: no limit."""
-        slots = self._capacity.slots(model)
-        return max(1, slots // self._workers) if slots else 0
+        """The slots of this model at all servers; 0: no limit."""
+        shares = [self.share(offer.slots) for offer in self._capacity.offers(model)]
+        return sum(shares) if all(shares) else 0
+
+    def count(self, server: str, model: str) -> int:
+        """Turns of the model that run at the server."""
+        found = self._servers.get(server)
+        return found.models[model].count if found and model in found.models else 0
 
     def has_loaded(self, model: str) -> bool:
-        return model in self.running or self._capacity.has_loaded(model)
+        return any(offer.is_loaded or self.count(offer.name, model) for offer in self._capacity.offers(model))
 
-    def fit(self, turn: Turn) -> Fit:
-        """When the turn can begin, so that it does not wait in the model server's own queue.
+    def place(self, turn: Turn, held: Collection[Held] = ()) -> Place:
+        """Where and when the turn can begin, so that it does not wait in a model server's own queue.
 
-        A model ends when its last running turn does; then it can be loaded with other options, or make room.
+        Not at servers, or with models, that are `held`, unless it needs none of their slots.
         """
-        model, slots = turn.model, self.total(turn.model)
-        if not slots:
-            return "now"
-        if running := self.running.get(model, 0):
-            if self._options[model] != turn.options:
-                return "when its model has ended"
-            return "now" if running < slots else "when a slot is free"
-        at_once = self._capacity.models_at_once()
-        if at_once and sum(bool(self.total(other)) for other in self.running) >= at_once:
-            return "when any model has ended"
-        return "now"
+        offers = self._capacity.offers(turn.model)
+        if turn.tried:
+            offers = [offer for offer in offers if offer.name not in turn.tried] or offers
+        if len(offers) == 1:
+            return Place(self._fit(offers[0], turn, held), offers[0].name, offers[0].slots)
+        loads = self._loads(offers, turn, held)
+        if any(load[1] for load in loads):
+            chosen = offers[choose(offers, loads, turn.conversation, self._slack)]
+            return Place("now", chosen.name, chosen.slots)
+        places = [Place(self._fit(offer, turn, held), offer.name, offer.slots) for offer in offers]
+        return min(places, key=lambda place: LATER.index(place.fit))
 
-    def take(self, turn: Turn) -> None:
-        self.running[turn.model] += 1
-        self._options[turn.model] = turn.options
+    def take(self, turn: Turn, place: Place) -> None:
+        turn.server, is_limited = place.server, place.slots > 0
+        server = self._servers.setdefault(turn.server, _Server())
+        model = server.models.get(turn.model)
+        if model is None:
+            model = server.models[turn.model] = _Model(turn.options, is_limited)
+            server.limited += is_limited
+        model.options = turn.options
+        model.count += 1
+        server.answers += 1
 
     def give_back(self, turn: Turn) -> None:
-        self.running[turn.model] -= 1
-        if not self.running[turn.model]:
-            del self.running[turn.model], self._options[turn.model]
+        server = self._servers[turn.server]
+        model = server.models[turn.model]
+        server.answers -= 1
+        model.count -= 1
+        if not model.count:
+            server.limited -= model.is_limited
+            del server.models[turn.model]
+        if not server.answers:
+            del self._servers[turn.server]
+
+    def _fit(self, offer: Offer, turn: Turn, held: Collection[Held]) -> Fit:
+        """A model ends when its last running turn does; then it can be loaded with other options, or make
+        room.
+        """
+        server = self._servers.get(offer.name)
+        if server is None or not offer.slots:
+            return "now"
+        if model := server.models.get(turn.model):
+            if model.options != turn.options or (offer.name, turn.model) in held:
+                return "when its model has ended"
+            if model.count >= self.share(offer.slots):
+                return "when a slot is free"
+        elif offer.models_at_once and server.limited >= offer.models_at_once:
+            return "when any model has ended"
+        return "when any model has ended" if offer.name in held else "now"
+
+    def _loads(
+        self, offers: Sequence[Offer], turn: Turn, held: Collection[Held]
+    ) -> list[tuple[int, float, bool]]:
+        """As `choice.Load`, without free slots where the turn cannot begin. One loop, for many servers."""
+        servers, name, options, workers = self._servers, turn.model, turn.options, self._workers
+        loads: list[tuple[int, float, bool]] = []
+        for offer in offers:
+            slots = offer.slots
+            free = slots if workers == 1 else self.share(slots)
+            server = servers.get(offer.name)
+            if server is None:
+                loads.append((0, free or inf, offer.is_loaded))
+                continue
+            model = server.models.get(name)
+            if not slots:
+                loads.append((server.answers, inf, offer.is_loaded or model is not None))
+            elif model is None or model.options != options or held:
+                fits = self._fit(offer, turn, held) == "now"
+                free -= model.count if model else 0
+                loads.append((server.answers, free if fits else 0, offer.is_loaded or model is not None))
+            else:
+                loads.append((server.answers, max(0, free - model.count), True))
+        return loads

@@ -8,8 +8,8 @@ from ..ask.affinity import LoadOptions
 from ..ask.waiting import Used
 from ..errors import GatewayError
 
-# The model and the options with which it has to be loaded.
-Lane = tuple[str, LoadOptions]
+# The model, the options with which it has to be loaded, and the servers at which it must not run.
+Lane = tuple[str, LoadOptions, frozenset[str]]
 
 
 class Standing(NamedTuple):
@@ -29,6 +29,7 @@ class Standing(NamedTuple):
 class Turn:
     """`caller` is whom the turn is counted for, the name of a key or an address, and `weight` its share.
     `cost` is the expected number of tokens, `tokens` reports those used so far. `stop` ends the request.
+    `conversation` is the same number for each turn of a conversation, 0 if it is not known.
     Times are of the monotonic clock.
     """
 
@@ -49,10 +50,14 @@ class Turn:
     passed_over_since: float | None = None
     # Counts all turns in the order of their arrival.
     number: int = 0
+    conversation: int = 0
+    # The server at which it runs or has run last, and those that have failed it.
+    server: str = ""
+    tried: frozenset[str] = frozenset()
 
     @property
     def lane(self) -> Lane:
-        return self.model, self.options
+        return self.model, self.options, self.tried
 
     @property
     def is_running(self) -> bool:

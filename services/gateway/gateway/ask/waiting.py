@@ -39,7 +39,9 @@ class Waiting(Protocol):
         """
 
     def waited(self, seconds: float) -> None:
-        """The wait for a slot is over: the request has one, is refused, or its client has left."""
+        """A wait for a slot is over: the request has one, is refused, or its client has left. It waits again
+        if its server fails.
+        """
 
     def asked(self, backend: str) -> None:
         """The request is about to be sent upstream: upstream's time limits begin."""

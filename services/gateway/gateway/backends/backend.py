@@ -1,105 +1,175 @@
-"""One model server: requests to it, its health and its models."""
+"""One model server: requests to it, and whether it should get any."""
 
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
-from typing import Literal
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, closing
+from hashlib import blake2b
+from typing import NamedTuple
 
-import structlog
-
-from ..errors import GatewayError, Overloaded, UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
-from ..names import full_name, requested_name
+from ..errors import (
+    GatewayError,
+    ModelNotFound,
+    UpstreamBusy,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
+from ..names import full_name
+from .breaker import Breaker
+from .choice import Offer
 from .client import Upstream, UpstreamAnswer
-from .listing import LoadedModel, capacity, listed, loaded, remote
+from .polling import Polled
+from .speed import Speed
 
-# Short while something is missing, so that a start is noticed immediately; long otherwise.
-POLL_SECONDS_MISSING = 0.5
-POLL_SECONDS_READY = 10
-POLL_TIMEOUT = 5
+# A server that has not begun any answer for so long gets no more requests, if its fellows answer.
+SILENT_SECONDS = 30
+
+# Assumed of an Ollama about which nothing is known.
+UNKNOWN_SLOTS = 4
 
 
-class Backend:
-    """One Ollama. Its state is that of the last poll; `polled` is set after the first one.
-
-    Of its `models`, those in `remote` forward requests to another host, those in `local` are known not to.
-    While a request that changes models runs, and until the next poll after it, `local` is empty.
+class Assumed(NamedTuple):
+    """What settings say about all servers: slots of a model, None if it is up to the server; Ollama's own
+    settings, 0 if they are not known.
     """
 
+    slots: int | None = None
+    num_parallel: int = 0
+    max_loaded_models: int = 0
+
+
+NOTHING_ASSUMED = Assumed()
+
+
+class Backend(Polled):
+    """With twice the `weight`, twice as many conversations are at home here."""
+
     def __init__(
-        self, name: str, upstream: Upstream, default_model: str, awaited: tuple[str, ...] = ()
+        self,
+        name: str,
+        upstream: Upstream,
+        default_model: str,
+        awaited: tuple[str, ...] = (),
+        weight: float = 1.0,
+        assumed: Assumed = NOTHING_ASSUMED,
     ) -> None:
-        self.name = name
-        self.upstream = upstream
-        self.default_model = default_model
-        self.awaited = awaited
-        self.up = False
-        self.models: frozenset[str] = frozenset()
-        self.remote: frozenset[str] = frozenset()
-        self._local: frozenset[str] = frozenset()
-        self.loaded: tuple[LoadedModel, ...] = ()
-        # As reported, else 0.
-        self.slots = self.models_at_once = 0
-        self.polled = asyncio.Event()
-        self._answered: set[str] = set()  # models that have answered since the last poll, so must be loaded
-        self._poll_soon = asyncio.Event()
-        self._changes = 0  # changing requests in flight
-        self._polling = asyncio.Lock()
-        # Start of the last completed poll, its error if any, and the time of the last change of models.
-        self._polled_at = self._changed_at = -math.inf
-        self._failure: GatewayError | None = None
+        super().__init__(name, upstream, default_model, awaited)
+        self.weight = weight
+        self._seed = int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) | 1
+        self.breaker = Breaker()
+        # By model, of those that are installed.
+        self.speeds: dict[str, Speed] = {}
+        self.answered_at = -math.inf
+        self._assumed = assumed
+        # Requests without an answer, each with the time at which it was sent.
+        self._unanswered: dict[object, float] = {}
+        # Those of them that can be sent to another server, as long as the function says so.
+        self._movable: dict[asyncio.Timeout, Callable[[], bool]] = {}
 
     @property
-    def missing(self) -> str | None:
-        """Why this backend is not ready, as text; None if it is."""
-        if not self.up:
-            return "the model server is not reachable"
-        if self.default_model and not self.has(self.default_model):
-            return f"the model {self.default_model} is not installed yet"
-        if not self.models and self.awaited:
-            return f"none of these models is installed yet: {', '.join(self.awaited)}"
-        if not self.models:
-            return "the model server has no models"
-        return None
+    def available(self) -> bool:
+        """Whether requests should be sent here."""
+        return self.up and self.breaker.passes
 
     @property
-    def local(self) -> frozenset[str]:
-        return frozenset() if self._changes else self._local
+    def silent_since(self) -> float | None:
+        """Since when the server has answered nothing although it was asked, if that is long."""
+        asked = next(iter(self._unanswered.values()), math.inf)
+        is_silent = asked > self.answered_at and time.monotonic() - asked > SILENT_SECONDS
+        return asked if is_silent else None
 
-    def has(self, model: str) -> bool:
-        return full_name(model) in self.models
+    def offer(self, model: str) -> Offer:
+        """What it can do with the model, a canonical name."""
+        slots, loaded = self.slots(model), self.has_loaded(model)
+        return Offer(self.name, self._seed, self.weight, slots, self.models_at_once(), loaded)
 
-    def has_loaded(self, model: str) -> bool:
-        name = full_name(model)
-        return name in self._answered or name in {loaded.name for loaded in self.loaded}
+    def slots(self, model: str) -> int:
+        """Answers that a model generates at once; 0: no limit. Models of other hosts have none."""
+        if model in self.remote:
+            return 0
+        if self._assumed.slots is not None:
+            return self._assumed.slots
+        return self._slots or self._assumed.num_parallel or UNKNOWN_SLOTS
 
-    def loads(self, model: str) -> bool:
-        """Whether a request for `model` makes this server load it, as of the last poll."""
-        name = full_name(model)
-        return self.up and name in self.local and not self.has_loaded(model)
+    def models_at_once(self) -> int:
+        """Models that are in memory at once; 0: no known limit."""
+        return self._models_at_once or self._assumed.max_loaded_models
 
-    def label(self, model: str) -> str:
-        """The model as a metric label; "other" unless the backend has it, which bounds the label's values."""
-        return full_name(model) if self.has(model) else "other"
+    def speed(self, model: str) -> Speed:
+        """How fast it answers with the model."""
+        return self.speeds.setdefault(self.label(model), Speed())
 
-    async def watch(self) -> None:
-        """Poll until cancelled."""
-        while True:
-            self._poll_soon.clear()
-            async with self._polling:
-                await self._poll()
-            self.polled.set()
-            await asyncio.sleep(POLL_SECONDS_MISSING)
-            if not self.missing:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._poll_soon.wait(), POLL_SECONDS_READY)
-
-    def stream(
+    async def ask(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], model: str | None
-    ) -> AbstractAsyncContextManager[UpstreamAnswer]:
-        """As `Upstream.ask`; `model` is the model that answers, if any."""
-        return self._answering(self.upstream.ask(method, path, body, headers), model)
+    ) -> UpstreamAnswer:
+        """As `Upstream.ask`; `model` is the model that answers, if any. Read the answer within `reading`."""
+        request = object()
+        self._unanswered[request] = time.monotonic()
+        if not self.breaker.is_closed:
+            self.breaker.sent()
+            self.on_change()
+        try:
+            answer = await self.upstream.ask(method, path, body, headers)
+        except UpstreamFailed as error:
+            self.failed(error)
+            raise
+        except UpstreamRefused as error:
+            self._succeeded()
+            if isinstance(error, ModelNotFound):
+                self._poll_soon.set()
+            raise
+        finally:
+            self.breaker.given_up()
+            del self._unanswered[request]
+        self._succeeded()
+        if model and self.has(model) and (name := full_name(model)) not in self._answered:
+            self._answered.add(name)
+            self.on_change()
+        return answer
+
+    async def ask_or_move(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        model: str | None,
+        can_move: Callable[[], bool],
+    ) -> UpstreamAnswer:
+        """The same. Also raises UpstreamUnreachable if the server stops responding before it answers and the
+        request can be sent to another one.
+        """
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._movable[limit] = can_move
+                try:
+                    return await self.ask(method, path, body, headers, model)
+                finally:
+                    del self._movable[limit]
+        except TimeoutError:
+            pass
+        # Not within `except`: the TimeoutError would stay the context of this error, a reference cycle.
+        raise UpstreamUnreachable("the model server does not respond")
+
+    @asynccontextmanager
+    async def reading(self, answer: UpstreamAnswer) -> AsyncIterator[UpstreamAnswer]:
+        """Until the end of an answer, which is then closed."""
+        with closing(answer):
+            try:
+                yield answer
+            except UpstreamFailed as error:
+                self.failed(error)
+                raise
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], model: str | None
+    ) -> AsyncIterator[UpstreamAnswer]:
+        """As `ask`, with the end of the answer."""
+        async with self.reading(await self.ask(method, path, body, headers, model)) as answer:
+            yield answer
 
     @asynccontextmanager
     async def change(
@@ -107,78 +177,44 @@ class Backend:
     ) -> AsyncIterator[UpstreamAnswer]:
         """As `Upstream.ask_once`, for requests that change the models."""
         self._changes += 1
+        self.on_change()
         try:
-            asking = self.upstream.ask_once(method, path, body, headers)
-            async with self._answering(asking, None) as answer:
+            try:
+                answer = await self.upstream.ask_once(method, path, body, headers)
+            except UpstreamFailed:
+                self._poll_soon.set()
+                raise
+            async with self.reading(answer):
                 yield answer
         finally:
             self._changes -= 1
             self._changed_at = time.monotonic()
             self._local = frozenset()
             self._poll_soon.set()
+            self.on_change()
 
-    @asynccontextmanager
-    async def _answering(
-        self, asking: Awaitable[UpstreamAnswer], model: str | None
-    ) -> AsyncIterator[UpstreamAnswer]:
-        """Poll immediately after a failure."""
-        try:
-            with closing(await asking) as answer:
-                if model and self.has(model):
-                    self._answered.add(full_name(model))
-                yield answer
-        except UpstreamFailed:
-            self._poll_soon.set()
-            raise
+    def failed(self, error: GatewayError) -> None:
+        """A request or its answer has failed: find out at once whether the server is up."""
+        if isinstance(error, UpstreamUnreachable):
+            self.up = False
+        if not isinstance(error, UpstreamBusy):
+            self.breaker.failed()
+        self._poll_soon.set()
+        self.on_change()
 
-    async def refresh(self) -> None:
-        """Wait for a poll that begins after this call. Raises GatewayError if it fails."""
-        called = time.monotonic()
-        async with self._polling:
-            while self._polled_at < max(called, self._changed_at):
-                await self._poll()
-        if self._failure:
-            raise type(self._failure)(self._failure.message)
+    def _succeeded(self) -> None:
+        self.answered_at = time.monotonic()
+        was_closed = self.breaker.is_closed
+        self.breaker.succeeded()
+        if not was_closed:
+            self.on_change()
 
-    async def locate(self, model: str) -> Literal["local", "remote"] | None:
-        """Where the model runs, None if it does not exist; polls for an unknown one. Raises GatewayError."""
-        name = requested_name(model)
-        if name not in self.local:
-            await self.refresh()
-            if name in self.remote:
-                return "remote"
-        return "local" if name in self.models else None
+    def responded(self) -> None:
+        self.breaker.polled()
 
-    async def _poll(self) -> None:
-        was_missing = self.missing
-        began = time.monotonic()
-        try:
-            tags = await self.upstream.get_json("/api/tags", POLL_TIMEOUT)
-            running = await self.upstream.get_json("/api/ps", POLL_TIMEOUT)
-            self.models = listed(tags)
-            self.remote = remote(tags)
-            # The list may predate a change made during the poll.
-            self._local = self.models - self.remote if began >= self._changed_at else frozenset()
-            self.loaded = loaded(running)
-            self.slots, self.models_at_once = capacity(running)
-            self._answered.clear()
-            self._failure = None
-        except (UpstreamUnreachable, UpstreamTimeout, Overloaded) as error:
-            self._failure = error
-        except GatewayError as error:
-            # Not the status of the answer: a client would take a 401 or 404 for its own.
-            self._failure = _unreadable(error.message)
-        except Exception:
-            # Whatever the error: if this loop ended, /readyz would report an old state for ever.
-            structlog.get_logger().exception("unhandled_exception", backend=self.name)
-            self._failure = _unreadable("it is malformed")
-        self._polled_at = began
-        self.up = self._failure is None
-        if not self.up:
-            self.loaded = ()
-        if self.missing != was_missing:
-            structlog.get_logger().info("backend", backend=self.name, missing=self.missing)
-
-
-def _unreadable(reason: str) -> UpstreamFailed:
-    return UpstreamFailed(f"the model server's list of models could not be read: {reason}")
+    def did_not_respond(self) -> None:
+        """Send requests that wait for this server to others."""
+        now = asyncio.get_running_loop().time()
+        for limit, can_move in self._movable.items():
+            if can_move():
+                limit.reschedule(now)

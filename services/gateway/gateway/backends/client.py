@@ -77,8 +77,12 @@ class Upstream:
         self._headers = {"Host": url.netloc.decode(), **headers}
         self._connect_timeout = connect_timeout
 
+    @property
+    def address(self) -> str | None:
+        """The one of the host's addresses to connect to; None: whichever accepts."""
+        return self._transport.address
+
     def pin(self, address: str) -> None:
-        """Connect to this one of the addresses that the URL's host has."""
         self._transport.address = address
 
     async def aclose(self) -> None:

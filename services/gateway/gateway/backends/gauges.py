@@ -5,7 +5,7 @@ nothing is ever removed from the files in which the workers count.
 """
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -25,7 +25,11 @@ LOADED = ["backend", "model"]
 
 class Gauges(Collector):
     def __init__(
-        self, settings: Settings, backends: Sequence[Backend], keyring: Keyring, loop_watch: LoopWatch
+        self,
+        settings: Settings,
+        backends: Callable[[], Sequence[Backend]],
+        keyring: Keyring,
+        loop_watch: LoopWatch,
     ) -> None:
         self._settings = settings
         self._backends = backends
@@ -73,7 +77,28 @@ class Gauges(Collector):
             "Time until an idle model is unloaded; +Inf: never.",
             labels=LOADED,
         )
-        for backend in self._backends:
+        available = GaugeMetricFamily(
+            "gateway_backend_available",
+            "1 if requests are sent to the backend: it is up, and its last requests have not failed.",
+            labels=BACKEND,
+        )
+        tokens = GaugeMetricFamily(
+            "gateway_backend_tokens_per_second",
+            "Tokens a second of an answer, the mean of the latest ones.",
+            labels=LOADED,
+        )
+        first_byte = GaugeMetricFamily(
+            "gateway_backend_first_byte_seconds",
+            "Time from the request to the first byte, the mean of the latest answers.",
+            labels=LOADED,
+        )
+        for backend in self._backends():
+            available.add_metric([backend.name], backend.available)
+            for name, speed in backend.speeds.items():
+                if speed.tokens.value:
+                    tokens.add_metric([backend.name, name], speed.tokens.value)
+                if speed.first_byte.value is not None:
+                    first_byte.add_metric([backend.name, name], speed.first_byte.value)
             up.add_metric([backend.name], backend.up)
             models.add_metric([backend.name], len(backend.models))
             loaded.add_metric([backend.name], len(backend.loaded))
@@ -83,14 +108,18 @@ class Gauges(Collector):
                 vram.add_metric(labels, model.vram)
                 ratio.add_metric(labels, model.vram / model.size if model.size else 0)
                 unload.add_metric(labels, model.unload_after)
-        yield from (up, models, loaded, memory, vram, ratio, unload)
+        yield from (up, available, models, loaded, memory, vram, ratio, unload, tokens, first_byte)
 
 
 class Scrape:
     """The text of a scrape: all metrics in Prometheus' exposition format."""
 
     def __init__(
-        self, settings: Settings, backends: Sequence[Backend], keyring: Keyring, loop_watch: LoopWatch
+        self,
+        settings: Settings,
+        backends: Callable[[], Sequence[Backend]],
+        keyring: Keyring,
+        loop_watch: LoopWatch,
     ) -> None:
         self._current = CollectorRegistry()
         self._current.register(Gauges(settings, backends, keyring, loop_watch))

@@ -1,102 +1,160 @@
-"""Selects the model server for a request; there is one today."""
+"""All model servers: which there are, and which of them can answer."""
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
-from typing import Literal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from ..access.roles import AUDITED
 from ..ask.ask import Ask
 from ..ask.waiting import Status, Waiting
+from ..errors import UpstreamFailed
+from ..names import requested_name
+from ..servers import Server
 from ..settings import Settings
-from .backend import Backend
-from .client import UpstreamAnswer
+from ..telemetry.metrics import FAILOVERS, child
+from .backend import Assumed, Backend
+from .catalogue import Catalogue
+from .choice import Offer
+from .client import Upstream, UpstreamAnswer
+from .discovery import LOOKUP_SECONDS
+from .group import Group
 
-# Assumed of an Ollama about which nothing is known.
-UNKNOWN_SLOTS = 4
+# Far more models than are in use at the same time.
+MOST_OFFERS = 1000
 
 LOADING = Status("loading", {})
 
 
-class Pool:
-    """All model servers, with their models combined."""
+class Pool(Catalogue):
+    """Created inside the event loop; `backends` changes with the addresses of the servers' names."""
 
-    def __init__(self, settings: Settings, backend: Backend) -> None:
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
         self._settings = settings
-        self._backend = backend
+        slots = None if settings.slots == "auto" else settings.slots
+        self._assumed = Assumed(slots, settings.ollama_num_parallel, settings.ollama_max_loaded_models)
+        self._groups = [Group(server, self._backend_of) for server in settings.servers]
+        self._watches: dict[Backend, asyncio.Task[None]] = {}
+        self._offers: dict[str, list[Offer]] = {}
+        self._update()
 
-    @property
-    def backends(self) -> tuple[Backend, ...]:
-        return (self._backend,)
+    def _update(self) -> None:
+        self.backends = tuple(backend for group in self._groups for backend in group.backends)
+        self._offers.clear()
+        self._by_name = {backend.name: backend for backend in self.backends}
+        for backend in self.backends:
+            backend.has_fellows = len(self.backends) > 1
+            backend.on_change = self._offers.clear
 
-    def answer(self, ask: Ask, waiting: Waiting) -> AbstractAsyncContextManager[UpstreamAnswer]:
-        """Select a model server and send it the request on entry. Raises GatewayError, as `Upstream.ask`."""
-        backend = self._backend
-        waiting.asked(backend.name)
-        # The route's method, not the client's, which may be HEAD.
-        method = ask.route.method
-        if not isinstance(ask.body, bytes) or ask.route.kind in AUDITED:
-            return backend.change(method, ask.path, ask.body, ask.headers)
+    def _backend_of(self, server: Server, name: str) -> Backend:
+        settings = self._settings
+        upstream = Upstream(server.url, settings.connect_timeout)
+        return Backend(
+            name, upstream, settings.default_model, settings.model_names, server.weight, self._assumed
+        )
+
+    def servers(self, model: str) -> Sequence[Backend]:
+        """The servers to choose from for `model`, a canonical name: those that can be asked now; if there are
+        none, all that have it, whose error is better than none.
+        """
+        holders = self.holders(model)
+        if len(holders) == 1:
+            return holders
+        latest = max(backend.answered_at for backend in holders)
+        return [
+            backend
+            for backend in holders
+            if backend.available and ((since := backend.silent_since) is None or latest <= since)
+        ] or holders
+
+    def offers(self, model: str) -> Sequence[Offer]:
+        """The same, with what they can do. Kept until anything changes: with many servers it takes long."""
+        found = self._offers.get(model)
+        if found is None:
+            if len(self._offers) >= MOST_OFFERS:
+                self._offers.clear()
+            found = self._offers[model] = [backend.offer(model) for backend in self.servers(model)]
+        return found
+
+    def backend(self, name: str) -> Backend | None:
+        return self._by_name.get(name)
+
+    async def ask(self, backend: Backend, ask: Ask, waiting: Waiting) -> UpstreamAnswer:
+        """Send the request for a model's answer. Raises GatewayError, as `Backend.ask`."""
         model = ask.model if ask.route.operation else None
         if model and backend.loads(model):
             waiting.waits_for(_loading)
-        return backend.stream(method, ask.path, ask.body, ask.headers, model)
+        waiting.asked(backend.name)
+        assert isinstance(ask.body, bytes)
+        # The route's method, not the client's, which may be HEAD.
+        if not backend.has_fellows:
+            return await backend.ask(ask.route.method, ask.path, ask.body, ask.headers, model)
+        name = requested_name(model or "")
+
+        def can_move() -> bool:
+            return any(other is not backend and other.available for other in self.servers(name))
+
+        return await backend.ask_or_move(ask.route.method, ask.path, ask.body, ask.headers, model, can_move)
+
+    def answer(self, ask: Ask, waiting: Waiting) -> AbstractAsyncContextManager[UpstreamAnswer]:
+        """The answer to a request that takes no slot. Raises GatewayError, as `Upstream.ask`."""
+        if isinstance(ask.body, bytes) and ask.route.kind not in AUDITED:
+            return self._any_answer(ask, waiting)
+        backend = self.backends[0]
+        waiting.asked(backend.name)
+        return backend.change(ask.route.method, ask.path, ask.body, ask.headers)
+
+    @asynccontextmanager
+    async def _any_answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[UpstreamAnswer]:
+        """From the first server that answers."""
+        *others, last = self.servers(requested_name(ask.model or ""))
+        for backend in (*others, last):
+            try:
+                began = await self.ask(backend, ask, waiting)
+            except UpstreamFailed as failure:
+                if backend is last:
+                    raise
+                child(FAILOVERS, backend.name, failure.code).inc()
+                continue
+            async with backend.reading(began) as answer:
+                yield answer
+            return
 
     async def get_json(self, path: str, seconds: float) -> object:
-        """GET a JSON document from the model server. Raises GatewayError."""
-        return await self._backend.upstream.get_json(path, seconds)
+        """GET a JSON document from a model server. Raises GatewayError."""
+        return await self.servers("")[0].upstream.get_json(path, seconds)
 
     async def watch(self) -> None:
-        """Poll the backends until cancelled."""
-        await self._backend.watch()
+        """Poll the servers, and look for others, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._watch_all(tasks)
+                groups = [group for group in self._groups if group.is_looked_up]
+                while groups:
+                    await asyncio.gather(*(group.look_up() for group in groups))
+                    self._watch_all(tasks)
+                    await asyncio.sleep(LOOKUP_SECONDS)
+        finally:
+            self._watches.clear()
+
+    def _watch_all(self, tasks: asyncio.TaskGroup) -> None:
+        self._update()
+        for backend in self._watches.keys() - set(self.backends):
+            self._watches.pop(backend).cancel()
+        for backend in self.backends:
+            if backend not in self._watches:
+                self._watches[backend] = tasks.create_task(backend.watch())
 
     async def wait_polled(self, seconds: float) -> None:
-        """Wait until every backend has been polled once, at most `seconds`."""
+        """Wait until every server has been polled once, at most `seconds`."""
+        polled = (backend.polled.wait() for backend in self.backends)
         try:
-            await asyncio.wait_for(self._backend.polled.wait(), seconds)
+            await asyncio.wait_for(asyncio.gather(*polled), seconds)
         except TimeoutError:
             return
 
-    # The models: see policy.Catalogue
-
-    @property
-    def missing(self) -> str | None:
-        """Why no backend is ready, as text; None if one is."""
-        return self._backend.missing
-
-    @property
-    def local(self) -> frozenset[str]:
-        return self._backend.local
-
-    @property
-    def remote(self) -> frozenset[str]:
-        return self._backend.remote
-
-    def has(self, model: str) -> bool:
-        return self._backend.has(model)
-
-    def slots(self, model: str) -> int:
-        """Answers that a model generates at once; 0: no limit. Models of other hosts have none."""
-        if model in self._backend.remote:
-            return 0
-        if self._settings.slots != "auto":
-            return self._settings.slots
-        return self._backend.slots or self._settings.ollama_num_parallel or UNKNOWN_SLOTS
-
-    def models_at_once(self) -> int:
-        """Models that are in memory at once; 0: no known limit."""
-        return self._backend.models_at_once or self._settings.ollama_max_loaded_models
-
-    def has_loaded(self, model: str) -> bool:
-        return self._backend.has_loaded(model)
-
-    def label(self, model: str) -> str:
-        return self._backend.label(model)
-
-    async def refresh(self) -> None:
-        await self._backend.refresh()
-
-    async def locate(self, model: str) -> Literal["local", "remote"] | None:
-        return await self._backend.locate(model)
+    async def aclose(self) -> None:
+        await asyncio.gather(*(backend.upstream.aclose() for backend in self.backends))
 
 
 def _loading() -> Status:

@@ -17,9 +17,8 @@ WEB_SEARCH_PATHS = frozenset({"/v1/messages", "/v1/responses"})
 class Catalogue(Protocol):
     """The installed models. The async methods raise GatewayError."""
 
-    @property
-    def local(self) -> frozenset[str]:
-        """Models whose answers are known to come from this machine."""
+    def is_local(self, model: str) -> bool:
+        """Whether the answers of `model`, a name as listed, are known to come from this machine."""
 
     @property
     def remote(self) -> frozenset[str]:
@@ -57,7 +56,7 @@ class Policy:
             await run_in_steps(self._egress.check_tools(ask.fields))
         for name in ask.models():
             # Nearly every client uses the listed name, which needs no lookup.
-            if name not in self._catalogue.local:
+            if not self._catalogue.is_local(name):
                 await self._check_model(name, ask.route.not_found)
 
     async def _check_managing(self, ask: Ask) -> None:

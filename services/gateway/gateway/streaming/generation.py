@@ -137,7 +137,7 @@ class Generation:
 
     def waited(self, seconds: float) -> None:
         self.status = None  # it may refer to this
-        self._record.queue_seconds = seconds
+        self._record.queue_seconds = (self._record.queue_seconds or 0) + seconds
 
     def asked(self, backend: str) -> None:
         self._record.asked(backend)

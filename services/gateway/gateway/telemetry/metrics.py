@@ -123,6 +123,11 @@ REFUSALS = Counter("gateway_refusals_total", "Requests refused because of limits
 # Exports 0 before the first refusal, without which Prometheus would not see it as an increase.
 for reason in ("queue_full", "caller_queue_full", "queue_timeout", "requests", "tokens", "concurrent"):
     REFUSALS.labels(reason)
+FAILOVERS = Counter(
+    "gateway_failovers_total",
+    "Requests sent to another model server, because this one failed before the first byte.",
+    ["from", "reason"],
+)
 ANSWERS_CUT = Counter(
     "gateway_answers_cut_total", "Answers that took longer than GATEWAY_MAX_ANSWER_SECONDS.", ["model"]
 )

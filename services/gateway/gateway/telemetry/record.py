@@ -56,6 +56,8 @@ class RequestRecord:
     upstream_seconds: dict[str, float] = field(default_factory=dict)
     trace_id: str | None = None
     asked_after: float | None = None
+    # How often it was sent to a model server.
+    attempts: int = 0
     # Whom the request is counted for, and the time it waited for a slot; None if it needs none.
     caller: str | None = None
     queue_seconds: float | None = None
@@ -86,10 +88,11 @@ class RequestRecord:
         self.prompt_tokens, self.output_tokens, self.upstream_seconds = prompt_tokens, output_tokens, seconds
 
     def asked(self, backend: str) -> None:
-        """The request is about to be sent upstream."""
+        """The request is about to be sent upstream, perhaps not for the first time."""
         self.backend = backend
         self.asked_after = time.perf_counter() - self.started
-        if self.operation:
+        self.attempts += 1
+        if self.operation and self.attempts == 1:
             child(metrics.OVERHEAD, "request").observe(self.asked_after - (self.queue_seconds or 0))
 
     def first_chunk(self) -> None:
@@ -155,6 +158,8 @@ class RequestRecord:
             line["caller"] = self.caller
         if self.queue_seconds is not None:
             line["queue_seconds"] = _rounded(self.queue_seconds)
+        if self.attempts > 1:
+            line["attempts"] = self.attempts
         if self.cut:
             line["cut"] = True
         if self.key:

@@ -1,5 +1,6 @@
 """Ledgers and turns without a gateway around them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.admission.estimates import Estimates
@@ -7,6 +8,7 @@ from gateway.admission.memory import Bounds, MemoryLedger
 from gateway.admission.slots import Slots
 from gateway.admission.turn import Turn
 from gateway.ask.waiting import Used
+from gateway.backends.choice import Offer
 
 SLOTS = 8
 NO_BOUNDS = Bounds(10**6, 10**6, 10**6, 10**6)
@@ -14,21 +16,16 @@ NO_BOUNDS = Bounds(10**6, 10**6, 10**6, 10**6)
 
 @dataclass
 class Server:
-    """A model server that does so much at once."""
+    """A model server that does so much at once, and is the only one."""
 
     count: int = SLOTS
     at_once: int = 0
     loaded: set[str] = field(default_factory=set)
     unlimited: set[str] = field(default_factory=set)
 
-    def slots(self, model: str) -> int:
-        return 0 if model in self.unlimited else self.count
-
-    def models_at_once(self) -> int:
-        return self.at_once
-
-    def has_loaded(self, model: str) -> bool:
-        return model in self.loaded
+    def offers(self, model: str) -> Sequence[Offer]:
+        slots = 0 if model in self.unlimited else self.count
+        return [Offer("ollama", slots=slots, models_at_once=self.at_once, is_loaded=model in self.loaded)]
 
 
 def turn(caller: str, *, model: str = "one", cost: float = 100, weight: float = 1, **fields: object) -> Turn:

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from gateway.admission.slots import Place
 from gateway.admission.turn import Turn
 from gateway.ask.waiting import Used
 from tests.unit.gateway.admission.ledgers import SLOTS, Server, ledger, turn
@@ -47,8 +48,8 @@ class Fairness(RuleBasedStateMachine):
         self.ledger._start = self._note_start  # type: ignore[method-assign, assignment]
         self.last_number: dict[tuple[str, str], int] = {}
 
-    def _note_start(self, started: Turn) -> None:
-        self._begin(started)
+    def _note_start(self, started: Turn, place: Place) -> None:
+        self._begin(started, place)
         key = started.caller, started.model
         assert started.number > self.last_number.get(key, 0), "a caller's requests keep their order"
         self.last_number[key] = started.number
@@ -132,13 +133,13 @@ class Fairness(RuleBasedStateMachine):
     def slots_are_counted_exactly(self) -> None:
         self.settle()
         running = Counter(request.turn.model for request in self.requests if request.turn.is_running)
-        assert self.ledger.slots.running == running
+        assert running == Counter({model: self.ledger.slots.count("ollama", model) for model in MODELS})
         assert all(count <= SLOTS for count in running.values())
         assert len(self.ledger.queue) == sum(not request.turn.is_running for request in self.requests)
 
     @invariant()
     def no_slot_is_idle_while_somebody_waits_for_it(self) -> None:
-        assert all(self.ledger.slots.fit(waiting) != "now" for waiting in self.ledger.queue)
+        assert all(self.ledger.slots.place(waiting).fit != "now" for waiting in self.ledger.queue)
 
     @invariant()
     def positions_count_those_that_wait(self) -> None:
@@ -162,7 +163,7 @@ class Fairness(RuleBasedStateMachine):
             for request in tuple(self.requests):
                 request.done.set()
             self.settle()
-        assert not self.ledger.slots.running
+        assert not any(self.ledger.slots.count("ollama", model) for model in MODELS)
         assert not self.ledger.queue
         assert not self.ledger.queue._callers
         assert self.ledger.turns() == []

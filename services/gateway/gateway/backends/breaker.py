@@ -1,0 +1,72 @@
+"""Keeps requests from a model server that has failed several of them, one after the other."""
+
+import random
+import time
+from collections.abc import Callable
+
+# Requests fail for reasons of their own, too.
+FAILURES = 3
+
+FIRST_SECONDS = 1.0
+LONGEST_SECONDS = 60.0
+# Several gateways would otherwise try a server again at the same moment.
+JITTER = 0.25
+
+
+class Breaker:
+    """Closed: every request passes. Open: none does, twice as long after each opening. Then a successful poll
+    makes it half open: one request passes, and its result closes or opens it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._openings = 0
+        self._open_until: float | None = None  # None: closed
+        self._is_tried = False  # half open, with its one request under way
+        self._is_half_open = False
+
+    @property
+    def state(self) -> str:
+        if self._open_until is None:
+            return "closed"
+        return "half open" if self._is_half_open else "open"
+
+    @property
+    def is_closed(self) -> bool:
+        return self._open_until is None
+
+    @property
+    def passes(self) -> bool:
+        """Whether a request may be sent."""
+        return self._open_until is None or (self._is_half_open and not self._is_tried)
+
+    def polled(self) -> None:
+        """The server has answered a poll."""
+        if self._open_until is not None and self._clock() >= self._open_until:
+            self._is_half_open = True
+
+    def sent(self) -> None:
+        """A request is sent."""
+        self._is_tried = self._is_half_open
+
+    def given_up(self) -> None:
+        """A request has ended without saying anything about the server."""
+        self._is_tried = False
+
+    def succeeded(self) -> None:
+        self._failures = self._openings = 0
+        self._open_until = None
+        self._is_tried = self._is_half_open = False
+
+    def failed(self) -> None:
+        self._failures += 1
+        if self._is_half_open or (self._failures >= FAILURES and self._open_until is None):
+            self._open()
+
+    def _open(self) -> None:
+        seconds = min(FIRST_SECONDS * 2**self._openings, LONGEST_SECONDS)
+        self._openings = min(self._openings + 1, 10)
+        jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # not for cryptography
+        self._open_until = self._clock() + seconds * jitter
+        self._is_tried = self._is_half_open = False
