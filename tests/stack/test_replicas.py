@@ -1,11 +1,13 @@
 """Replicas of the model server: each is reached at an address of its own, all under one name."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.processes import wait_until
 from tests.stack.containers import MODEL, Containers, docker, inspect, reaches, running
+from tests.stack.test_streams import ask_while, is_done
 
 STAND_IN = "sluice-test-ollama"
 # The engine in Ollama's place, started and checked as Ollama is.
@@ -79,9 +81,20 @@ def test_their_models_are_pulled_once_all_are_there(ollama: Containers) -> None:
     assert docker("wait", models) == "0"
 
 
-def test_engines_can_have_replicas_too() -> None:
+async def test_requests_are_shared_among_replicas_and_one_that_is_removed_is_forgotten() -> None:
     with running(COMPOSE_PROJECT_NAME="sluice-test-engines") as (stack, _):
-        stack.compose("up", "--detach", "--wait", "--scale", "engine=2", "engine")
-        addresses = {stack.address(engine, "models") for engine in stack.containers("engine")}
-        assert len(addresses) == 2
-        assert found(stack) == addresses
+        [gateway] = stack.containers("gateway")
+
+        def known(count: int) -> Callable[[], bool]:
+            return lambda: stack.metric(gateway, 8001, "gateway_backend_up") == count
+
+        stack.compose("up", "--detach", "--wait", "--scale", "engine=3", "engine")
+        await asyncio.to_thread(wait_until, known(3), 30, "the gateway has found all")
+        answers = await ask_while(stack, 6, 60, lambda: None)
+        assert [is_done(events) for events in answers] == [True] * 6
+        asked = [line["backend"] for line in stack.logs("gateway") if line.get("route") == "/chat"]
+        assert len(set(asked)) > 1, asked
+        stack.compose("up", "--detach", "--scale", "engine=1", "engine")
+        await asyncio.to_thread(wait_until, known(1), 60, "the gateway has forgotten the others")
+        [events] = await ask_while(stack, 1, 20, lambda: None)
+        assert is_done(events)
