@@ -35,7 +35,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_ignore_empty=True, frozen=True)
 
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: str = Field("127.0.0.1", description="address to listen on; or several, separated by commas")
     port: int = Field(8001, ge=1, le=65535, description="port to listen on, behind nginx")
     workers: int = Field(
         1, ge=1, description="worker processes; one carries thousands of streams, so scale by replicas"
