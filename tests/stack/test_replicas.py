@@ -10,11 +10,13 @@ from tests.stack.containers import MODEL, Containers, docker, inspect, reaches, 
 from tests.stack.test_streams import ask_while, is_done
 
 STAND_IN = "sluice-test-ollama"
-# The engine in Ollama's place, started and checked as Ollama is.
+# The engine in Ollama's place, started and checked as Ollama is. Of a name's addresses, Ollama takes any.
+# This takes the last, which the C library sorts behind the container's own.
 OLLAMA = """#!/bin/sh
+host=$(getent ahostsv4 "${OLLAMA_HOST%:*}" | tail -n 1 | cut -d ' ' -f 1) port=${OLLAMA_HOST##*:}
 case $1 in
-    serve) ENGINE_HOST=${OLLAMA_HOST%:*} ENGINE_PORT=${OLLAMA_HOST##*:} exec engine serve ;;
-    ls) exec python -c "import urllib.request as r; r.urlopen('http://$OLLAMA_HOST/api/tags', timeout=4)" ;;
+    serve) ENGINE_HOST=$host ENGINE_PORT=$port exec engine serve ;;
+    ls) exec python -c "import urllib.request as r; r.urlopen('http://$host:$port/api/tags', timeout=4)" ;;
 esac
 """
 DOCKERFILE = "FROM sluice-engine:0.1.0\nUSER 0:0\nCOPY --chmod=755 ollama /bin/ollama\n"
