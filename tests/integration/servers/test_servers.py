@@ -10,7 +10,7 @@ import pytest
 from gateway.access.allow_list import EVERY_MODEL
 from gateway.access.key_file import KeyFile
 from gateway.access.roles import Role
-from tests.fakes.ollama import DONE, Do, FakeOllama, line
+from tests.fakes.ollama import DONE, Answer, Do, FakeOllama, line
 from tests.integration.programs import gateway
 from tests.integration.servers.fleet import Fleet, fleet
 from tests.processes import free_port, wait_until
@@ -45,6 +45,7 @@ def test_each_server_is_shown_with_what_it_does(two: Fleet) -> None:
         seen = shown(two.client)["gpu1"]
         server.go_on()
         answer.read()
+    assert seen.pop("load_seconds").keys() <= {"m:latest"}  # not if that was quick
     assert seen == {
         "name": "gpu1",
         "address": server.url,
@@ -61,7 +62,15 @@ def test_each_server_is_shown_with_what_it_does(two: Fleet) -> None:
         "speeds": {},
     }
     wait_until(lambda: "m:latest" in shown(two.client)["gpu1"]["speeds"], 10, "its speed is known")
-    assert shown(two.client)["gpu1"]["speeds"]["m:latest"]["first_byte_seconds"] > 0
+    assert shown(two.client)["gpu1"]["speeds"]["m:latest"]["first_byte_seconds"] >= 0
+
+
+def test_how_long_its_loads_take_is_shown(two: Fleet) -> None:
+    (server,) = two.servers
+    server.answer("slow:latest", line(), DONE)
+    server.loading = Answer([0.5, *server.loading.steps])
+    two.client.post("/api/chat", json={**CHAT, "model": "slow:latest"})
+    assert shown(two.client)["gpu1"]["load_seconds"]["slow:latest"] >= 0.5
 
 
 def test_why_a_server_is_unavailable_is_said(two: Fleet) -> None:

@@ -61,7 +61,7 @@ def _server(state: State, backend: Backend, busy: Counter[tuple[str, str]]) -> d
             }
             for model, speed in backend.speeds.items()
         },
-        "load_seconds": {model: _rounded(last) for model, last in backend.loader.seconds.items()},
+        "load_seconds": {model: _rounded(seconds) for model, seconds in backend.loader.seconds.items()},
     }
 
 
