@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 ##@ Use
-run: .venv/run.stamp ## Start engine, gateway and nginx without Docker; Ctrl-C stops them (OLLAMA_URL=: use that Ollama)
+run: .venv/run.stamp ## Start engine, gateway and nginx without Docker; Ctrl-C stops them (SERVERS=3 OLLAMA_URL=)
 	@$(NATIVE) run
 
 demo: .venv/run.stamp ## Start the stack, ask one question, show the tokens as they arrive, verify the stack, stop it
@@ -44,11 +44,12 @@ PROFILED := $(if $(PROFILE),COMPOSE_PROFILES=$(PROFILE))
 ALL_PROFILES := docker compose --profile '*'
 
 ##@ Containers
-up: ## Start the stack in containers and wait until it is ready (PROFILE=cpu, gpu, amd, embedded; cpu,monitoring)
+up: ## Start the stack in containers and wait until it is ready (PROFILE=cpu, gpu, amd, embedded, external; cpu,monitoring)
 	@$(PROFILED) $(PYTHON) -m deploy.compose.up
 
+# Compose removes only networks that a service is in, and the gateway is in one of them only if OLLAMA_URLS is set.
 down: ## Stop the stack and remove its containers, whatever the profile; models, keys and metrics are kept
-	@$(ALL_PROFILES) down --remove-orphans
+	@OLLAMA_URLS=any $(ALL_PROFILES) down --remove-orphans
 	@echo "Models, keys and metrics are kept in their volumes. To delete them too: $(ALL_PROFILES) down --volumes"
 
 logs: ## Follow the containers' logs (SERVICE=gateway for one of them) until Ctrl-C

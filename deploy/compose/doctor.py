@@ -13,6 +13,7 @@ from deploy.compose.checks.monitoring import check_monitoring
 from deploy.compose.checks.ports import check_ports
 from deploy.compose.checks.resources import check_disk, check_memory
 from deploy.compose.checks.result import Result, fail, report
+from deploy.compose.checks.servers import check_servers
 from deploy.compose.checks.tls import check_tls
 from deploy.compose.docker_cli import CommandFailed, Container, list_containers
 from deploy.compose.docker_engine import Docker, probe
@@ -33,6 +34,8 @@ def before_start(settings: Settings) -> Iterator[Result]:
             containers = list_containers()
         except CommandFailed as failed:
             yield fail(f"Compose rejects compose.yaml with these settings: {failed}", "See .env.example")
+    if docker is not None and docker.answers:
+        yield from check_servers(settings, docker)
     yield from check_ports(settings, docker, containers)
     yield from check_tls(settings)
     yield from check_monitoring(settings)

@@ -1,11 +1,11 @@
 """The log of the one-shot container that pulls the models, in words for people."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 SERVICE = "models"
-_HIDDEN = {"event", "level", "logger", "model", "timestamp"}
+_HIDDEN = {"event", "level", "logger", "model", "server", "timestamp"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,12 @@ def read(line: str) -> Line:
         entry = None
     if not isinstance(entry, dict):
         return Line(line.strip(), advances=False)
+    known = _in_words(entry)
+    # Where there are several.
+    return replace(known, text=f"{entry['server']}: {known.text}") if entry.get("server") else known
+
+
+def _in_words(entry: dict[str, Any]) -> Line:
     event, model = entry.get("event"), entry.get("model", "a model")
     if event == "pulling":
         return Line(f"{model}: {_progress(entry)}", advances=True)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from deploy import ROOT
 from deploy.settings import dotenv
@@ -14,12 +16,26 @@ from deploy.settings.values import BIND, MODEL, PORT, BadSetting, parse_port
 
 # The service that runs the model in each profile. Without a profile it is cpu.
 MODEL_SERVERS = {"cpu": "ollama", "gpu": "ollama-gpu", "amd": "ollama-amd", "embedded": "engine"}
+# The profile without one of them: the gateway uses the servers in OLLAMA_URLS.
+EXTERNAL = "external"
+# The machine that Docker runs on, as containers know it.
+HOST = "host.docker.internal"
+OLLAMA_ON_HOST = f"http://{HOST}:11434"
 # The profile that may be added to one of these.
 MONITORING = "monitoring"
 LOOPBACK = "127.0.0.1"
 
 _MEMORY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[bkmg]?)b?", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30}
+
+
+class ModelServer(NamedTuple):
+    """One of OLLAMA_URLS; `url` is without a password."""
+
+    url: str
+    host: str
+    port: int
+    has_password: bool
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,7 @@ class Settings:
     tls_dir: Path
     http_port: int
     models: tuple[str, ...]
+    ollama_urls: str = field(repr=False)  # it may have passwords
     ollama_memory: int  # bytes; 0 is no limit
     device_gids: Mapping[str, int]  # by variable
     gpu_expected: str  # on or off
@@ -40,6 +57,11 @@ class Settings:
     prometheus_port: int
     has_grafana_password: bool
     api_key: str = field(repr=False)
+
+    @property
+    def servers(self) -> tuple[ModelServer, ...]:
+        """Those in OLLAMA_URLS; none if the model server is the stack's own."""
+        return tuple(_server(entry) for entry in self.ollama_urls.split(",") if entry.strip())
 
     @property
     def profiles(self) -> str:
@@ -93,6 +115,7 @@ def read_settings(environment: Mapping[str, str] = os.environ, env_file: Path = 
         tls_dir=_absolute("TLS_DIR", get("TLS_DIR", str(ROOT / "deploy/tls"))),
         http_port=parse_port("HTTP_PORT", get("HTTP_PORT", "8080")),
         models=tuple(get("MODELS", MODEL).replace(",", " ").split()),
+        ollama_urls=_ollama_urls(get("OLLAMA_URLS", OLLAMA_ON_HOST if profile == EXTERNAL else "")),
         ollama_memory=_memory("OLLAMA_MEMORY", get("OLLAMA_MEMORY", "8g")),
         device_gids={
             name: _gid(name, get(name, default))
@@ -115,12 +138,32 @@ def _profiles(value: str) -> tuple[str, bool]:
             f"the profile {MONITORING} alone starts no model server; add one, as in "
             f"PROFILE=cpu,{MONITORING}, or in .env COMPOSE_PROFILES=cpu,{MONITORING}"
         )
-    if len(servers) != 1 or servers[0] not in MODEL_SERVERS:
+    if len(servers) != 1 or servers[0] not in (*MODEL_SERVERS, EXTERNAL):
         raise BadSetting(
-            f"{value!r} is not a valid profile. Choose one of {', '.join(MODEL_SERVERS)}, and add "
-            f",{MONITORING} if you like: with PROFILE=, or COMPOSE_PROFILES= in .env"
+            f"{value!r} is not a valid profile. Choose one of {', '.join([*MODEL_SERVERS, EXTERNAL])}, and "
+            f"add ,{MONITORING} if you like: with PROFILE=, or COMPOSE_PROFILES= in .env"
         )
     return servers[0], MONITORING in names
+
+
+def _ollama_urls(value: str) -> str:
+    for entry in value.split(","):
+        if entry.strip():
+            _server(entry)
+    return value
+
+
+def _server(entry: str) -> ModelServer:
+    """The URL comes first; the rest is for the gateway. Raises BadSetting, without the URL's password."""
+    try:
+        parts = urlsplit(entry.split()[0])
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        parts, port = urlsplit(""), 0
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BadSetting("OLLAMA_URLS must be URLs like http://gpu1:11434, separated by commas")
+    netloc = parts.netloc.rpartition("@")[2]
+    return ModelServer(parts._replace(netloc=netloc).geturl(), parts.hostname, port, netloc != parts.netloc)
 
 
 def _address(value: str) -> str:

@@ -18,7 +18,7 @@ from deploy.compose.docker_cli import (
 from deploy.compose.doctor import after_start, before_start
 from deploy.compose.next_steps import show_next_steps
 from deploy.compose.readiness import StartFailed, failed_container, wait_until_ready
-from deploy.compose.settings import Settings, read_settings
+from deploy.compose.settings import EXTERNAL, Settings, read_settings
 from deploy.settings.values import BadSetting
 from deploy.terminal.command import INTERRUPTED
 from deploy.terminal.messages import say
@@ -55,12 +55,13 @@ def main() -> int:
         settings = read_settings()
         # Compose cannot tell the gateway which profile is active, and an alert depends on it.
         os.environ["GATEWAY_GPU_EXPECTED"] = settings.gpu_expected
+        os.environ["OLLAMA_URLS"] = settings.ollama_urls
         start(settings)
         started = True
         wait_until_ready(settings)
         show_next_steps(settings)
         # On a GPU profile the model has to run there; on the CPU there is nothing to check.
-        good = settings.profile not in ("gpu", "amd") or report(after_start(settings), sys.stderr)
+        good = settings.profile not in ("gpu", "amd", EXTERNAL) or report(after_start(settings), sys.stderr)
     except BadSetting as error:
         say(fail(str(error), "See .env.example"))
         return 1

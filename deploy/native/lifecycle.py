@@ -72,7 +72,7 @@ async def _up(stack: Stack, output: OutputWriter) -> AsyncIterator[Supervisor]:
         asyncio.get_running_loop().add_signal_handler(number, supervisor.stopping.set)
     try:
         check_ports(stack)
-        await supervisor.unless_stopped(_check_ollama(stack))
+        await supervisor.unless_stopped(_check_servers(stack))
         nginx, nginx_version = find_nginx()
         with writing(stack.folder):
             configure_nginx(stack)
@@ -89,20 +89,32 @@ async def _up(stack: Stack, output: OutputWriter) -> AsyncIterator[Supervisor]:
         stop_signals.block()
 
 
-async def _check_ollama(stack: Stack) -> None:
-    if not stack.ollama_url:
+async def _check_servers(stack: Stack) -> None:
+    """One of several may be down: the others answer. Raises BadSetting."""
+    if stack.is_embedded:
         return
+    variable = "OLLAMA_URL" if stack.ollama_url else "OLLAMA_URLS"
+    found = await asyncio.gather(*(_problem(server.url) for server in stack.servers))
+    problems = [
+        f"{variable}={without_password(server.url)}: no Ollama answers there ({problem}); "
+        "start it, or correct the address"
+        for server, problem in zip(stack.servers, found, strict=True)
+        if problem
+    ]
+    if len(problems) == len(stack.servers):
+        raise BadSetting("\n".join(problems))
+    for problem in problems:
+        MESSAGES.say(problem)
+
+
+async def _problem(url: str) -> str:
+    """Why no Ollama answers there; empty if one does."""
     try:
-        async with httpx.AsyncClient(base_url=stack.ollama_url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
             answer = await client.get("/api/version")
-        problem = "" if answer.is_success else f"status {answer.status_code}"
+        return "" if answer.is_success else f"status {answer.status_code}"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        problem = str(error) or type(error).__name__
-    if problem:
-        shown = without_password(stack.ollama_url)
-        raise BadSetting(
-            f"OLLAMA_URL={shown}: no Ollama answers there ({problem}); start it, or correct the address"
-        )
+        return str(error) or type(error).__name__
 
 
 def verify_command(url: str, model: str | None = None, out: str | None = None) -> list[str]:

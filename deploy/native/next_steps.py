@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -22,13 +23,20 @@ class Models:
 
 async def find_models(stack: Stack) -> Models:
     default = default_model(stack)
-    async with httpx.AsyncClient(base_url=stack.upstream_url, trust_env=False) as client:
-        models = {model["name"]: model for model in await _list_models(client)}
+    async with AsyncExitStack() as clients:
+        # By name, each with the first server that has it.
+        models: dict[str, tuple[httpx.AsyncClient, dict[str, Any]]] = {}
+        for server in stack.servers:
+            client = await clients.enter_async_context(
+                httpx.AsyncClient(base_url=server.url, trust_env=False)
+            )
+            for model in await _list_models(client):
+                models.setdefault(model["name"], (client, model))
         there = next((name for name in (default, f"{default}:latest") if name in models), None)
         candidates = [there, *models] if there else list(models)
         missing = None if there or not default else default
         for name in candidates:
-            if await _can_chat(client, models[name]):
+            if await _can_chat(*models[name]):
                 return Models(name, missing)
     return Models(None, missing)
 
@@ -65,9 +73,10 @@ def next_steps(stack: Stack, models: Models) -> str:
     else:
         lack = "There is no model yet that can chat. Have Ollama pull one"
     when = "Until then, ask another one" if models.to_ask else "Then ask it something"
+    commands = "".join(f"  {_ollama(server.url)} pull {shlex.quote(wanted)}\n" for server in stack.servers)
     pull = curl(f"{stack.url}/api/pull", {"model": wanted}, needs_key=needs_key())
     return (
-        f"{lack}:\n\n  {_ollama(stack)} pull {shlex.quote(wanted)}\n\n"
+        f"{lack}:\n\n{commands}\n"
         f"or pull it through the stack, {_pull_permission()}:\n\n  {pull}\n\n"
         f"{when}:\n\n  {_ask(stack, models.to_ask or wanted)}\n"
     )
@@ -85,9 +94,9 @@ def _ask(stack: Stack, model: str) -> str:
     return curl(f"{stack.url}/chat", example_question(model), needs_key=needs_key())
 
 
-def _ollama(stack: Stack) -> str:
-    """The command that reaches the Ollama behind the stack."""
-    url = without_password(stack.upstream_url).rstrip("/")
+def _ollama(url: str) -> str:
+    """The command that reaches the Ollama there."""
+    url = without_password(url).rstrip("/")
     if url in ("http://127.0.0.1:11434", "http://localhost:11434"):
         return "ollama"
     return f"OLLAMA_HOST={shlex.quote(url)} ollama"

@@ -1,29 +1,25 @@
-"""Starts programs in order, labels their output with their names, and stops all of them when one ends."""
+"""Starts programs in order and labels their output with their names.
+
+When one ends it stops all of them, or starts that one again.
+"""
 
 import asyncio
 import contextlib
-import ctypes
 import os
-import signal
-import sys
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
 from typing import NoReturn, TypeVar
 
-import httpx
-
 from deploy.native.output_writer import OutputWriter
+from deploy.native.program import Program, Running, clean_up, die_with_parent, lines, until_ready
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 COLOURS = {"engine": "33", "gateway": "36", "nginx": "32"}
-# A longer line is shown in pieces.
-MAX_LINE_BYTES = 1024 * 1024
-LAST_LINES = 15
 LAST_LINE_BYTES = 500
 # How long the output of a program that has ended is waited for: what it started may hold the pipe open.
 OUTPUT_SECONDS = 1.0
+# A program that has run for this long is started again at once, one that keeps ending after growing pauses.
+STEADY_SECONDS = 10.0
+LONGEST_PAUSE = 30.0
 
 Result = TypeVar("Result")
 
@@ -36,38 +32,6 @@ class Stopped(Exception):
     """Somebody asked for the stack to stop."""
 
 
-@dataclass(frozen=True)
-class Program:
-    """`ready_url` answers 200 once the program is ready.
-
-    `stop_seconds` is how long it may take to end after `stop_signal`. A program that is `in_front` waits for
-    those behind it to finish, so they are stopped meanwhile.
-    """
-
-    name: str
-    command: list[str]
-    environment: Mapping[str, str]
-    ready_url: str
-    stop_seconds: float
-    stop_signal: signal.Signals = signal.SIGTERM
-    in_front: bool = False
-
-
-@dataclass
-class Running:
-    """`last_answer` is the last one from `ready_url`."""
-
-    program: Program
-    process: asyncio.subprocess.Process
-    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
-    last_answer: str = "nothing"
-
-    def failed(self, how: str) -> str:
-        """The message about it, with its last output."""
-        output = "\n".join(f"  {line}" for line in self.last_lines) or "  (nothing)"
-        return f"{self.program.name} {how}, so the stack was stopped. Its last output:\n\n{output}"
-
-
 class Supervisor:
     """Runs programs, each in a process group of its own, until `stop`."""
 
@@ -75,6 +39,8 @@ class Supervisor:
         self._output = output
         self._tasks: set[asyncio.Task[None]] = set()
         self._died: str | None = None
+        # Held while a program is started again, so that none is missed by `stop`.
+        self._restarting = asyncio.Lock()
         self.running: list[Running] = []
         self.stopping = asyncio.Event()
 
@@ -87,10 +53,11 @@ class Supervisor:
         running = await self._launch(program)
         try:
             async with asyncio.timeout(seconds):
-                await self.unless_stopped(_until_ready(running))
+                await self.unless_stopped(until_ready(running))
         except TimeoutError:
             how = f"was not ready within {seconds:.0f} s (its last answer: {running.last_answer})"
             raise ProgramFailed(running.failed(how)) from None
+        running.was_ready = True
         return time.monotonic() - started
 
     async def unless_stopped(self, work: Coroutine[None, None, Result]) -> Result:
@@ -118,6 +85,8 @@ class Supervisor:
     async def stop(self) -> None:
         """Stops the programs in reverse order and returns when nothing of them is left."""
         self.stopping.set()
+        async with self._restarting:
+            pass  # it sees that it is too late
         for running in reversed(self.running):
             if running.process.returncode is None:
                 running.process.send_signal(running.program.stop_signal)
@@ -126,10 +95,7 @@ class Supervisor:
         for running in self.running:
             if running.program.in_front:
                 await self._wait(running)
-            # Processes that the program started and left behind.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(running.process.pid, signal.SIGKILL)
-            await running.process.wait()
+            await clean_up(running)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=OUTPUT_SECONDS)
             for task in late:
@@ -148,7 +114,7 @@ class Supervisor:
                 stderr=asyncio.subprocess.STDOUT,
                 # Ctrl-C in the terminal goes to the supervisor alone, which stops the programs in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         except OSError as error:
             os.close(output)
@@ -159,6 +125,9 @@ class Supervisor:
         finally:
             os.close(write_end)
         running = Running(program, process)
+        if program.pid_file:
+            with contextlib.suppress(OSError):  # a full disk
+                program.pid_file.write_text(f"{process.pid}\n")
         self.running.append(running)
         self._spawn(self._watch(running, self._spawn(self._show(running, output))))
         return running
@@ -177,54 +146,43 @@ class Supervisor:
         name = running.program.name
         label = f"{name:8}| "
         if os.isatty(self._output.descriptor):
-            label = f"\033[{COLOURS.get(name, '0')}m{label}\033[0m"
-        async for line in _lines(output):
+            colour = COLOURS.get(name.rstrip("0123456789"), "0")
+            label = f"\033[{colour}m{label}\033[0m"
+        async for line in lines(output):
             running.last_lines.append(line[:LAST_LINE_BYTES].decode(errors="replace"))
             self._output.write(label.encode() + line + b"\n")
 
     async def _watch(self, running: Running, showing: asyncio.Task[None]) -> None:
         code = await running.process.wait()
         await asyncio.wait({showing}, timeout=OUTPUT_SECONDS)
-        if not self.stopping.is_set():
-            self._died = running.failed(f"(exit status {code}) ended by itself")
-            self.stopping.set()
+        if self.stopping.is_set():
+            return
+        if running.program.restarts and running.was_ready:
+            self._spawn(self._restart(running, code))
+        else:
+            self._fail(running.failed(f"(exit status {code}) ended by itself"))
 
+    async def _restart(self, ended: Running, code: int) -> None:
+        steady = time.monotonic() - ended.started >= STEADY_SECONDS
+        pause = 0.0 if steady else min(LONGEST_PAUSE, 2 * ended.pause or 1)
+        when = f"in {pause:.0f} s" if pause else "now"
+        self._output.say(
+            f"{ended.program.name:8}ended by itself (exit status {code}); it is started again {when}"
+        )
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), pause)
+        async with self._restarting:
+            if self.stopping.is_set():
+                return
+            await clean_up(ended)
+            self.running.remove(ended)
+            try:
+                running = await self._launch(ended.program)
+            except ProgramFailed as error:
+                self._fail(str(error))
+                return
+            running.was_ready, running.pause = True, pause
 
-async def _until_ready(running: Running) -> None:
-    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                response = await client.get(running.program.ready_url)
-                if response.status_code == 200:
-                    return
-                running.last_answer = response.text
-            await asyncio.sleep(0.05)
-
-
-async def _lines(pipe: int) -> AsyncIterator[bytes]:
-    """Lines without their ends, until the other end of the pipe is closed."""
-    reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(pipe, "rb")
-    )
-    with contextlib.closing(transport):
-        rest = b""
-        while piece := await reader.read(65536):
-            *whole, rest = (rest + piece).split(b"\n")
-            for line in whole:
-                yield line
-            if len(rest) >= MAX_LINE_BYTES:
-                yield rest
-                rest = b""
-        if rest:
-            yield rest
-
-
-# Looked up in advance: between fork and exec, other threads may hold locks that the lookup needs.
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-
-def _die_with_parent() -> None:
-    """Makes the kernel end the program if the supervisor is killed, so that no orphan is left."""
-    if _prctl:
-        _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    def _fail(self, message: str) -> None:
+        self._died = message
+        self.stopping.set()

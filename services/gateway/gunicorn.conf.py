@@ -1,11 +1,13 @@
 """gunicorn's configuration of the gateway. Operators use GATEWAY_* variables instead."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from gateway import garbage
 from gateway.access.keyring import Keyring
 from gateway.server.descriptors import raise_limit, warning
+from gateway.server.listening import binds
 from gateway.settings import load_settings
 from gateway.telemetry import shared
 from gateway.telemetry.logs import configure_structlog, standard_logging
@@ -15,7 +17,10 @@ configure_structlog(settings)
 descriptor_limit = raise_limit()
 shared.set_up()
 
-bind = f"{settings.host}:{settings.port}"
+try:
+    bind = binds(settings.host, settings.port)
+except ValueError as error:
+    sys.exit(f"gateway: GATEWAY_HOST: {error}")
 backlog = 4096  # same as nginx; the kernel may limit it further (net.core.somaxconn)
 workers = settings.workers
 worker_class = "gateway.server.worker.GatewayWorker"

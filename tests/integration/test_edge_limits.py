@@ -23,7 +23,8 @@ PATHS = ("/chat", "/api/chat", "/v1/chat/completions", "/v1/messages")
 LARGE = [line("x" * 500_000)] * 100
 # nginx's limits are ten seconds above these; where two are added up, 12 s in total.
 SHORT = {
-    f"GATEWAY_{name}_TIMEOUT": "0.5" for name in ("REQUEST", "SEND", "QUEUE", "FIRST_BYTE", "IDLE", "MANAGE")
+    f"GATEWAY_{name}_TIMEOUT": "0.5"
+    for name in ("REQUEST", "SEND", "QUEUE", "LOAD", "FIRST_BYTE", "IDLE", "MANAGE")
 }
 BURST = 1000
 
@@ -151,7 +152,7 @@ def takes_nothing(client: socket.socket) -> float:
 def test_a_changed_setting_of_the_gateway_changes_nginxs_limit(fake: FakeOllama) -> None:
     """All limits concurrently, because each takes ten seconds."""
     clients: dict[Callable[[socket.socket], float], int] = {
-        sends_half_a_head: 11, sends_half_a_body: 11, takes_nothing: 11, asks_a_silent_gateway: 13
+        sends_half_a_head: 11, sends_half_a_body: 11, takes_nothing: 11, asks_a_silent_gateway: 14
     }  # fmt: skip
     with nginx(port_of(fake.url), settings=SHORT) as (_, url), ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(len(clients)))

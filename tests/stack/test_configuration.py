@@ -17,6 +17,7 @@ from tests.stack.containers import Containers, docker, running
 
 # Settings of the gateway from which nginx derives its own.
 CHANGED = {"GATEWAY_SEND_TIMEOUT": "150.5", "GATEWAY_CORS_ORIGINS": "https://*.ui.example"}
+# The model server that each profile runs.
 SERVERS = {"": "ollama", "cpu": "ollama", "gpu": "ollama-gpu", "amd": "ollama-amd", "embedded": "engine"}
 
 
@@ -42,6 +43,15 @@ def test_a_profile_runs_its_own_model_server_and_no_other(profile: str, server: 
     assert services & set(SERVERS.values()) == {server}
     assert {"gateway", "nginx"} <= services
     assert ("models" in services) == (server != "engine")
+
+
+def test_the_profile_external_runs_no_model_server() -> None:
+    whole = configuration("external", OLLAMA_URLS="http://gpu1:11434 name=big, http://gpu2:11434")
+    assert set(whole["services"]) == {"gateway", "nginx", "models"}
+    inside = whole["services"]["gateway"]["environment"]
+    assert inside["GATEWAY_OLLAMA_URLS"] == "http://gpu1:11434 name=big, http://gpu2:11434"
+    assert "outside" in whole["networks"]
+    assert "outside" not in configuration("cpu")["networks"]
 
 
 @pytest.mark.parametrize("profile", [profile for profile in SERVERS if profile])

@@ -60,6 +60,8 @@ def _service(path: Path, name: str, environment: Mapping[str, str]) -> Service:
     own: Service = _fill(_load(path)["services"][name], environment)
     if "environment" in own:
         own["environment"] = _pairs(own["environment"])
+    if isinstance(own.get("networks"), list):
+        own["networks"] = {network: {} for network in own["networks"]}
     base = own.pop("extends", None)
     if base is None:
         return own

@@ -16,7 +16,7 @@ FLOORS = [
 # The same within the two larger packages, module by module.
 FLOORS_WITHIN = {
     "native": [
-        {"stop_signals", "output_writer", "stack"},
+        {"stop_signals", "output_writer", "stack", "program"},
         {"supervisor", "nginx", "runtime_dir", "next_steps"},
         {"programs"},
         {"lifecycle"},
@@ -24,7 +24,7 @@ FLOORS_WITHIN = {
         {"__main__"},
     ],
     "compose": [
-        {"settings", "docker_cli", "pull_log", "model_sizes"},
+        {"settings", "docker_cli", "pull_log", "model_sizes", "probe"},
         {"docker_engine", "stack_client"},
         {"checks", "readiness"},
         {"doctor", "next_steps", "certs", "verify"},

@@ -5,7 +5,7 @@ from typing import Any
 
 from deploy.compose.checks.result import Result, fail, ok, warn
 from deploy.compose.docker_cli import Container
-from deploy.compose.settings import MODEL_SERVERS, Settings
+from deploy.compose.settings import EXTERNAL, MODEL_SERVERS, Settings
 from deploy.compose.stack_client import NoAnswer, ask
 
 LOAD_SECONDS = 900  # a large model from a slow disk
@@ -15,6 +15,8 @@ def check_model(settings: Settings, containers: list[Container]) -> Iterator[Res
     """Nothing if the stack is not running."""
     running = {container.service for container in containers if container.running}
     profiles = [profile for profile, server in MODEL_SERVERS.items() if server in running]
+    if not profiles and settings.profile == EXTERNAL and "gateway" in running:
+        profiles = [EXTERNAL]
     if not profiles or "nginx" not in running:
         return
     if len(profiles) > 1:
@@ -31,6 +33,9 @@ def check_model(settings: Settings, containers: list[Container]) -> Iterator[Res
             f"Change it: make up PROFILE={settings.profiles}",
         )
     try:
+        if profile == EXTERNAL:
+            yield from _elsewhere(settings)
+            return
         if profile not in ("gpu", "amd"):
             yield _on_cpu(settings)
             return
@@ -65,6 +70,28 @@ def _placement(model: dict[str, Any], server: str) -> Result:
             "Use a smaller model, or a shorter context (num_ctx)",
         )
     return ok(f"{name} runs on the GPU")
+
+
+def _elsewhere(settings: Settings) -> Iterator[Result]:
+    """Of several servers, the lists are the union."""
+    pulled = ", ".join(_with_servers(model) for model in _models(settings, "/api/tags")) or "no model"
+    yield ok(f"the stack is running at {settings.url}, with model servers elsewhere; pulled: {pulled}")
+    for model in _loaded(settings):
+        size, on_gpu = model.get("size") or 0, model.get("size_vram") or 0
+        share = "the CPU" if on_gpu <= 0 else "the GPU"
+        if 0 < on_gpu < size:
+            share = f"the GPU with {100 * on_gpu / size:.0f} % of it"
+        told = f"{_with_servers(model)} is loaded and runs on {share}"
+        if on_gpu >= size or settings.gpu_expected == "off":
+            yield ok(told)
+        else:
+            yield warn(told, "GATEWAY_GPU_EXPECTED is on: see why in the log of that server")
+
+
+def _with_servers(model: dict[str, Any]) -> str:
+    """The name of a model, and of the servers that have it if there are several."""
+    name, servers = model.get("name"), model.get("servers")
+    return f"{name} ({', '.join(map(str, servers))})" if isinstance(servers, list) else str(name)
 
 
 def _on_cpu(settings: Settings) -> Result:

@@ -8,10 +8,12 @@ from deploy.compose.checks.result import Result, fail, ok, warn
 from deploy.compose.docker_cli import CommandFailed, Container, run
 from deploy.compose.docker_engine import Docker
 from deploy.compose.model_sizes import GB, estimate
-from deploy.compose.settings import MODEL_SERVERS, Settings
+from deploy.compose.settings import EXTERNAL, MODEL_SERVERS, Settings
 
 # Roughly what the images take, without the models.
-IMAGES = {"cpu": 5 * GB, "gpu": 5 * GB, "amd": 9 * GB, "embedded": 1 * GB}
+IMAGES = {"cpu": 5 * GB, "gpu": 5 * GB, "amd": 9 * GB, "embedded": 1 * GB, EXTERNAL: 1 * GB}
+# Nothing is pulled, or not here.
+WITHOUT_MODELS = ("embedded", EXTERNAL)
 SMALLER = "Choose a smaller one with MODELS= in .env"
 
 
@@ -22,7 +24,7 @@ def check_memory(
     meminfo: Path = Path("/proc/meminfo"),
 ) -> Iterator[Result]:
     """The largest model has to fit: Ollama unloads the others when it must."""
-    if settings.profile == "embedded":
+    if settings.profile in WITHOUT_MODELS:
         return
     yield from _unknown_sizes(settings)
     sizes = {model: size.loaded for model in settings.models if (size := estimate(model))}
@@ -77,7 +79,7 @@ def check_disk(settings: Settings, docker: Docker | None) -> Iterator[Result]:
         )
         return
     free = disk.f_bavail * disk.f_frsize
-    pulled = () if settings.profile == "embedded" else settings.models
+    pulled = () if settings.profile in WITHOUT_MODELS else settings.models
     need = IMAGES[settings.profile] + sum(size.file for model in pulled if (size := estimate(model)))
     if free >= need:
         yield ok(f"{free / GB:.0f} GB free at {docker.root_dir}; at most about {need / GB:.0f} GB are needed")

@@ -23,7 +23,8 @@ def main() -> None:
     )
     serve.set_defaults(run=_serve)
     pull = commands.add_parser(
-        "pull", help="have Ollama pull the missing models of GATEWAY_MODELS, and exit when all are present"
+        "pull",
+        help="have the model servers pull the missing models of GATEWAY_MODELS, and exit when all have them",
     )
     pull.set_defaults(run=_pull)
     keys = commands.add_parser("keys", help="create, change, list, revoke and rotate API keys")
@@ -86,9 +87,9 @@ def _serve(_: argparse.Namespace) -> NoReturn:
 
 # Imported only when run: these two need the HTTP client, which is slow to import.
 def _pull(_: argparse.Namespace) -> int:
-    from .commands.pull import pull
+    from .commands.pull import command
 
-    return pull.run(_settings())
+    return command.run(_settings())
 
 
 def _verify(arguments: argparse.Namespace) -> int:

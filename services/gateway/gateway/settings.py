@@ -1,17 +1,33 @@
 """All settings of the gateway, read once from the environment."""
 
 import ipaddress
-import re
+from collections.abc import Callable
 from functools import cached_property
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AnyHttpUrl, Field, NonNegativeInt, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, AnyHttpUrl, Field, NonNegativeInt, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from .aliases import Alias, parse_aliases
 from .limits import Limits, parse_windows
-from .names import MODEL_NAME, MODEL_PATTERN, REGISTRY, REGISTRY_NAME, is_in_cloud
+from .name_lists import check_models, check_patterns, check_registries, split
+from .names import REGISTRY, full_name, is_in_cloud
 from .origins import Origins
 from .servers import ONLY, Server, parse_servers
+
+
+def _checked_by(check: Callable[[str], object]) -> AfterValidator:
+    """Validates a text with a function that raises ValueError."""
+
+    def checked(text: str) -> str:
+        check(text)
+        return text
+
+    return AfterValidator(checked)
+
+
+Windows = Annotated[str, _checked_by(parse_windows)]
+Registries = Annotated[str, _checked_by(check_registries)]
 
 
 class Settings(BaseSettings):
@@ -19,7 +35,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_ignore_empty=True, frozen=True)
 
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: str = Field("127.0.0.1", description="address to listen on; or several, separated by commas")
     port: int = Field(8001, ge=1, le=65535, description="port to listen on, behind nginx")
     workers: int = Field(
         1, ge=1, description="worker processes; one carries thousands of streams, so scale by replicas"
@@ -28,7 +44,7 @@ class Settings(BaseSettings):
         AnyHttpUrl("http://127.0.0.1:11434"),
         description="URL of the model server: an Ollama or the embedded engine",
     )
-    ollama_urls: str = Field(
+    ollama_urls: Annotated[str, _checked_by(parse_servers)] = Field(
         "",
         description="several of them, separated by commas, each with an optional name=… and weight=…; empty: "
         "GATEWAY_OLLAMA_URL",
@@ -40,7 +56,14 @@ class Settings(BaseSettings):
         "before the conversation goes elsewhere",
     )
     default_model: str = Field("", description="model that must be present for /readyz; empty: any")
-    models: str = Field("", description="models for `gateway pull`, in order, separated by commas or spaces")
+    models: Annotated[str, _checked_by(check_models)] = Field(
+        "", description="models for `gateway pull`, in order, separated by commas or spaces"
+    )
+    aliases: Annotated[str, _checked_by(parse_aliases)] = Field(
+        "",
+        description="further names of models, like fast=llama3.2:1b|qwen2.5:1.5b, separated by commas; of "
+        "several models the first one that is available answers",
+    )
 
     gpu_expected: Literal["off", "on"] = Field(
         "off", description="whether models should run on a GPU; if one does not, an alert fires"
@@ -66,17 +89,17 @@ class Settings(BaseSettings):
     web_search: Literal["off", "on"] = Field(
         "off", description="whether the model server may search the web and fetch pages"
     )
-    pull_registries: str = Field(
+    pull_registries: Registries = Field(
         REGISTRY, description="registries to pull from, separated by commas or spaces"
     )
-    pull_models: str = Field(
+    pull_models: Annotated[str, _checked_by(check_patterns)] = Field(
         "", description="patterns of models that may be pulled, as in the key file; empty: any"
     )
     pull_insecure: Literal["off", "on"] = Field(
         "off", description="whether pull and push requests may disable TLS checks (`insecure`)"
     )
-    push_registries: str = Field("", description="registries to push to; empty: none")
-    cors_origins: str = Field(
+    push_registries: Registries = Field("", description="registries to push to; empty: none")
+    cors_origins: Annotated[str, _checked_by(Origins)] = Field(
         "",
         description="web origins, or patterns, whose pages may call the gateway, separated by commas; "
         "* for all",
@@ -106,12 +129,23 @@ class Settings(BaseSettings):
         ge=0,
         description="how long requests for a loaded model may overtake one whose model is not",
     )
-    limit_requests: str = Field(
+    runner_options: Literal["keep", "strip", "largest"] = Field(
+        "keep",
+        description="options for which the model server loads a model anew, like num_ctx: keep them; strip "
+        "them; or raise num_ctx to the largest of the last hour",
+    )
+    keep_alive: Literal["auto", "any", "admin"] = Field(
+        "auto",
+        description="who may say how long a model stays loaded; auto: without API keys anyone, else admins",
+    )
+    limit_requests: Windows = Field(
         "",
         description="requests for a model's answer, like 60/m or 10/s,1k/d, of a key without a limit of its "
         "own and, without keys, of an address; empty: no limit",
     )
-    limit_tokens: str = Field("", description="the same for tokens of prompts and answers, like 20k/m,1M/d")
+    limit_tokens: Windows = Field(
+        "", description="the same for tokens of prompts and answers, like 20k/m,1M/d"
+    )
     limit_concurrent: int | None = Field(None, ge=1, description="the same for requests at the same time")
     key_metrics: Literal["on", "off"] = Field(
         "on", description="whether metrics count the requests and tokens of each key by its name"
@@ -186,79 +220,41 @@ class Settings(BaseSettings):
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(_split(self.models)))
+        return tuple(dict.fromkeys(split(self.models)))
+
+    @cached_property
+    def alias_table(self) -> dict[str, Alias]:
+        """The aliases by their full names."""
+        return parse_aliases(self.aliases)
 
     @property
     def pull_registry_names(self) -> frozenset[str]:
-        return frozenset(_split(self.pull_registries.lower()))
+        return frozenset(split(self.pull_registries.lower()))
 
     @property
     def push_registry_names(self) -> frozenset[str]:
-        return frozenset(_split(self.push_registries.lower()))
+        return frozenset(split(self.push_registries.lower()))
 
     @property
     def pull_patterns(self) -> tuple[str, ...]:
-        return tuple(_split(self.pull_models))
-
-    @field_validator("pull_registries", "push_registries")
-    @classmethod
-    def _check_registries(cls, registries: str) -> str:
-        return _check_each(registries, REGISTRY_NAME, "registry; use hosts like registry.ollama.ai or hf.co")
-
-    @field_validator("pull_models")
-    @classmethod
-    def _check_patterns(cls, patterns: str) -> str:
-        return _check_each(patterns, MODEL_PATTERN, "model pattern; use patterns like llama3* or hf.co/org/*")
-
-    @field_validator("models")
-    @classmethod
-    def _check_models(cls, models: str) -> str:
-        return _check_each(
-            models, MODEL_NAME, "model name; use names like qwen2.5:1.5b or hf.co/user/model:tag"
-        )
-
-    @field_validator("ollama_urls")
-    @classmethod
-    def _check_servers(cls, servers: str) -> str:
-        parse_servers(servers)
-        return servers
-
-    @field_validator("limit_requests", "limit_tokens")
-    @classmethod
-    def _check_windows(cls, windows: str) -> str:
-        parse_windows(windows)
-        return windows
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _check_origins(cls, origins: str) -> str:
-        Origins(origins)
-        return origins
+        return tuple(split(self.pull_models))
 
     @model_validator(mode="after")
     def _cross_check(self) -> Self:
         if self.early_commit > self.first_byte_timeout:
             raise ValueError("GATEWAY_EARLY_COMMIT must not exceed GATEWAY_FIRST_BYTE_TIMEOUT")
+        if self.default_model and full_name(self.default_model) in self.alias_table:
+            raise ValueError(f"GATEWAY_DEFAULT_MODEL: {self.default_model} is an alias; name a model")
+        aliases = self.alias_table.values()
         for variable, names in (
             ("GATEWAY_MODELS", self.model_names),
             ("GATEWAY_DEFAULT_MODEL", (self.default_model,)),
+            ("GATEWAY_ALIASES", [name for alias in aliases for name in (alias.name, *alias.targets)]),
         ):
             cloud_models = ", ".join(filter(is_in_cloud, names))
             if cloud_models and self.cloud_models == "off":
                 raise ValueError(f"{variable}: cloud models need GATEWAY_CLOUD_MODELS=on: {cloud_models}")
         return self
-
-
-def _split(names: str) -> list[str]:
-    return names.replace(",", " ").split()
-
-
-def _check_each(names: str, pattern: re.Pattern[str], expected: str) -> str:
-    """Return `names`. Raises ValueError if one of them does not match."""
-    for name in _split(names):
-        if not pattern.fullmatch(name):
-            raise ValueError(f"{name!r} is not a valid {expected}, separated by commas or spaces")
-    return names
 
 
 class BadSettings(Exception):

@@ -20,6 +20,7 @@ from .admission.ledger import Ledger
 from .admission.limits import RateLimiter
 from .admission.memory import Bounds, MemoryLedger
 from .admission.slots import Slots
+from .ask.reading import Reader
 from .backends.gauges import Scrape
 from .backends.pool import Pool
 from .errors import Drained
@@ -52,6 +53,7 @@ class State:
         self.pool = pool
         self.keyring = keyring
         self.policy = Policy(settings, pool)
+        self.reader = Reader(settings, pool)
         estimates = Estimates()
         self.slots = Slots(pool, settings.workers, settings.affinity_slack)
         self.ledger: Ledger = MemoryLedger(self.slots, estimates, _bounds(settings))

@@ -78,6 +78,7 @@ def test_load_options_are_those_for_which_ollama_reloads_a_model() -> None:
         (b'{"options": {"num_ctx": 1}, "Options": null}', {}),
         (b'{"options": null, "Options": {"num_ctx": 1}}', {"num_ctx": 1}),
         (b'{"options": {"num_ctx": 8192.0, "num_gpu": 8.9}}', {"num_ctx": 8192, "num_gpu": 8}),
+        (b'{"options": {"num_gpu": -1, "draft_num_predict": 2}}', {"draft_num_predict": 2}),
     ],
 )
 def test_several_options_are_merged_as_in_ollama(body: bytes, expected: dict[str, int]) -> None:

@@ -8,6 +8,7 @@ import gateway
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
     {"names", "errors", "origins", "limits", "servers", "garbage", "turnstile"},
+    {"aliases", "name_lists"},
     {"settings"},
     {"telemetry"},
     {"dialects"},

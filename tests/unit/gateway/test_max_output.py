@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.ask.max_output import MAX_EDITS, limited
+from gateway.ask.edits import MAX_EDITS
+from gateway.ask.max_output import limited
 from gateway.ask.route import Route
 from gateway.errors import InvalidRequest
 from gateway.routes.table import CHAT_ROUTE, PASSED_ON

@@ -92,7 +92,7 @@ async def test_a_question_goes_down_from_room_to_room() -> None:
         "http: Cors.__call__",
         "turnstile: Turnstile.wait",
         "routes: chat",
-        "ask: read",
+        "ask: Reader.read",
         "streaming: Relayed.__call__",
         "streaming: Relay._watch_client",
         "streaming: Generation.run",

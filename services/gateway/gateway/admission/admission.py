@@ -43,8 +43,14 @@ class Admission:
     async def answer(self, ask: Ask, waiting: Waiting) -> AsyncIterator[Answer]:
         """Raises GatewayError, as `Policy.check`, `RateLimiter`, `Ledger` and `Pool.ask`."""
         await self._policy.check(ask)
-        async with self._limiter.admitted(ask, waiting), self._admitted(ask, waiting) as answer:
-            yield answer
+        if ask.changes:
+            waiting.add_headers([(b"x-request-changed", ", ".join(ask.changes).encode())])
+        try:
+            async with self._limiter.admitted(ask, waiting), self._admitted(ask, waiting) as answer:
+                yield answer
+        except UpstreamFailed:
+            ask.failed()
+            raise
 
     @asynccontextmanager
     async def _admitted(self, ask: Ask, waiting: Waiting) -> AsyncIterator[Answer]:

@@ -8,7 +8,7 @@ from .fields import Fields
 from .json_spans import Steps
 
 # Ollama reloads a model that is in memory with other values of these (api.Runner in its source).
-RELOADING = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap")
+RELOADING = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap", "draft_num_predict")
 
 # Names and JSON values of such options.
 LoadOptions = frozenset[tuple[str, str]]
@@ -24,8 +24,12 @@ MAX_BYTES = 16 * 1024
 def load_options(fields: Fields) -> Steps[LoadOptions]:
     """The options with which the model has to be loaded, as Ollama reads them (api.Options.FromMap)."""
     options = yield from fields.merged("options")
-    values = {name: fields.value(options[name]) for name in RELOADING if name in options}
-    return frozenset((name, json.dumps(_whole(value))) for name, value in values.items() if _is_plain(value))
+    values = {name: _whole(fields.value(options[name])) for name in RELOADING if name in options}
+    return frozenset(
+        (name, json.dumps(value))
+        for name, value in values.items()
+        if _is_plain(value) and not (name == "num_gpu" and _is_negative(value))
+    )
 
 
 def beginning(fields: Fields) -> Steps[bytes]:
@@ -47,6 +51,11 @@ def beginning(fields: Fields) -> Steps[bytes]:
 
 def _is_plain(value: object) -> bool:
     return isinstance(value, bool | int | float | str)
+
+
+def _is_negative(value: object) -> bool:
+    """As `num_gpu`, which is then the model server's choice, as without the option."""
+    return isinstance(value, int | float) and value < 0
 
 
 def _whole(value: object) -> object:

@@ -1,8 +1,8 @@
 """One client request, parsed once and passed through the gateway."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
@@ -13,7 +13,6 @@ from ..errors import NotServed
 from .affinity import LoadOptions, beginning
 from .fields import Fields
 from .json_spans import Steps
-from .keep_alive import keep_alive_seconds
 from .request_body import Upload
 from .route import Route
 
@@ -22,18 +21,23 @@ BYTES_PER_TOKEN = 4
 # A larger body has images or audio, whose bytes are not read as text.
 MAX_PROMPT_ESTIMATE = 16 * 1024
 
-# What there is to answer, in Ollama's own API.
-CONTENTS = ("messages", "prompt", "input")
-
 # Client headers that describe the body. All others are for the gateway only.
 PASSED_HEADERS = frozenset({b"content-type", b"content-length"})
+
+
+def nothing() -> None:
+    """For requests whose failure concerns nobody else."""
 
 
 @dataclass(frozen=True)
 class Ask:
     """`path`, `headers` and `body` are ready to be sent upstream, an upload in chunks. `fields` are those of
-    the body as it arrived, `named` is the model in the path, if any. `load_options` are those with which the
-    model has to be loaded. `server` is the model server that the client has named for managing models.
+    the body as it arrived, `named` is the model in the path, if any. `targets` are the models behind those of
+    the names that are aliases and that the caller may use. `load_options` are those with which the model has
+    to be loaded. `changes` tells the client what has been changed. `only_loads` is whether there is nothing
+    to answer, `unloads` whether the model is even unloaded. `keep_alive` is how long it is to stay in
+    memory, in seconds, None if that is not said. `failed` has to be called if the model server fails.
+    `server` is the model server that the client has named for managing models.
     """
 
     route: Route
@@ -43,18 +47,34 @@ class Ask:
     body: bytes | Upload
     fields: Fields
     named: str | None = None
+    targets: Mapping[str, str] = field(default_factory=dict)
     load_options: LoadOptions = frozenset()
+    changes: tuple[str, ...] = ()
+    only_loads: bool = False
+    unloads: bool = False
+    keep_alive: float | None = None
+    failed: Callable[[], None] = nothing
     server: str | None = None
 
     @cached_property
     def model(self) -> str | None:
         """The requested model, for logs and metrics. Access checks use `models`."""
+        said = self._said
+        return None if said is None else self.targets.get(said, said)
+
+    @property
+    def alias(self) -> str | None:
+        """The name by which the model was requested, if it is an alias."""
+        return self._said if self._said in self.targets else None
+
+    @cached_property
+    def _said(self) -> str | None:
         fields = self.fields
         value = fields.get("model") or fields.get("name") or fields.get("source")
         return value if isinstance(value, str) else None
 
     def models(self) -> Iterator[str]:
-        """Every model that the request may refer to. Raises InvalidRequest."""
+        """Every name by which the request may refer to a model. Raises InvalidRequest."""
         if self.named:
             yield self.named
         yield from self.fields.models(self.route.naming)
@@ -70,16 +90,6 @@ class Ask:
         return self.route.stream is not None and (self.route.streams if value is None else value is True)
 
     @property
-    def only_loads(self) -> bool:
-        """Whether the request asks for no answer: it loads the model, or unloads it."""
-        return self.route.has_options and all(map(self.fields.is_empty, CONTENTS))
-
-    @property
-    def keep_alive(self) -> float | None:
-        """How long the model is to stay in memory after the answer, in seconds; None if that is not said."""
-        return keep_alive_seconds(self.fields.get("keep_alive")) if self.route.has_options else None
-
-    @property
     def prompt_estimate(self) -> int:
         """About how many tokens the prompt has, from the body's size: for prompts whose count upstream has
         not reported.
@@ -88,13 +98,14 @@ class Ask:
         return min(size // BYTES_PER_TOKEN, MAX_PROMPT_ESTIMATE)
 
 
-def upstream_path(request: Request, route: Route) -> str:
-    """The path for Ollama's router: each parameter is quoted as a single segment.
+def upstream_path(request: Request, route: Route, targets: Mapping[str, str]) -> str:
+    """The path for Ollama's router: each parameter is quoted as a single segment, aliases are replaced.
 
     Raises NotServed.
     """
     path = route.upstream_path or route.path
-    for name, value in request.path_params.items():
+    for name, said in request.path_params.items():
+        value = targets.get(said, said)
         if value in (".", ".."):  # a dot segment would change the path
             raise NotServed("this path does not exist here; see /docs", 404)
         path = re.sub(rf"{{{name}(:path)?}}", quote(value, safe=":"), path)

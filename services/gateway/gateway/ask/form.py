@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -55,6 +56,13 @@ class Form:
             return Fields(b"", [(name, content.decode()) for name, content in texts])
         except UnicodeDecodeError:
             raise InvalidRequest("a field of the form is not valid UTF-8") from None
+
+    def replace(self, names: Mapping[str, str], fields: Container[str]) -> None:
+        """Replace values of fields that are not files."""
+        for number, (name, (filename, content)) in enumerate(self._parts):
+            if filename is None and name.casefold() in fields:
+                value = content.decode()
+                self._parts[number] = name, (None, names.get(value, value).encode())
 
     def serialised(self) -> tuple[bytes, str]:
         """The form to send upstream, with its media type."""

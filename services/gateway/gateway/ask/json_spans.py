@@ -96,6 +96,12 @@ def items(body: bytes, span: Span, most: int = MAX_PARTS) -> Steps[list[Span]]:
     return found
 
 
+def after_comma(body: bytes, end: int) -> int:
+    """Where the member behind the one that ends at `end` begins; `end` if there is none."""
+    mark, at = _next(body, end)
+    return at if mark == b"," else end
+
+
 def _members(body: bytes, at: int) -> Steps[tuple[list[tuple[str, Span]], int]]:
     """The members of the object that begins at `at`, and the position of its end."""
     found: list[tuple[str, Span]] = []

@@ -1,21 +1,47 @@
-"""How long a model stays in memory after a request, as Ollama reads it: seconds, or a duration of Go's."""
+"""`keep_alive`: how long a model stays in memory after an answer, which concerns everybody who uses it."""
 
-import math
-import re
+from ..access.caller import Caller, is_admin
+from ..settings import Settings
+from .durations import duration_seconds
+from .edits import Edits
+from .fields import Fields
+from .route import Route
 
-SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
+FIELD = "keep_alive"
 
-# Bounded, because the text is a client's.
-TERM = re.compile(r"(\d{1,20}\.?\d{0,20}|\.\d{1,20})(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
-DURATION = re.compile(rf"([+-]?)(0|(?:{TERM.pattern}){{1,20}})", re.ASCII)
+# What there is to answer, in Ollama's own API.
+CONTENTS = ("messages", "prompt", "input")
 
 
-def keep_alive_seconds(value: object) -> float | None:
-    """Infinite if it is negative, None if there is none or Ollama refuses it."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return math.inf if value < 0 else value
-    duration = DURATION.fullmatch(value) if isinstance(value, str) else None
-    if not duration:
-        return None
-    seconds = sum(float(number) * SECONDS[unit] for number, unit in TERM.findall(duration[2]))
-    return math.inf if duration[1] == "-" and seconds else seconds
+def may_set(caller: Caller, settings: Settings) -> bool:
+    match settings.keep_alive:
+        case "any":
+            return True
+        case "auto" if not caller.name:  # there are no keys
+            return True
+        case _:
+            return is_admin(caller, settings)
+
+
+def is_set(fields: Fields) -> bool:
+    return any(name.casefold() == FIELD for name, _ in fields.members)
+
+
+def only_loads(fields: Fields, route: Route) -> bool:
+    """Whether a request has nothing to answer: it loads its model, or unloads it."""
+    return route.has_options and all(map(fields.is_empty, CONTENTS))
+
+
+def seconds(fields: Fields, route: Route) -> float | None:
+    """How long the model is to stay in memory after the answer, infinite if for ever; None if that is not
+    said.
+    """
+    return duration_seconds(fields.get(FIELD)) if route.has_options else None
+
+
+def removed(body: bytes, fields: Fields) -> bytes:
+    """A JSON body without the field."""
+    names = {name for name, _ in fields.members if name.casefold() == FIELD}
+    edits = Edits(body, f"sets {FIELD}")
+    edits.remove(fields.members, body.index(b"{"), names)
+    return edits.applied()

@@ -9,14 +9,11 @@ same. Ollama uses the last of several fields and matches their names without reg
 from collections.abc import Sequence
 
 from ..access.caller import Caller
-from ..errors import InvalidRequest
 from ..settings import Settings
+from .edits import Edits, options_of
 from .fields import Fields, value_at
-from .json_spans import Span, Steps, members
+from .json_spans import Span, Steps
 from .route import Route
-
-# Far above any real request; each edit is made while the event loop is blocked.
-MAX_EDITS = 100
 
 # First bytes of numbers in JSON.
 NUMBER = b"-0123456789"
@@ -34,24 +31,21 @@ def limited(body: bytes, fields: Fields, route: Route, most: int) -> Steps[bytes
         return body
     limit = _Limit(body, route.length_fields, most)
     if route.has_options:
-        yield from _limit_options(limit, body, fields.members)
+        yield from _limit_options(limit, body, fields)
     else:
         yield from limit.lower(fields.members, body.index(b"{"))
-    return limit.edited()
+    return limit.edits.applied()
 
 
-def _limit_options(limit: "_Limit", body: bytes, found: Sequence[tuple[str, Span]]) -> Steps[None]:
-    """Limit each of several `options`, since other servers than Ollama do not merge them."""
-    is_missing = True
-    for name, span in found:
-        if name.casefold() == "options":
-            is_missing = body.startswith(b"null", span.start)
-            if is_missing:
-                limit.forget()  # null discards what precedes it
-            elif body.startswith(b"{", span.start):
-                yield from limit.lower((yield from members(body, span)), span.start)
-    if is_missing:
-        limit.add(found, body.index(b"{"), b'"options":{%b}')
+def _limit_options(limit: "_Limit", body: bytes, fields: Fields) -> Steps[None]:
+    options = yield from options_of(body, fields)
+    for found in options.objects:
+        if found is None:
+            limit.forget()
+        else:
+            yield from limit.lower(found.members, found.start)
+    if options.is_missing:
+        limit.add(fields.members, body.index(b"{"), b'"options":{%b}')
 
 
 class _Limit:
@@ -62,7 +56,7 @@ class _Limit:
         self._names = names
         self._most = most
         self._requested = most  # the limit found, lowered
-        self._edits: list[tuple[int, int, bytes]] = []
+        self.edits = Edits(body, f"limits its answer with {names[0]}")
 
     def lower(self, found: Sequence[tuple[str, Span]], start: int) -> Steps[None]:
         """Lower the limits in `found`, the members of the object at `start`, and add one if there is none."""
@@ -87,32 +81,13 @@ class _Limit:
     def add(self, found: Sequence[tuple[str, Span]], start: int, member: bytes = b"%b") -> None:
         """Add the limit behind the last of `found`, the members of the object at `start`."""
         text = member % (b'"%b":%d' % (self._names[0].encode(), self._requested))
-        if found:
-            self._edit(found[-1][1].end, found[-1][1].end, b"," + text)
-        else:
-            self._edit(start + 1, start + 1, text)
+        self.edits.add(found, start, text)
 
     def forget(self) -> None:
         self._requested = self._most
 
-    def edited(self) -> bytes:
-        """The body with all edits."""
-        if not self._edits:
-            return self._body
-        body, at = memoryview(self._body), 0
-        parts: list[memoryview | bytes] = []
-        for start, end, text in self._edits:
-            parts += [body[at:start], text]
-            at = end
-        return b"".join([*parts, body[at:]])
-
     def _lower_number(self, value: object, span: Span) -> int:
         if isinstance(value, int | float) and 1 <= value <= self._most:
             return int(value)
-        self._edit(span.start, span.end, b"%d" % self._most)
+        self.edits.replace(span, b"%d" % self._most)
         return self._most
-
-    def _edit(self, start: int, end: int, text: bytes) -> None:
-        if len(self._edits) == MAX_EDITS:
-            raise InvalidRequest(f"the request limits its answer with {self._names[0]} too many times")
-        self._edits.append((start, end, text))

@@ -44,5 +44,5 @@ class Route:
 
     @property
     def has_options(self) -> bool:
-        """Whether Ollama reads the field `options`; it ignores it on the other APIs."""
-        return self.api in (OLLAMA, CHAT)
+        """Whether Ollama reads the fields `options` and `keep_alive`; it ignores them on the other APIs."""
+        return self.operation is not None and self.api in (OLLAMA, CHAT)

@@ -14,6 +14,7 @@ from ..errors import GatewayError, Overloaded, UpstreamFailed, UpstreamTimeout, 
 from ..names import full_name, requested_name
 from .client import Upstream
 from .listing import LoadedModel, capacity, listed, loaded, remote
+from .reloads import Reloads
 from .residents import Residents
 
 # Short while something is missing, so that a start is noticed immediately; long otherwise.
@@ -54,6 +55,7 @@ class Polled:
         self._slots = self._models_at_once = 0
         self.polled = asyncio.Event()
         self.residents = Residents()
+        self._reloads = Reloads()
         self._poll_soon = asyncio.Event()
         self._changes = 0  # changing requests in flight
         self._polling = asyncio.Lock()
@@ -91,6 +93,11 @@ class Polled:
         name = requested_name(model)
         is_loadable = self.up and name in self.models and name not in self.remote
         return not is_loadable or self.residents.ready(name, options)
+
+    def count_reloads(self, model: str, options: LoadOptions) -> None:
+        """A request for `model` with these load options is about to be sent."""
+        if full_name(model) in self.local:
+            self._reloads.sent(full_name(model), options, self.has_loaded(model))
 
     def expect(self, model: str, options: LoadOptions, keep_alive: float | None) -> None:
         """A request for `model` is about to be sent; see `Residents.asked`."""

@@ -99,6 +99,7 @@ class Pool(Catalogue):
         assert isinstance(ask.body, bytes)
         model = ask.model if ask.route.operation else None
         if model:
+            backend.count_reloads(model, ask.load_options)
             if not (backend.ready(model, ask.load_options) or ask.only_loads):
                 await backend.loader.load_for(ask, waiting)
             backend.expect(model, ask.load_options, ask.keep_alive)

@@ -6,7 +6,9 @@ from typing import Literal, Protocol
 from ..access.allow_list import not_found
 from ..ask.ask import Ask
 from ..ask.fields import run_in_steps
-from ..names import is_in_cloud, requested_name
+from ..ask.keep_alive import may_set
+from ..errors import Forbidden, InvalidRequest
+from ..names import full_name, is_in_cloud, requested_name
 from ..settings import Settings
 from .egress import Egress, cloud_forbidden
 
@@ -38,6 +40,7 @@ class Policy:
     """Allow-lists and egress."""
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
+        self._settings = settings
         self._egress = Egress(settings)
         self._catalogue = catalogue
 
@@ -48,18 +51,28 @@ class Policy:
         """
         if ask.caller.models:
             for name in ask.models():
-                ask.caller.models.check(name, ask.route.not_found)
+                if name not in ask.targets:
+                    ask.caller.models.check(name, ask.route.not_found)
         if ask.route.kind == "admin":
             await self._check_managing(ask)
             return
         if ask.route.path in WEB_SEARCH_PATHS:
             await run_in_steps(self._egress.check_tools(ask.fields))
-        for name in ask.models():
+        for said in ask.models():
+            name = ask.targets.get(said, said)
+            if said in ask.targets:
+                self._egress.check_name(said)
             # Nearly every client uses the listed name, which needs no lookup.
             if not self._catalogue.is_local(name):
                 await self._check_model(name, ask.route.not_found)
+        if ask.unloads and not may_set(ask.caller, self._settings):
+            raise Forbidden(
+                "only an admin may unload a model here; GATEWAY_KEEP_ALIVE=any allows it to everybody"
+            )
 
     async def _check_managing(self, ask: Ask) -> None:
+        for name in ask.fields.models():
+            self._check_is_no_alias(name)
         match ask.route.path:
             case "/api/pull":
                 self._egress.check_pull(ask.fields)
@@ -72,6 +85,15 @@ class Policy:
             case "/api/copy":
                 for name in ask.fields.models(("source",)):
                     await self._check_model(name, ask.route.not_found)
+
+    def _check_is_no_alias(self, name: str) -> None:
+        """Refuse to manage an alias, which would be another model for the model server, or none."""
+        alias = self._settings.alias_table.get(full_name(name.strip()))
+        if alias and not self._catalogue.has(name):
+            raise InvalidRequest(
+                f"{name} is an alias of {' or '.join(alias.targets)} here, see GATEWAY_ALIASES; "
+                "models are managed by their own names"
+            )
 
     async def _check_model(self, model: str, words: str) -> None:
         """Refuse models that are not local. An unknown model is refused here, not by the model server, which

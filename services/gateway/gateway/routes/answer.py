@@ -39,6 +39,7 @@ def _record(state: State, record: RequestRecord, ask: Ask) -> None:
     """Fill in the record for log and metrics, so that refused requests are labelled too."""
     if ask.model is not None:
         record.model = ask.model[:MAX_MODEL_NAME]
+        record.alias = ask.alias
         record.model_label = state.pool.label(ask.model)
         record.was_loaded = state.pool.has_loaded(ask.model)
     if ask.route.kind in AUDITED:

@@ -5,7 +5,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ..ask.fields import Fields, model_name
-from ..ask.reading import read
 from ..dialects.chat_sse import error_body
 from ..errors import InvalidRequest
 from ..state import state_of
@@ -72,8 +71,8 @@ async def chat(request: Request) -> Response:
     """Takes the same request as Ollama's `/api/chat` and answers with Server-Sent Events."""
     state = state_of(request)
     caller = state.caller(request, CHAT_ROUTE.kind)
-    # The body is forwarded unchanged: upstream sees every field, and nothing is serialised twice.
-    ask = await read(request, CHAT_ROUTE, caller, state.settings)
+    # Nothing is serialised twice: upstream sees every field as it was sent, but for those that are changed.
+    ask = await state.reader.read(request, CHAT_ROUTE, caller)
     check(ask.fields)
     return answer(request, ask)
 

@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ..access.roles import AUDITED
-from ..ask.reading import read
 from ..ask.route import Route
 from ..backends.managing import FOR_ALL
 from ..state import state_of
@@ -25,7 +24,7 @@ def forward(route: Route) -> Endpoint:
     async def passthrough(request: Request) -> Response:
         state = state_of(request)
         caller = state.caller(request, route.kind)
-        return answer(request, await read(request, route, caller, state.settings))
+        return answer(request, await state.reader.read(request, route, caller))
 
     return passthrough
 
@@ -33,7 +32,7 @@ def forward(route: Route) -> Endpoint:
 def endpoint(route: Route) -> Endpoint:
     if route.path in LISTS:
         return listing(route, forward(route))
-    return one_of_list(route, forward(route)) if "{model" in route.path else forward(route)
+    return one_of_list(route) if "{model" in route.path else forward(route)
 
 
 # Descriptions of upstream's answers for the OpenAPI document.

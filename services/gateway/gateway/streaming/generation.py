@@ -126,7 +126,7 @@ class Generation:
     # Progress of the source: see Waiting
 
     def add_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        self._delivery.headers = headers
+        self._delivery.headers = [*self._delivery.headers, *headers]
 
     def accepted(self) -> None:
         self._record.accepted()

@@ -134,6 +134,11 @@ FAILOVERS = Counter(
     "Requests sent to another model server, because this one failed before the first byte.",
     ["from", "reason"],
 )
+RELOADS = Counter(
+    "gateway_reloads_total",
+    "Requests that make the model server load a loaded model anew, because an option differs.",
+    ["model", "option"],
+)
 ANSWERS_CUT = Counter(
     "gateway_answers_cut_total", "Answers that took longer than GATEWAY_MAX_ANSWER_SECONDS.", ["model"]
 )

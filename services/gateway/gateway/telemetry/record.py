@@ -37,6 +37,8 @@ class RequestRecord:
     audited: str | None = None
     audited_models: list[str] = field(default_factory=list)
     model: str | None = None
+    # The name by which the model was requested, if it is an alias.
+    alias: str | None = None
     # The model as a label: one that the backend has, else "other", so that clients cannot create new series.
     model_label: str = "other"
     backend: str | None = None
@@ -163,6 +165,8 @@ class RequestRecord:
             "output_tokens": self.output_tokens,
             "client": self.client,
         }
+        if self.alias:
+            line["alias"] = self.alias
         if self._asks[0]:
             line["caller"] = self.caller
         if self.queue_seconds is not None:

@@ -99,3 +99,38 @@ def test_a_stack_that_does_not_answer_is_a_warning(stack: FakeStack, settings: M
     levels, text = levels_and_text(check_model(settings(PORT=stack.port), running("ollama")))
     assert levels == ["warn"]
     assert "/api/ps answers with status 502" in text
+
+
+def elsewhere(*models: dict[str, object]) -> dict[str, object]:
+    return {"models": [{"name": "qwen2.5:1.5b", "size": 1000, **model} for model in models]}
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "expected", "level", "said"),
+    [
+        (1000, "off", "ok", "is loaded and runs on the GPU"),
+        (250, "off", "ok", "runs on the GPU with 25 % of it"),
+        (0, "off", "ok", "runs on the CPU"),
+        (0, "on", "warn", "GATEWAY_GPU_EXPECTED is on"),
+    ],
+)
+def test_of_servers_elsewhere_it_tells_what_they_have_and_where_it_runs(
+    stack: FakeStack, settings: MakeSettings, on_gpu: int, expected: str, level: str, said: str
+) -> None:
+    stack.answers["/api/tags"] = (200, TAGS)
+    stack.answers["/api/ps"] = (200, elsewhere({"size_vram": on_gpu}))
+    told = settings(PORT=stack.port, COMPOSE_PROFILES="external", GATEWAY_GPU_EXPECTED=expected)
+    levels, text = levels_and_text(check_model(told, [container("nginx"), container("gateway")]))
+    assert levels == ["ok", level]
+    assert "with model servers elsewhere; pulled: llama3.2:3b, qwen2.5:1.5b" in text
+    assert said in text
+
+
+def test_where_there_are_several_servers_elsewhere_each_model_is_shown_with_its_own(
+    stack: FakeStack, settings: MakeSettings
+) -> None:
+    stack.answers["/api/tags"] = (200, elsewhere({"servers": ["gpu1", "gpu2"]}))
+    stack.answers["/api/ps"] = (200, {"models": []})
+    told = settings(PORT=stack.port, COMPOSE_PROFILES="external")
+    _, text = levels_and_text(check_model(told, [container("nginx"), container("gateway")]))
+    assert "pulled: qwen2.5:1.5b (gpu1, gpu2)" in text

@@ -199,6 +199,7 @@ def meminfo(tmp_path: Path) -> Path:
         ({"MODELS": "llama3.3:70b", "OLLAMA_MEMORY": "0"}, ["fail"], "the machine has 16.0 GB"),
         ({"MODELS": "my-own"}, ["warn"], "how large my-own will be"),
         ({"MODELS": "llama3.3:70b", "COMPOSE_PROFILES": "embedded"}, [], ""),
+        ({"MODELS": "llama3.3:70b", "COMPOSE_PROFILES": "external"}, [], ""),
     ],
 )
 def test_the_largest_model_has_to_fit_into_memory(

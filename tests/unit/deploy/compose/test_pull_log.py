@@ -32,6 +32,7 @@ from deploy.compose import pull_log
         ),
         ({"event": "waiting", "level": "info", "url": "http://o"}, "waiting url=http://o", False),
         ({"event": "all_models_there"}, "all models there", False),
+        ({"event": "pulled", "model": "m", "server": "gpu1"}, "gpu1: m is ready", True),
         (["odd"], '["odd"]', False),
     ],
 )

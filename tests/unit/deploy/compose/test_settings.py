@@ -42,6 +42,12 @@ def test_a_value_that_cannot_be_used_is_named_with_its_variable(
         settings(**{variable: value})
 
 
+@pytest.mark.parametrize("value", ["gpu1:11434", "http://", "http://a:port", "ftp://a", "http://a, b"])
+def test_an_address_of_a_server_that_is_none_is_refused(settings: MakeSettings, value: str) -> None:
+    with pytest.raises(BadSetting, match="OLLAMA_URLS must be URLs like"):
+        settings(OLLAMA_URLS=value)
+
+
 @pytest.mark.parametrize("value", ["gpu,monitoring", "monitoring, gpu"])
 def test_monitoring_stands_beside_the_profile_of_a_model_server(settings: MakeSettings, value: str) -> None:
     both = settings(COMPOSE_PROFILES=value)

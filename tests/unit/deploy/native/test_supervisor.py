@@ -2,15 +2,18 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deploy.native.output_writer import OutputWriter
-from deploy.native.supervisor import Program, ProgramFailed, Stopped, Supervisor
+from deploy.native.program import Program
+from deploy.native.supervisor import ProgramFailed, Stopped, Supervisor
 from tests.fakes.ollama import FakeOllama
 from tests.processes import wait_until
 
@@ -101,3 +104,46 @@ async def test_stopping_does_not_wait_for_what_has_left_the_group_and_holds_the_
         async with asyncio.timeout(30):
             await running.stop()
     os.close(held)
+
+
+async def test_a_program_that_restarts_is_started_again_and_the_others_go_on(
+    tmp_path: Path, ready_url: str
+) -> None:
+    other = program("import time; time.sleep(60)", ready_url)
+    again = replace(other, name="engine2", restarts=True, pid_file=tmp_path / "pid")
+    async with supervisor(tmp_path / "shown") as running:
+        await running.start(other, 10)
+        await running.start(again, 10)
+        first = int((tmp_path / "pid").read_text())
+        os.kill(first, signal.SIGKILL)
+        await asyncio.to_thread(wait_until, lambda: _pid(tmp_path / "pid") not in (0, first), 10, "it again")
+        assert [each.process.returncode for each in running.running] == [None, None]
+        assert not running.stopping.is_set()
+    assert "engine2 ended by itself (exit status -9); it is started again" in (tmp_path / "shown").read_text()
+    assert not (tmp_path / "pid").exists()
+
+
+def _pid(file: Path) -> int:
+    """0 while there is none."""
+    return int(file.read_text() or 0) if file.exists() else 0
+
+
+async def test_a_program_that_keeps_ending_is_started_after_growing_pauses(
+    tmp_path: Path, ready_url: str
+) -> None:
+    code = f"open('{tmp_path}/starts', 'a').write('x'); import time; time.sleep(1)"
+    shown = tmp_path / "shown"
+    async with supervisor(shown) as running:
+        await running.start(replace(program(code, ready_url), restarts=True), 10)
+        await asyncio.to_thread(wait_until, lambda: "in 4 s" in shown.read_text(), 30, "the third pause")
+        stopped = asyncio.get_running_loop().time()
+        await running.stop()
+        assert asyncio.get_running_loop().time() - stopped < 2
+    assert (tmp_path / "starts").read_text() == "xxx"
+    assert [f"again in {pause} s" in shown.read_text() for pause in (1, 2, 4)] == [True] * 3
+
+
+async def test_a_program_that_restarts_but_was_never_ready_is_a_failure(tmp_path: Path) -> None:
+    async with supervisor(tmp_path / "shown") as running:
+        with pytest.raises(ProgramFailed, match="so the stack was stopped"):
+            await running.start(replace(program("", NOBODY), restarts=True), 30)

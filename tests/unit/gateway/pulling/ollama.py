@@ -56,14 +56,14 @@ class PullingOllama:
     url: str = ""
 
     @asynccontextmanager
-    async def running(self, port: int = 0) -> AsyncIterator["PullingOllama"]:
+    async def running(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator["PullingOllama"]:
         app = web.Application()
         app.router.add_get("/api/tags", self._tags)
         app.router.add_post("/api/pull", self._pull)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await web.TCPSite(runner, host, port).start()
+        self.url = f"http://{host}:{runner.addresses[0][1]}"
         try:
             yield self
         finally:

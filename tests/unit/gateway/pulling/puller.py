@@ -5,6 +5,7 @@ from collections.abc import MutableMapping
 from dataclasses import replace
 from typing import Any
 
+import structlog
 from structlog.testing import capture_logs
 
 from gateway.backends.client import Upstream
@@ -16,11 +17,15 @@ QUICK = replace(PATIENT, stall=0.2, settle=0.4)
 Lines = list[MutableMapping[str, Any]]
 
 
+def puller(upstream: Upstream, names: tuple[str, ...], pace: Pace) -> Puller:
+    return Puller(upstream, names, pace, structlog.get_logger(), asyncio.Lock())
+
+
 async def pull(ollama: PullingOllama, *names: str, pace: Pace = PATIENT) -> tuple[dict[str, str], Lines]:
     """What was refused, and what was logged."""
     upstream = Upstream(ollama.url, 3)
     with capture_logs() as lines:
-        refused = await asyncio.wait_for(Puller(upstream, names, pace).run(), 10)
+        refused = await asyncio.wait_for(puller(upstream, names, pace).run(), 10)
     await upstream.aclose()
     return refused, lines
 

@@ -6,11 +6,10 @@ from dataclasses import replace
 from structlog.testing import capture_logs
 
 from gateway.backends.client import Upstream
-from gateway.commands.pull.pull import Puller
 from tests.fakes.ollama import Answer
 from tests.processes import free_port, wait_until
 from tests.unit.gateway.pulling.ollama import MANIFEST, SUCCESS, VERIFYING, PullingOllama, part
-from tests.unit.gateway.pulling.puller import PATIENT, events, pull
+from tests.unit.gateway.pulling.puller import PATIENT, events, pull, puller
 
 
 async def test_what_is_missing_is_pulled_in_the_order_given() -> None:
@@ -79,7 +78,7 @@ async def test_an_ollama_that_is_not_up_is_waited_for() -> None:
     port = free_port()
     upstream = Upstream(f"http://127.0.0.1:{port}", 3)
     with capture_logs() as lines:
-        pulling = asyncio.create_task(Puller(upstream, ("a",), PATIENT).run())
+        pulling = asyncio.create_task(puller(upstream, ("a",), PATIENT).run())
         await asyncio.to_thread(wait_until, lambda: events(lines, "waiting"), 5, "it says that it waits")
         async with PullingOllama().running(port) as ollama:
             await asyncio.wait_for(pulling, 10)

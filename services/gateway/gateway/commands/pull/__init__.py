@@ -1,1 +1,1 @@
-"""`gateway pull`: has Ollama pull the configured models."""
+"""`gateway pull`: has every model server pull the configured models."""

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-import structlog
+from structlog.typing import FilteringBoundLogger
 
 # Shortest time over which a speed is measured.
 SPEED_WINDOW = 1.0
@@ -14,8 +14,9 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 class Progress:
     """One attempt to pull one model. Sums are over the layers that Ollama has named so far."""
 
-    def __init__(self, model: str, report_every: float) -> None:
+    def __init__(self, model: str, report_every: float, log: FilteringBoundLogger) -> None:
         self.model = model
+        self._log = log
         self.status = ""
         self._report_every = report_every
         self._statuses: set[str] = set()
@@ -53,12 +54,12 @@ class Progress:
         now = time.monotonic()
         if self.status != "success" and (new_status or now - self._reported >= self._report_every):
             self._reported = now
-            structlog.get_logger().info("pulling", model=self.model, status=self.status, **self._numbers(now))
+            self._log.info("pulling", model=self.model, status=self.status, **self._numbers(now))
         return moved
 
     def log_pulled(self) -> None:
         seconds = time.monotonic() - self._started
-        structlog.get_logger().info(
+        self._log.info(
             "pulled", model=self.model, fetched_bytes=self.fetched, duration_seconds=round(seconds, 1)
         )
 

@@ -1,23 +1,20 @@
-"""Has Ollama pull the models one after the other, and retries temporary errors."""
+"""Has one Ollama pull the models one after the other, and retries temporary errors."""
 
 import asyncio
 import json
 import math
 import random
-import signal
 import time
 from contextlib import closing
 from dataclasses import dataclass
 
-import structlog
+from structlog.typing import FilteringBoundLogger
 
 from ...backends.client import Upstream
 from ...backends.listing import listed
 from ...dialects.splitter import LINE, Splitter
 from ...errors import GatewayError, UpstreamFailed, UpstreamTimeout, UpstreamTruncated
 from ...names import full_name
-from ...settings import Settings
-from ...telemetry.logs import configure_structlog
 from .lines import is_permanent, parsed
 from .progress import Progress
 
@@ -59,40 +56,17 @@ class Wanted:
     failures: int = 0
 
 
-def run(settings: Settings) -> int:
-    """Exit status: 0 if every model is installed, 1 if one was refused."""
-    configure_structlog(settings)
-    return asyncio.run(until_signal(settings))
-
-
-async def until_signal(settings: Settings) -> int:
-    """The same; SIGTERM and SIGINT end it immediately, with Ollama's download, which can be resumed."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    received: list[int] = []
-
-    def stop(number: int) -> None:
-        received.append(number)
-        if task:
-            task.cancel()
-
-    # Process 1 of a container ignores signals without a handler.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number)
-    upstream = Upstream(str(settings.ollama_url), settings.connect_timeout)
-    try:
-        refused = await Puller(upstream, settings.model_names, Pace(settle=settings.manage_timeout)).run()
-    except asyncio.CancelledError:
-        if not received:
-            raise
-        structlog.get_logger().info("stopped")
-        return 128 + received[0]
-    finally:
-        await upstream.aclose()
-    return 1 if refused else 0
-
-
 class Puller:
-    def __init__(self, upstream: Upstream, names: tuple[str, ...], pace: Pace) -> None:
+    """`disk` is held during a pull: nothing else on that disk may be pulled at the same time."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        names: tuple[str, ...],
+        pace: Pace,
+        log: FilteringBoundLogger,
+        disk: asyncio.Lock,
+    ) -> None:
         self._upstream = upstream
         self._names = names
         wanted: dict[str, Wanted] = {}
@@ -100,11 +74,12 @@ class Puller:
             wanted.setdefault(full_name(name), Wanted(name))
         self._waiting = list(wanted.values())
         self._pace = pace
+        self._log = log
+        self._disk = disk
         self._refused: dict[str, str] = {}
 
     async def run(self) -> dict[str, str]:
         """Run until every model is installed or refused; returns the refused ones with the reason."""
-        log = structlog.get_logger()
         if self._waiting:
             installed = await self._listed()
             self._waiting = [model for model in self._waiting if full_name(model.name) not in installed]
@@ -112,9 +87,9 @@ class Puller:
             # The model that is due first, in the given order, so that none blocks another.
             await self._turn(min(self._waiting, key=lambda model: model.due))
         if self._refused:
-            log.error("models_missing", models=self._refused, todo=REMEDY)
+            self._log.error("models_missing", models=self._refused, todo=REMEDY)
         else:
-            log.info("all_models_there", models=self._names)
+            self._log.info("all_models_there", models=self._names)
         return self._refused
 
     async def _turn(self, model: Wanted) -> None:
@@ -128,16 +103,20 @@ class Puller:
         if full_name(model.name) in await self._listed():
             self._waiting.remove(model)
             return
-        progress = Progress(model.name, self._pace.report)
+        if self._disk.locked():
+            async with self._disk:
+                return  # whoever pulled there may have pulled this model
+        progress = Progress(model.name, self._pace.report, self._log)
         try:
-            await self._pull(progress)
+            async with self._disk:
+                await self._pull(progress)
             if full_name(model.name) not in await self._listed():
                 raise UpstreamFailed("Ollama reported success, but does not list the model")
         except GatewayError as error:
             if is_permanent(error):
                 self._waiting.remove(model)
                 self._refused[model.name] = error.message
-                structlog.get_logger().error("pull_refused", model=model.name, reason=error.message)
+                self._log.error("pull_refused", model=model.name, reason=error.message)
             else:
                 self._put_off(model, progress, error.message)
         else:
@@ -152,7 +131,7 @@ class Puller:
         delay = longest * random.uniform(0.5, 1)  # noqa: S311 - only spreads the attempts
         model.failures += 1
         model.due = time.monotonic() + delay
-        structlog.get_logger().warning(
+        self._log.warning(
             "pull_failed",
             model=model.name,
             reason=reason,
@@ -195,5 +174,5 @@ class Puller:
             except GatewayError as error:
                 if time.monotonic() - reminded >= self._pace.remind:
                     reminded = time.monotonic()
-                    structlog.get_logger().info("waiting", url=self._upstream.base_url, reason=error.message)
+                    self._log.info("waiting", url=self._upstream.base_url, reason=error.message)
             await asyncio.sleep(self._pace.poll)
