@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes.ollama import Do, FakeOllama
+from tests.fakes.ollama import DONE, Do, FakeOllama
 from tests.integration.programs import gateway
 from tests.integration.servers.fleet import SUCCESS, Fleet, fleet, lines
 
@@ -113,6 +113,21 @@ def test_what_is_not_allowed_is_refused_before_a_server_is_asked_for(three: Flee
     answer = three.client.post("/api/push", json={"model": "everywhere"})
     assert answer.status_code == 403
     assert "GATEWAY_PUSH_REGISTRIES" in answer.json()["error"]
+
+
+def test_a_model_that_may_not_be_pulled_is_no_base_for_one_at_another_server(tuned: Fleet) -> None:
+    base = "hf.co/org/base:latest"
+    tuned.servers[0].answer(base, DONE)
+    body = {"model": "new", "from": base}
+    made = tuned.client.post("/api/create", json=body, headers={"X-Backend": "gpu1"})
+    assert made.status_code == 200
+    # The server would pull it.
+    refused = tuned.client.post("/api/create", json=body, headers={"X-Backend": "gpu2"})
+    assert refused.status_code == 403
+    assert "GATEWAY_PULL_REGISTRIES" in refused.json()["error"]
+    copy = {"source": base, "destination": "new"}
+    missing = tuned.client.post("/api/copy", json=copy, headers={"X-Backend": "gpu2"})
+    assert (missing.status_code, missing.json()) == (404, {"error": f'model "{base}" not found'})
 
 
 def test_a_single_server_need_not_be_named(tmp_path: Path) -> None:

@@ -74,10 +74,15 @@ class Catalogue:
         if len(failures) == len(asked):
             raise failures[0]
 
-    async def locate(self, model: str) -> Literal["local", "remote"] | None:
-        """Where the model runs, None if it does not exist; polls for an unknown one. Raises GatewayError."""
+    async def locate(self, model: str, server: str | None = None) -> Literal["local", "remote"] | None:
+        """Where the model runs, None if it does not exist; polls for an unknown one. Only at the server with
+        this name, if there is one. Raises GatewayError.
+        """
         if len(self.backends) == 1:
             return await self.backends[0].locate(model)
+        for backend in self.backends:
+            if backend.name == server:
+                return await backend.locate(model)
         name = requested_name(model)
         if not self.is_local(name):
             await self.refresh()

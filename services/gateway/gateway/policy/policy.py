@@ -32,8 +32,10 @@ class Catalogue(Protocol):
     async def refresh(self) -> None:
         """Poll the model server now."""
 
-    async def locate(self, model: str) -> Literal["local", "remote"] | None:
-        """Whether the model's answers come from this machine or another host; None if it does not exist."""
+    async def locate(self, model: str, server: str | None = None) -> Literal["local", "remote"] | None:
+        """Whether the model's answers come from this machine or another host; None if it does not exist.
+        Only at the model server called `server`, if there is one.
+        """
 
 
 class Policy:
@@ -81,10 +83,10 @@ class Policy:
             case "/api/create":
                 self._egress.check_create(ask.fields)
                 for name in ask.fields.models(("from",)):
-                    await self._check_source(name)
+                    await self._check_source(name, ask.server)
             case "/api/copy":
                 for name in ask.fields.models(("source",)):
-                    await self._check_model(name, ask.route.not_found)
+                    await self._check_model(name, ask.route.not_found, ask.server)
 
     def _check_is_no_alias(self, name: str) -> None:
         """Refuse to manage an alias, which would be another model for the model server, or none."""
@@ -95,23 +97,23 @@ class Policy:
                 "models are managed by their own names"
             )
 
-    async def _check_model(self, model: str, words: str) -> None:
+    async def _check_model(self, model: str, words: str, server: str | None = None) -> None:
         """Refuse models that are not local. An unknown model is refused here, not by the model server, which
         could have got it meanwhile, as a reference to another host.
         """
         if self._egress.cloud_allowed:
             return
         self._egress.check_name(model)
-        location = await self._catalogue.locate(model)
+        location = await self._catalogue.locate(model, server)
         if location == "remote":
             raise cloud_forbidden(model)
         if location is None:
             raise not_found(model, words)
 
-    async def _check_source(self, model: str) -> None:
-        """Check the base model of /api/create; Ollama pulls it if it is missing."""
+    async def _check_source(self, model: str, server: str | None) -> None:
+        """Check the base model of /api/create; Ollama pulls it if it is missing there."""
         self._egress.check_name(model)
-        location = await self._catalogue.locate(model)
+        location = await self._catalogue.locate(model, server)
         if location == "remote" and not self._egress.cloud_allowed:
             raise cloud_forbidden(model)
         if location is None:

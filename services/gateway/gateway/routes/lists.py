@@ -98,11 +98,13 @@ async def _items(request: Request, path: str) -> tuple[Item, list[Item]]:
     """Upstream's answer, and the items in it that name a model. Raises GatewayError."""
     state = state_of(request)
     field, name = LISTS[path]
-    if len(state.pool.backends) > 1 and path != RECOMMENDATIONS:
-        answer: object = await union(state.pool.backends, path, field, name, LIST_SECONDS)
-    else:
-        record_of(request).backend = state.pool.backends[0].name
+    backends = state.pool.backends
+    if len(backends) == 1:
+        record_of(request).backend = backends[0].name
+    if len(backends) == 1 or path == RECOMMENDATIONS:
         answer = await state.pool.get_json(path, LIST_SECONDS)
+    else:
+        answer = await union(backends, path, field, name, LIST_SECONDS)
     fields = answer if isinstance(answer, dict) else {}
     items = fields.get(field)
     return fields, [
