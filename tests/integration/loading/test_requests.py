@@ -120,7 +120,7 @@ def test_a_model_that_a_request_has_let_go_is_loaded_for_the_next_one(
 ) -> None:
     know(url, fake, "brief")
     for _ in range(2):
-        ask(url, PASSED_ON[7], "brief", keep_alive=keep_alive, stream=False)
+        ask(url, CHAT_ROUTE, "brief", keep_alive=keep_alive)
     assert len(fake.loads) == 2
 
 
