@@ -55,9 +55,8 @@ def know(url: str, fake: FakeOllama, model: str) -> None:
     """Have the gateway know a new model."""
     fake.answer(model, line("a"), DONE)
     httpx.post(f"{url}/api/copy", json={"source": "m", "destination": model})
-    polls = fake.polls
-    wait_until(lambda: fake.polls >= polls + 1, 10, "the gateway has looked")
-    httpx.post(f"{url}/api/show", json={"model": model})
+    count = f'gateway_backend_models{{backend="ollama"}} {len(fake.answers)}.0'
+    wait_until(lambda: count in httpx.get(f"{url}/metrics").text, 20, "the gateway has looked")
 
 
 @pytest.mark.parametrize("route", ANSWERING, ids=lambda route: route.path)
