@@ -113,13 +113,15 @@ def test_other_options_than_those_of_the_last_load_are_another_load(fake: FakeOl
     assert options == [{"num_ctx": 2048}, {"num_ctx": 4096}]
 
 
-@pytest.mark.parametrize("keep_alive", [0, "0", "1ms"])
+@pytest.mark.parametrize("keep_alive", [0, "0s", "1ms"])
 def test_a_model_that_a_request_has_let_go_is_loaded_for_the_next_one(
     keep_alive: object, fake: FakeOllama, url: str
 ) -> None:
-    know(url, fake, "brief")
+    model = f"brief-{keep_alive}"
+    know(url, fake, model)
     for _ in range(2):
-        ask(url, CHAT_ROUTE, "brief", keep_alive=keep_alive)
+        ask(url, CHAT_ROUTE, model, keep_alive=keep_alive)
+        fake.loaded.clear()
     assert len(fake.loads) == 2
 
 
