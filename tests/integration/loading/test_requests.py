@@ -138,6 +138,7 @@ def test_a_request_that_got_no_answer_says_nothing_about_its_model(fake: FakeOll
     ask(url, CHAT_ROUTE, "lost")
     fake.answer("lost", Do.DROP)
     ask(url, CHAT_ROUTE, "lost")
+    fake.loaded.clear()
     ask(url, CHAT_ROUTE, "lost")
     assert len(fake.loads) == 2
 
