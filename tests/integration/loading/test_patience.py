@@ -113,7 +113,7 @@ def test_a_client_of_chat_is_told_how_long_a_load_runs_and_may_run(tmp_path: Pat
     with loading(tmp_path, CHAT, 1.5) as (fake, url):
         first = httpx.post(f"{url}/chat", json=CHAT.request("m"), timeout=30).text
         fake.loaded.clear()
-        # Who knows that the server has it no more: a poll.
+        # The gateway has to know that the model is not in memory any more.
         httpx.post(f"{url}/api/generate", json={"model": "m", "keep_alive": 0})
         second = httpx.post(f"{url}/chat", json=CHAT.request("m"), timeout=30).text
     said = 'event: status\ndata: {"state": "loading", "model": "m:latest", "elapsed_seconds": 0'

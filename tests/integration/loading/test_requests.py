@@ -55,9 +55,8 @@ def know(url: str, fake: FakeOllama, model: str) -> None:
     """Have the gateway know a new model."""
     fake.answer(model, line("a"), DONE)
     httpx.post(f"{url}/api/copy", json={"source": "m", "destination": model})
-    polls = fake.polls
-    wait_until(lambda: fake.polls >= polls + 1, 10, "the gateway has looked")
-    httpx.post(f"{url}/api/show", json={"model": model})
+    count = f'gateway_backend_models{{backend="ollama"}} {len(fake.answers)}.0'
+    wait_until(lambda: count in httpx.get(f"{url}/metrics").text, 20, "the gateway has looked")
 
 
 @pytest.mark.parametrize("route", ANSWERING, ids=lambda route: route.path)
@@ -114,13 +113,15 @@ def test_other_options_than_those_of_the_last_load_are_another_load(fake: FakeOl
     assert options == [{"num_ctx": 2048}, {"num_ctx": 4096}]
 
 
-@pytest.mark.parametrize("keep_alive", [0, "0", "1ms"])
+@pytest.mark.parametrize("keep_alive", [0, "0s", "1ms"])
 def test_a_model_that_a_request_has_let_go_is_loaded_for_the_next_one(
     keep_alive: object, fake: FakeOllama, url: str
 ) -> None:
-    know(url, fake, "brief")
+    model = f"brief-{keep_alive}"
+    know(url, fake, model)
     for _ in range(2):
-        ask(url, PASSED_ON[7], "brief", keep_alive=keep_alive, stream=False)
+        ask(url, CHAT_ROUTE, model, keep_alive=keep_alive)
+        fake.loaded.clear()
     assert len(fake.loads) == 2
 
 
@@ -137,6 +138,7 @@ def test_a_request_that_got_no_answer_says_nothing_about_its_model(fake: FakeOll
     ask(url, CHAT_ROUTE, "lost")
     fake.answer("lost", Do.DROP)
     ask(url, CHAT_ROUTE, "lost")
+    fake.loaded.clear()
     ask(url, CHAT_ROUTE, "lost")
     assert len(fake.loads) == 2
 

@@ -169,9 +169,7 @@ class Loader:
         return failure
 
     async def _ask(self, model: str, options: LoadOptions, embeds: bool) -> None:
-        """A request without a prompt loads the model: https://docs.ollama.com/faq. Embedding models refuse
-        it.
-        """
+        """As https://docs.ollama.com/faq says; embedding models refuse the other route."""
         fields: dict[str, object] = (
             {"model": model, "input": []} if embeds else {"model": model, "stream": False}
         )
