@@ -57,6 +57,7 @@ class State:
         estimates = Estimates()
         self.slots = Slots(pool, settings.workers, settings.affinity_slack)
         self.ledger: Ledger = MemoryLedger(self.slots, estimates, _bounds(settings))
+        pool.when_changed = self.ledger.advance
         self._slot_gauges = Gauges(self.ledger, self.slots, pool)
         self.limiter = RateLimiter(MemoryAccounts(), estimates, settings.workers)
         self.admission = Admission(self.policy, self.limiter, pool, self.ledger, estimates)
@@ -100,7 +101,7 @@ class State:
         """Update the metrics until cancelled: a scrape updates only the worker that answers it."""
         while True:
             self.count()
-            self.ledger.advance()  # a poll may have found more slots
+            self.ledger.advance()  # somebody's patience may be over
             if self.generations:
                 self._collector.while_busy()
             else:

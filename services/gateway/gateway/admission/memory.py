@@ -95,7 +95,7 @@ class MemoryLedger:
             self._update()
 
     def advance(self) -> None:
-        while found := self._next():
+        while self.queue and (found := self._next()):
             turn, place = found
             self.queue.begin(turn)
             self._start(turn, place)

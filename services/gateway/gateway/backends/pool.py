@@ -1,7 +1,7 @@
 """All model servers: which there are, and which of them can answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from ..access.roles import AUDITED
@@ -19,6 +19,7 @@ from .client import Upstream, UpstreamAnswer
 from .discovery import LOOKUP_SECONDS
 from .group import Group
 from .managing import Answer, managed
+from .polling import nothing
 
 # Far more models than are in use at the same time.
 MOST_OFFERS = 1000
@@ -35,6 +36,8 @@ class Pool(Catalogue):
         self._groups = [Group(server, self._backend_of) for server in settings.servers]
         self._watches: dict[Backend, asyncio.Task[None]] = {}
         self._offers: dict[str, list[Offer]] = {}
+        # Called when requests that wait may be able to begin.
+        self.when_changed: Callable[[], None] = nothing
         self._update()
 
     def _update(self) -> None:
@@ -43,7 +46,12 @@ class Pool(Catalogue):
         self._by_name = {backend.name: backend for backend in self.backends}
         for backend in self.backends:
             backend.has_fellows = len(self.backends) > 1
-            backend.on_change = self._offers.clear
+            backend.on_change = self._changed
+        self.when_changed()
+
+    def _changed(self) -> None:
+        self._offers.clear()
+        self.when_changed()
 
     def _backend_of(self, server: Server, name: str) -> Backend:
         settings = self._settings
