@@ -11,6 +11,8 @@ ONLY = "ollama"
 
 MAX_SERVERS = 200
 
+ENCODE = "if it has a password, write each / , ? # or @ in it as %2F %2C %3F %23 or %40"
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.IGNORECASE | re.ASCII)
 
 
@@ -42,13 +44,15 @@ def parse_servers(text: str) -> tuple[Server, ...]:
 
 def _entry(words: list[str]) -> _Entry:
     first, *options = words
-    # Neither message repeats the URL, which may hold a password.
+    # No message repeats any of the URL, not even its parser's words, before it is known what is a password.
     try:
         url = httpx.URL(first)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"a server's address is not a URL: {error}") from None
+    except httpx.InvalidURL:
+        raise ValueError(f"a server's address is not a URL like http://gpu1:11434; {ENCODE}") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("a server's address must be a URL like http://gpu1:11434")
+    if "@" in url.path:
+        raise ValueError(f"a server's address has an @ behind its host; {ENCODE}")
     if url.port is not None and not 0 < url.port < 65536:
         raise ValueError(f"the address of the server at {url.host} has no valid port: {url.port}")
     if url.query or url.fragment:

@@ -37,8 +37,9 @@ class Waiting(Protocol):
         """The request has passed the access checks and limits, and may have to wait."""
 
     def waits_for(self, status: Callable[[], Status | None]) -> None:
-        """The answer waits. `status` is called at most once a second; while nothing has changed, it returns
-        the same object. Clients whose format has no comments or events are sent heartbeats only.
+        """The answer waits, but not for upstream, whose time limits end. `status` is called at most once a
+        second; while nothing has changed, it returns the same object. Clients whose format has no comments or
+        events are sent heartbeats only.
         """
 
     def waited(self, seconds: float) -> None:

@@ -10,8 +10,8 @@ from .backend import Backend
 
 
 class Catalogue:
-    """Of several servers with a model, only those are asked that are known to run it themselves, if there are
-    any: see `holders`. So a model counts as remote only if it is so everywhere.
+    """Of several servers with a model, only those are asked that run it themselves, if there are any: see
+    `holders`. So a model counts as remote only if it is so everywhere.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Catalogue:
         if len(self.backends) == 1:
             return self.backends
         return (
-            [backend for backend in self.backends if model in backend.local]
+            [backend for backend in self.backends if model in backend.models and model not in backend.remote]
             or [backend for backend in self.backends if model in backend.models]
             or self.backends
         )

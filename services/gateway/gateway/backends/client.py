@@ -83,7 +83,7 @@ class Upstream:
         return self._transport.address
 
     def pin(self, address: str) -> None:
-        self._transport.address = address
+        self._transport.pin(address)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

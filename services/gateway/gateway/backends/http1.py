@@ -70,6 +70,11 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._lost: Exception | None = None
 
+    @property
+    def peer(self) -> str:
+        """The server's address, empty if it has left already."""
+        return str((self.transport.get_extra_info("peername") or ("",))[0])
+
     async def ask(self, head: bytes, body: bytes | AsyncIterable[bytes]) -> Answer:
         if self._lost:
             raise httpx.ReadError(f"the connection was lost: {self._lost}")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
+from ..access.allow_list import not_found
 from ..access.roles import AUDITED
 from ..ask.ask import Ask
 from ..ask.waiting import Waiting
@@ -107,6 +108,8 @@ class Pool(Catalogue):
         assert isinstance(ask.body, bytes)
         model = ask.model if ask.route.operation else None
         if model:
+            if backend.has_fellows:
+                await self._check_is_local(backend, model, ask.route.not_found)
             backend.count_reloads(model, ask.load_options)
             if not (backend.ready(model, ask.load_options) or ask.only_loads):
                 await backend.loader.load_for(ask, waiting)
@@ -114,6 +117,15 @@ class Pool(Catalogue):
         waiting.asked(backend.name)
         # The route's method, not the client's, which may be HEAD.
         return await backend.ask(ask.route.method, ask.path, ask.body, ask.headers, model)
+
+    async def _check_is_local(self, backend: Backend, model: str, words: str) -> None:
+        """That some server has the model itself has been checked before. Raises ModelNotFound if this one
+        would forward the request to another host, or may have got the model as a reference to one since then.
+        """
+        if self._settings.cloud_models == "on" or requested_name(model) in backend.local:
+            return
+        if await backend.locate(model) != "local":
+            raise not_found(model, words)
 
     def answer(self, ask: Ask, waiting: Waiting) -> AbstractAsyncContextManager[Answer]:
         """The answer to a request that takes no slot. Raises GatewayError, as `Upstream.ask`."""

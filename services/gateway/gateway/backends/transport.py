@@ -32,10 +32,17 @@ class Transport:
     """
 
     def __init__(self) -> None:
-        # Instead of the addresses of the origin's host.
         self.address: str | None = None
         self._idle: dict[Origin, deque[Connection]] = {}
         self._tls: ssl.SSLContext | None = None
+
+    def pin(self, address: str) -> None:
+        """From now on use this one of the addresses of the origin's host, of kept connections too."""
+        self.address = address
+        for kept in self._idle.values():
+            for connection in [one for one in kept if one.peer != address]:
+                kept.remove(connection)
+                connection.abort()
 
     async def ask(self, origin: Origin, head: bytes, body: bytes, connect_timeout: float | None) -> Answer:
         """Send a request that may be repeated.
@@ -111,6 +118,9 @@ class Transport:
         return self._tls
 
     def _keep(self, connection: Connection) -> None:
+        if self.address and connection.peer != self.address:
+            connection.abort()
+            return
         self._idle.setdefault(connection.origin, deque()).append(connection)
 
     def _forget(self, connection: Connection) -> None:

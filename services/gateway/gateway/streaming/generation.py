@@ -134,6 +134,8 @@ class Generation:
 
     def waits_for(self, status: Callable[[], Status | None]) -> None:
         self.status = status
+        # It may have been sent to a server that has failed.
+        self.asked_at = self.last_in = None
 
     def waited(self, seconds: float) -> None:
         self.status = None  # it may refer to this

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 
 import pytest
 
@@ -94,3 +95,32 @@ async def test_servers_come_and_go_with_the_addresses(monkeypatch: pytest.Monkey
     assert await after("a") == ["ollama"]
     assert await after("d") == ["ollama"]
     assert first not in group.backends
+
+
+async def test_a_server_at_one_of_several_addresses_keeps_no_connection_to_another() -> None:
+    """Before the first lookup it was whichever address accepted."""
+    asked: list[str] = []
+    serving: list[asyncio.Task[None] | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                asked.append(writer.get_extra_info("sockname")[0])
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    one = await asyncio.start_server(serve, "127.0.0.2", 0)
+    port = one.sockets[0].getsockname()[1]
+    async with one, await asyncio.start_server(serve, "127.0.0.3", port):
+        upstream = Upstream(f"http://127.0.0.3:{port}", 1)
+        await upstream.get_json("/", 5)
+        running = await upstream.ask("GET", "/", b"", {})
+        upstream.pin("127.0.0.2")
+        await running.stream_into(lambda _: None)
+        running.close()
+        await upstream.get_json("/", 5)
+        await upstream.get_json("/", 5)
+        await upstream.aclose()
+        await asyncio.gather(*filter(None, serving))
+    assert asked == ["127.0.0.3", "127.0.0.3", "127.0.0.2", "127.0.0.2"]

@@ -54,7 +54,16 @@ def test_what_is_not_understood_is_said_with_what_to_do(text: str, words: str) -
 
 
 @pytest.mark.parametrize(
-    "text", ["http://user:s3cret@gpu1?x", "http://u:s3cret@gpu1 nonsense", "htp://u:s3cret@a"]
+    "text",
+    [
+        "http://user:s3cret@gpu1?x",
+        "http://u:s3cret@gpu1 nonsense",
+        "htp://u:s3cret@a",
+        "http://u:s3cret/x@gpu1",
+        "http://u:s3cret,x@gpu1",
+        "http://u:s3cret#x@gpu1",
+        "http://u:123/s3cret@gpu1",
+    ],
 )
 def test_no_message_shows_a_password(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("GATEWAY_OLLAMA_URLS", text)
