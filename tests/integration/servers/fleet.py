@@ -110,3 +110,23 @@ SUCCESS = {"status": "success"}
 def layer(completed: int, total: int = 100) -> dict[str, Any]:
     digest = "sha256:" + "1" * 64
     return {"status": "pulling 111111111111", "digest": digest, "total": total, "completed": completed}
+
+
+def pulled(fleet: Fleet, model: str, **headers: str) -> list[dict[str, Any]]:
+    """The lines of a pull."""
+    answer = fleet.client.post("/api/pull", json={"model": model}, headers=headers)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def found(fleet: Fleet, path: str, field: str, name: str) -> dict[str, Any]:
+    """The models in a list, with their servers."""
+    return servers_of(fleet.client.get(path), field, name)
+
+
+def servers_of(answer: httpx.Response, field: str, name: str) -> dict[str, Any]:
+    assert answer.status_code == 200
+    names = [item[name] for item in answer.json()[field]]
+    assert len(names) == len(set(names))
+    return {item[name]: item["servers"] for item in answer.json()[field]}

@@ -1,11 +1,9 @@
 """Lists of models are those of all servers."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import ollama
 import openai
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from gateway.access.allow_list import EVERY_MODEL, AllowList
 from gateway.access.key_file import KeyFile
 from tests.fakes.ollama import DONE
-from tests.integration.servers.fleet import Fleet, fleet
+from tests.integration.servers.fleet import Fleet, fleet, found, servers_of
 from tests.processes import wait_until
 
 MODELS = {"gpu1": ["a:latest", "shared:1b"], "gpu2": ["shared:1b", "org/b:latest", "far:latest"]}
@@ -33,18 +31,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         running.servers[1].remote["far:latest"] = "https://ollama.com"
         wait_until(lambda: found(running, "/api/tags", "models", "name") == SHOWN, 30, "all have been polled")
         yield running
-
-
-def found(fleet: Fleet, path: str, field: str, name: str) -> dict[str, Any]:
-    """The models in a list, with their servers."""
-    return servers_of(fleet.client.get(path), field, name)
-
-
-def servers_of(answer: httpx.Response, field: str, name: str) -> dict[str, Any]:
-    assert answer.status_code == 200
-    names = [item[name] for item in answer.json()[field]]
-    assert len(names) == len(set(names))
-    return {item[name]: item["servers"] for item in answer.json()[field]}
 
 
 @pytest.mark.parametrize(
@@ -119,13 +105,3 @@ def test_if_no_server_answers_the_list_is_an_error(tmp_path: Path) -> None:
             answer = running.client.get(path)
             assert answer.status_code == 502
             assert "cannot be reached" in answer.text
-
-
-def test_a_server_that_is_silent_delays_no_list_once_that_is_known(tmp_path: Path) -> None:
-    with fleet(tmp_path, ["gpu1", "gpu2"]) as running:
-        running.wait_ready()
-        with running.servers[1].frozen():
-            wait_until(lambda: "gpu2" in running.client.get("/readyz").text, 30, "it is known to be silent")
-            began = time.monotonic()
-            assert found(running, "/api/tags", "models", "name") == {"everywhere": ["gpu1"]}
-            assert time.monotonic() - began < 3

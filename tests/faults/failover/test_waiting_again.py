@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tests.fakes.loading import LoadingOllama
 from tests.fakes.ollama import DONE, Do, FakeOllama, line
+from tests.faults.failover.pairs import pair
 from tests.integration.apis import CHAT
-from tests.integration.failover.pairs import pair
 
 
 def test_the_first_servers_time_limit_does_not_end_the_wait_for_a_load_at_the_second(tmp_path: Path) -> None:

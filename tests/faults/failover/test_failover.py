@@ -5,8 +5,8 @@ from itertools import count
 import pytest
 
 from tests.fakes.ollama import Do, Step, line
+from tests.faults.failover.pairs import Pair, asked
 from tests.integration.apis import CASES, CHAT, Case
-from tests.integration.failover.pairs import Pair, asked
 from tests.integration.scrapes import value
 from tests.processes import wait_until
 

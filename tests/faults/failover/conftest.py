@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.ollama import FakeOllama
-from tests.integration.failover.pairs import Pair, pair
+from tests.faults.failover.pairs import Pair, pair
 
 
 @pytest.fixture
