@@ -64,7 +64,7 @@ class Backend(Polled):
         # By model, of those that are installed.
         self.speeds: dict[str, Speed] = {}
         self.answered_at = -math.inf
-        self.loader = Loader(name, upstream, load_timeout, self.residents, self._loaded)
+        self.loader = Loader(name, upstream, load_timeout, self.residents, self._load_ended)
         self._assumed = assumed
         # Requests without an answer, each with the time at which it was sent.
         self._unanswered: dict[object, float] = {}
@@ -207,8 +207,9 @@ class Backend(Polled):
         self._poll_soon.set()
         self.on_change()
 
-    def _loaded(self) -> None:
-        """A load has ended."""
+    def _load_ended(self, failure: GatewayError | None) -> None:
+        if failure:
+            self.failed(failure)
         self._poll_soon.set()
         self.on_change()
 

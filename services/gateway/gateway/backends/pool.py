@@ -1,8 +1,9 @@
 """All model servers: which there are, and which of them can answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 
 from ..access.roles import AUDITED
 from ..ask.ask import Ask
@@ -84,24 +85,27 @@ class Pool(Catalogue):
     def backend(self, name: str) -> Backend | None:
         return self._by_name.get(name)
 
-    async def ask(self, backend: Backend, ask: Ask, waiting: Waiting) -> UpstreamAnswer:
-        """Send a request once its model is loaded. Raises GatewayError, as `Backend.ask`, `Loader.load`."""
+    async def ask(
+        self, backend: Backend, ask: Ask, waiting: Waiting, can_move: Callable[[], bool]
+    ) -> UpstreamAnswer:
+        """Send a request once its model is loaded; `can_move` is whether another server can answer it if this
+        one does not. Raises GatewayError, as `Backend.ask`, `Loader.load`.
+        """
         if not backend.has_fellows:
-            return await self._ask(backend, ask, waiting)
-        name = requested_name(ask.model or "")
+            return await self._ask(backend, ask, waiting, waiting.accepted_at)
+        # What has failed for others need not fail again: the breaker bounds the attempts.
+        since = asyncio.get_running_loop().time() if can_move() else waiting.accepted_at
+        return await backend.unless_lost(self._ask(backend, ask, waiting, since), can_move)
 
-        def can_move() -> bool:
-            return any(other is not backend and other.available for other in self.servers(name))
-
-        return await backend.unless_lost(self._ask(backend, ask, waiting), can_move)
-
-    async def _ask(self, backend: Backend, ask: Ask, waiting: Waiting) -> UpstreamAnswer:
+    async def _ask(self, backend: Backend, ask: Ask, waiting: Waiting, since: float | None) -> UpstreamAnswer:
+        """`since` is as for `Loader.load`."""
         assert isinstance(ask.body, bytes)
         model = ask.model if ask.route.operation else None
         if model:
             backend.count_reloads(model, ask.load_options)
             if not (backend.ready(model, ask.load_options) or ask.only_loads):
-                await backend.loader.load_for(ask, waiting)
+                assert since is not None
+                await backend.loader.load_for(ask, waiting, since)
             backend.expect(model, ask.load_options, ask.keep_alive)
         waiting.asked(backend.name)
         # The route's method, not the client's, which may be HEAD.
@@ -119,7 +123,7 @@ class Pool(Catalogue):
         *others, last = self.servers(requested_name(ask.model or ""))
         for backend in (*others, last):
             try:
-                began = await self.ask(backend, ask, waiting)
+                began = await self.ask(backend, ask, waiting, partial(bool, backend is not last))
             except (UpstreamFailed, ModelNotFound) as failure:
                 if backend is last:
                     raise
