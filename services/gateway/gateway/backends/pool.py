@@ -20,6 +20,7 @@ from .client import Upstream, UpstreamAnswer
 from .discovery import LOOKUP_SECONDS
 from .group import Group
 from .managing import Answer, managed
+from .silence import patience
 
 # Far more models than are in use at the same time.
 MOST_OFFERS = 1000
@@ -45,6 +46,7 @@ class Pool(Catalogue):
         for backend in self.backends:
             backend.has_fellows = len(self.backends) > 1
             backend.on_change = self._offers.clear
+            backend.fellows_answered_at = self._answered_at
 
     def _backend_of(self, server: Server, name: str) -> Backend:
         settings = self._settings
@@ -66,12 +68,7 @@ class Pool(Catalogue):
         holders = self.holders(model)
         if len(holders) == 1:
             return holders
-        latest = max(backend.answered_at for backend in holders)
-        return [
-            backend
-            for backend in holders
-            if backend.available and ((since := backend.silent_since) is None or latest <= since)
-        ] or holders
+        return [backend for backend in holders if backend.available] or holders
 
     def offers(self, model: str) -> Sequence[Offer]:
         """The same, with what they can do. Kept until anything changes: with many servers it takes long."""
@@ -81,6 +78,10 @@ class Pool(Catalogue):
                 self._offers.clear()
             found = self._offers[model] = [backend.offer(model) for backend in self.servers(model)]
         return found
+
+    def _answered_at(self) -> float:
+        """When a server has answered last. One that is silent has not answered since then."""
+        return max(backend.silence.answered_at for backend in self.backends)
 
     def backend(self, name: str) -> Backend | None:
         return self._by_name.get(name)
@@ -95,7 +96,8 @@ class Pool(Catalogue):
             return await self._ask(backend, ask, waiting, waiting.accepted_at)
         # What has failed for others need not fail again: the breaker bounds the attempts.
         since = asyncio.get_running_loop().time() if can_move() else waiting.accepted_at
-        return await backend.unless_lost(self._ask(backend, ask, waiting, since), can_move)
+        answering = self._ask(backend, ask, waiting, since)
+        return await backend.unless_lost(answering, patience(ask), can_move)
 
     async def _ask(self, backend: Backend, ask: Ask, waiting: Waiting, since: float | None) -> UpstreamAnswer:
         """`since` is as for `Loader.load`."""
@@ -109,7 +111,8 @@ class Pool(Catalogue):
             backend.expect(model, ask.load_options, ask.keep_alive)
         waiting.asked(backend.name)
         # The route's method, not the client's, which may be HEAD.
-        return await backend.ask(ask.route.method, ask.path, ask.body, ask.headers, model)
+        method = ask.route.method
+        return await backend.ask(method, ask.path, ask.body, ask.headers, model, patience(ask))
 
     def answer(self, ask: Ask, waiting: Waiting) -> AbstractAsyncContextManager[Answer]:
         """The answer to a request that takes no slot. Raises GatewayError, as `Upstream.ask`."""
