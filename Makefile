@@ -1,7 +1,7 @@
 # `make` alone lists the commands. They need make and Python 3.11 or newer; everything else is installed into .venv.
 # The commands under Containers also need Docker, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-faults test-stack chaos fuzz workers fairness telemetry bench bench-peers lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-faults test-stack chaos fuzz workers fairness servers telemetry bench bench-peers lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -87,6 +87,9 @@ workers: .venv/test.stamp ## Check that counters stay correct: 10,000 requests o
 
 fairness: .venv/test.stamp ## Measure how long a caller waits next to one that sends 50 requests at once (3 minutes)
 	@$(BIN)/python -m tests.load.fairness
+
+servers: .venv/test.stamp ## Kill, stop and break one of three model servers under load, and measure conversations (12 minutes)
+	@$(BIN)/python -m tests.load.servers
 
 telemetry: .venv/test.stamp ## Measure what metrics and logs cost per token (ROUNDS=)
 	$(BIN)/python -m tests.load.telemetry $(if $(ROUNDS),--rounds $(ROUNDS))

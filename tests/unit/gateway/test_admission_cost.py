@@ -51,7 +51,7 @@ class Models:
     def speed(self, model: str) -> Speed:
         return self.learned
 
-    async def ask(self, backend: object, ask: Ask, waiting: object) -> None:
+    async def ask(self, backend: object, ask: Ask, waiting: object, can_move: object) -> None:
         pass
 
     @asynccontextmanager

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from ..ask.ask import Ask
 from ..ask.fields import run_in_steps
@@ -75,13 +76,14 @@ class Admission:
 
     async def _first_answer(self, turn: Turn, ask: Ask, waiting: Waiting) -> tuple[Backend, UpstreamAnswer]:
         """The answer of the turn's server or, if that fails before it answers, of another one."""
+        can_move = partial(self._can_go_elsewhere, turn)
         while True:
             reason = "gone"
             if backend := self._pool.backend(turn.server):
                 try:
-                    return backend, await self._pool.ask(backend, ask, waiting)
+                    return backend, await self._pool.ask(backend, ask, waiting, can_move)
                 except ELSEWHERE as failure:
-                    if not self._can_go_elsewhere(turn):
+                    if not can_move():
                         raise
                     reason = failure.code
             child(FAILOVERS, turn.server, reason).inc()

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from hashlib import blake2b
 from typing import NamedTuple
@@ -22,10 +22,8 @@ from .choice import Offer
 from .client import Upstream, UpstreamAnswer
 from .loading import Loader
 from .polling import Polled
+from .silence import SILENT_SECONDS, Silence
 from .speed import Speed
-
-# A server that has not begun any answer for so long gets no more requests, if its fellows answer.
-SILENT_SECONDS = 30
 
 # Assumed of an Ollama about which nothing is known.
 UNKNOWN_SLOTS = 4
@@ -42,6 +40,21 @@ class Assumed(NamedTuple):
 
 
 NOTHING_ASSUMED = Assumed()
+
+
+class Movable(NamedTuple):
+    """A request that waits for an answer, since a time of the monotonic clock, and should have one after
+    `patience` seconds. It can be sent to another server, as long as `can_move` says so.
+    """
+
+    since: float
+    patience: float
+    can_move: Callable[[], bool]
+
+
+def never() -> float:
+    """For those who are alone."""
+    return -math.inf
 
 
 class Backend(Polled):
@@ -63,25 +76,22 @@ class Backend(Polled):
         self.breaker = Breaker()
         # By model, of those that are installed.
         self.speeds: dict[str, Speed] = {}
-        self.answered_at = -math.inf
-        self.loader = Loader(name, upstream, load_timeout, self.residents, self._loaded)
+        self.silence = Silence()
+        # When one of the other servers has answered last.
+        self.fellows_answered_at: Callable[[], float] = never
+        self.loader = Loader(name, upstream, load_timeout, self.residents, self._load_ended)
         self._assumed = assumed
-        # Requests without an answer, each with the time at which it was sent.
-        self._unanswered: dict[object, float] = {}
-        # Those of them that can be sent to another server, as long as the function says so.
-        self._movable: dict[asyncio.Timeout, Callable[[], bool]] = {}
+        self._movable: dict[asyncio.Timeout, Movable] = {}
 
     @property
     def available(self) -> bool:
         """Whether requests should be sent here."""
-        return self.up and self.breaker.passes
+        return self.up and self.breaker.passes and not self.is_quarantined
 
     @property
-    def silent_since(self) -> float | None:
-        """Since when the server has answered nothing although it was asked, if that is long."""
-        asked = next(iter(self._unanswered.values()), math.inf)
-        is_silent = asked > self.answered_at and time.monotonic() - asked > SILENT_SECONDS
-        return asked if is_silent else None
+    def is_quarantined(self) -> bool:
+        """Whether it answers nothing while others do."""
+        return (since := self.silence.since) is not None and self.fellows_answered_at() > since
 
     def offer(self, model: str) -> Offer:
         """What it can do with the model, a canonical name."""
@@ -105,11 +115,18 @@ class Backend(Polled):
         return self.speeds.setdefault(self.label(model), Speed())
 
     async def ask(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str], model: str | None
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        model: str | None,
+        patience: float = SILENT_SECONDS,
     ) -> UpstreamAnswer:
-        """As `Upstream.ask`; `model` is the model that answers, if any. Read the answer within `reading`."""
-        request = object()
-        self._unanswered[request] = time.monotonic()
+        """As `Upstream.ask`; `model` is the model that answers, if any, and `patience` the time in seconds
+        after which it should. Read the answer within `reading`.
+        """
+        request = self.silence.asked(patience)
         name = requested_name(model) if model else ""
         if not self.breaker.is_closed:
             self.breaker.sent()
@@ -130,7 +147,7 @@ class Backend(Polled):
             raise
         finally:
             self.breaker.given_up()
-            del self._unanswered[request]
+            self.silence.ended(request)
         self._succeeded()
         if name in self.models:
             is_new = name not in self.residents
@@ -140,14 +157,14 @@ class Backend(Polled):
         return answer
 
     async def unless_lost(
-        self, answering: Awaitable[UpstreamAnswer], can_move: Callable[[], bool]
+        self, answering: Awaitable[UpstreamAnswer], patience: float, can_move: Callable[[], bool]
     ) -> UpstreamAnswer:
         """The answer to a request that waits for this server. Raises UpstreamUnreachable if the server stops
-        responding meanwhile, and the request can be sent to another one.
+        responding or answering meanwhile, and the request can be sent to another one.
         """
         try:
             async with asyncio.timeout(None) as limit:
-                self._movable[limit] = can_move
+                self._movable[limit] = Movable(time.monotonic(), patience, can_move)
                 try:
                     return await answering
                 finally:
@@ -207,24 +224,38 @@ class Backend(Polled):
         self._poll_soon.set()
         self.on_change()
 
-    def _loaded(self) -> None:
-        """A load has ended."""
+    def _load_ended(self, failure: GatewayError | None) -> None:
+        if failure:
+            self.failed(failure)
         self._poll_soon.set()
         self.on_change()
 
     def _succeeded(self) -> None:
-        self.answered_at = time.monotonic()
+        self.silence.answered()
         was_closed = self.breaker.is_closed
         self.breaker.succeeded()
         if not was_closed:
             self.on_change()
 
     def responded(self) -> None:
+        """It may answer polls and nothing else: then send those elsewhere who have waited long."""
         self.breaker.polled()
+        if self.is_quarantined:
+            now = time.monotonic()
+            waiting = [
+                limit for limit, request in self._movable.items() if now - request.since > request.patience
+            ]
+            if self._move(waiting):
+                self.silence.noticed()
+                self.breaker.open()
 
     def did_not_respond(self) -> None:
         """Send requests that wait for this server to others."""
-        now = asyncio.get_running_loop().time()
-        for limit, can_move in self._movable.items():
-            if can_move():
-                limit.reschedule(now)
+        self._move([*self._movable])
+
+    def _move(self, limits: Sequence[asyncio.Timeout]) -> bool:
+        """Whether any of these requests can be sent to another server, which is then done."""
+        moving = [limit for limit in limits if self._movable[limit].can_move()]
+        for limit in moving:
+            limit.reschedule(asyncio.get_running_loop().time())
+        return bool(moving)

@@ -62,9 +62,10 @@ class Breaker:
     def failed(self) -> None:
         self._failures += 1
         if self._is_half_open or (self._failures >= FAILURES and self._open_until is None):
-            self._open()
+            self.open()
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Let no request pass for some time."""
         seconds = min(FIRST_SECONDS * 2**self._openings, LONGEST_SECONDS)
         self._openings = min(self._openings + 1, 10)
         jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # not for cryptography

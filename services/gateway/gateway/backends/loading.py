@@ -72,7 +72,7 @@ class Load:
 
 class Loader:
     """Loads models on one server, each once for all who wait for it. `timeout` is the longest time for a
-    load, in seconds, None for no limit. `ended` is called after each.
+    load, in seconds, None for no limit. `ended` is called after each, with its failure if it has failed.
 
     `seconds` are those of the last load of each model.
     """
@@ -83,7 +83,7 @@ class Loader:
         upstream: Upstream,
         timeout: float | None,
         residents: Residents,
-        ended: Callable[[], None],
+        ended: Callable[[GatewayError | None], None],
     ) -> None:
         self.seconds: dict[str, float] = {}
         self._name = name
@@ -94,16 +94,15 @@ class Loader:
         self._loads: dict[Key, Load] = {}
         self._failures: dict[Key, Failure] = {}
 
-    async def load_for(self, ask: Ask, waiting: Waiting) -> None:
+    async def load_for(self, ask: Ask, waiting: Waiting, since: float) -> None:
         """Load the model of a request, which waits for it. Raises GatewayError, as `load`."""
         assert ask.model
-        assert waiting.accepted_at is not None
         loop = asyncio.get_running_loop()
         began = loop.time()
         waiting.waits_for(partial(self.status, ask.model, ask.load_options))
         embeds = ask.route.operation == "embeddings"
         try:
-            await self.load(ask.model, ask.load_options, embeds, waiting.accepted_at)
+            await self.load(ask.model, ask.load_options, embeds, since)
         finally:
             waiting.loaded(self._name, loop.time() - began)
 
@@ -144,29 +143,30 @@ class Loader:
 
     async def _run(self, load: Load, key: Key, model: str, embeds: bool) -> GatewayError | None:
         """Returns the failure: it may be that nobody is left to wait for it."""
+        failure: GatewayError | None = None
         try:
             async with asyncio.timeout(self._timeout):
                 await self._ask(model, key[1], embeds)
+            self._loaded(key, load.elapsed)
         except TimeoutError:
-            failure: GatewayError = UpstreamTimeout(
-                f"the model server did not load the model within {self._timeout:g} s"
-            )
+            failure = UpstreamTimeout(f"the model server did not load the model within {self._timeout:g} s")
         except UpstreamRefused:
-            return None
+            pass
         except GatewayError as error:
             failure = _copy(error)
-        else:
-            self._loaded(key, load.elapsed)
-            return None
         finally:
             del self._loads[key]
-            self._ended()
+            if failure:
+                self._remember(key, failure)
+            self._ended(failure)
+        return failure
+
+    def _remember(self, key: Key, failure: GatewayError) -> None:
         structlog.get_logger().warning("load_failed", backend=self._name, model=key[0], error=failure.message)
         self._failures.pop(key, None)  # so that it is the last one
         self._failures[key] = Failure(asyncio.get_running_loop().time(), failure)
         if len(self._failures) > MAX_FAILURES:
             del self._failures[next(iter(self._failures))]
-        return failure
 
     async def _ask(self, model: str, options: LoadOptions, embeds: bool) -> None:
         """As https://docs.ollama.com/faq says; embedding models refuse the other route."""

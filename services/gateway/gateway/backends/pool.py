@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 
 from ..access.allow_list import not_found
 from ..access.roles import AUDITED
@@ -21,6 +22,7 @@ from .discovery import LOOKUP_SECONDS
 from .group import Group
 from .managing import Answer, managed
 from .polling import nothing
+from .silence import patience
 
 # Far more models than are in use at the same time.
 MOST_OFFERS = 1000
@@ -48,6 +50,7 @@ class Pool(Catalogue):
         for backend in self.backends:
             backend.has_fellows = len(self.backends) > 1
             backend.on_change = self._changed
+            backend.fellows_answered_at = self._answered_at
         self.when_changed()
 
     def _changed(self) -> None:
@@ -74,12 +77,7 @@ class Pool(Catalogue):
         holders = self.holders(model)
         if len(holders) == 1:
             return holders
-        latest = max(backend.answered_at for backend in holders)
-        return [
-            backend
-            for backend in holders
-            if backend.available and ((since := backend.silent_since) is None or latest <= since)
-        ] or holders
+        return [backend for backend in holders if backend.available] or holders
 
     def offers(self, model: str) -> Sequence[Offer]:
         """The same, with what they can do. Kept until anything changes: with many servers it takes long."""
@@ -90,21 +88,28 @@ class Pool(Catalogue):
             found = self._offers[model] = [backend.offer(model) for backend in self.servers(model)]
         return found
 
+    def _answered_at(self) -> float:
+        """When a server has answered last. One that is silent has not answered since then."""
+        return max(backend.silence.answered_at for backend in self.backends)
+
     def backend(self, name: str) -> Backend | None:
         return self._by_name.get(name)
 
-    async def ask(self, backend: Backend, ask: Ask, waiting: Waiting) -> UpstreamAnswer:
-        """Send a request once its model is loaded. Raises GatewayError, as `Backend.ask`, `Loader.load`."""
+    async def ask(
+        self, backend: Backend, ask: Ask, waiting: Waiting, can_move: Callable[[], bool]
+    ) -> UpstreamAnswer:
+        """Send a request once its model is loaded; `can_move` is whether another server can answer it if this
+        one does not. Raises GatewayError, as `Backend.ask`, `Loader.load`.
+        """
         if not backend.has_fellows:
-            return await self._ask(backend, ask, waiting)
-        name = requested_name(ask.model or "")
+            return await self._ask(backend, ask, waiting, waiting.accepted_at)
+        # What has failed for others need not fail again: the breaker bounds the attempts.
+        since = asyncio.get_running_loop().time() if can_move() else waiting.accepted_at
+        answering = self._ask(backend, ask, waiting, since)
+        return await backend.unless_lost(answering, patience(ask), can_move)
 
-        def can_move() -> bool:
-            return any(other is not backend and other.available for other in self.servers(name))
-
-        return await backend.unless_lost(self._ask(backend, ask, waiting), can_move)
-
-    async def _ask(self, backend: Backend, ask: Ask, waiting: Waiting) -> UpstreamAnswer:
+    async def _ask(self, backend: Backend, ask: Ask, waiting: Waiting, since: float | None) -> UpstreamAnswer:
+        """`since` is as for `Loader.load`."""
         assert isinstance(ask.body, bytes)
         model = ask.model if ask.route.operation else None
         if model:
@@ -112,11 +117,13 @@ class Pool(Catalogue):
                 await self._check_is_local(backend, model, ask.route.not_found)
             backend.count_reloads(model, ask.load_options)
             if not (backend.ready(model, ask.load_options) or ask.only_loads):
-                await backend.loader.load_for(ask, waiting)
+                assert since is not None
+                await backend.loader.load_for(ask, waiting, since)
             backend.expect(model, ask.load_options, ask.keep_alive)
         waiting.asked(backend.name)
         # The route's method, not the client's, which may be HEAD.
-        return await backend.ask(ask.route.method, ask.path, ask.body, ask.headers, model)
+        method = ask.route.method
+        return await backend.ask(method, ask.path, ask.body, ask.headers, model, patience(ask))
 
     async def _check_is_local(self, backend: Backend, model: str, words: str) -> None:
         """That some server has the model itself has been checked before. Raises ModelNotFound if this one
@@ -139,7 +146,7 @@ class Pool(Catalogue):
         *others, last = self.servers(requested_name(ask.model or ""))
         for backend in (*others, last):
             try:
-                began = await self.ask(backend, ask, waiting)
+                began = await self.ask(backend, ask, waiting, partial(bool, backend is not last))
             except (UpstreamFailed, ModelNotFound) as failure:
                 if backend is last:
                     raise

@@ -45,7 +45,7 @@ def _server(state: State, backend: Backend, busy: Counter[tuple[str, str]]) -> d
         "name": backend.name,
         "address": backend.upstream.base_url,
         "weight": backend.weight,
-        "available": backend.available and backend.silent_since is None,
+        "available": backend.available,
         "reason": _reason(backend),
         "breaker": backend.breaker.state,
         "models": sorted(backend.models),
@@ -68,7 +68,7 @@ def _server(state: State, backend: Backend, busy: Counter[tuple[str, str]]) -> d
 def _reason(backend: Backend) -> str | None:
     if backend.up and not backend.breaker.passes:
         return "its last requests have failed; it is tried again soon"
-    if (since := backend.silent_since) is not None:
+    if (since := backend.silence.since) is not None:
         return f"it has answered nothing for {time.monotonic() - since:.0f} s, although it was asked"
     return backend.missing
 

@@ -1,13 +1,11 @@
 """Which servers are asked for a model, and what they have together."""
 
-import time
-
 import pytest
 
 from gateway.admission.estimates import Estimates
 from gateway.admission.memory import MemoryLedger
 from gateway.admission.slots import Slots
-from gateway.backends.backend import SILENT_SECONDS, Backend
+from gateway.backends.backend import Backend
 from gateway.backends.pool import Pool
 from gateway.errors import UpstreamFailed, UpstreamUnreachable
 from gateway.settings import Settings
@@ -60,21 +58,6 @@ async def test_if_none_can_be_asked_all_that_have_the_model_are(pool: Pool) -> N
     has(pool.backends[2])
     pool.backends[2].failed(UpstreamUnreachable("down"))
     assert asked(pool) == ["a", "b"]
-
-
-async def test_a_server_that_answers_nothing_is_not_asked_while_its_fellows_answer(pool: Pool) -> None:
-    silent, fellow, _ = pool.backends
-    sent = time.monotonic() - SILENT_SECONDS - 1
-    silent._unanswered[object()] = sent
-    silent.on_change()
-    # The prompt may be long.
-    assert asked(pool) == ["a", "b", "c"]
-    fellow.answered_at = sent + 1
-    silent.on_change()
-    assert asked(pool) == ["b", "c"]
-    silent.answered_at = sent + 2
-    silent.on_change()
-    assert asked(pool) == ["a", "b", "c"]
 
 
 async def test_a_model_that_is_remote_somewhere_stays_on_the_servers_that_run_it_themselves(
