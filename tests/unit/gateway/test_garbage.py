@@ -119,6 +119,57 @@ async def test_what_waits_for_a_slot_leaves_nothing_either() -> None:
             assert not found()
 
 
+@pytest.mark.usefixtures("collector", "logging_as_before")
+async def test_what_waits_again_because_its_server_has_failed_leaves_nothing_either() -> None:
+    question = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    with FakeOllama().running() as first, FakeOllama().running() as second:
+        urls = f"{first.url} name=first weight=1000, {second.url} name=second weight=0.01"
+        limits = {**LIMITS, "first_byte_timeout": 60, "slots": 1, "queue_timeout": 0.5, "ollama_urls": urls}
+        for fake in (first, second):
+            fake.loaded = [{"name": "m:latest"}]
+            fake.answer("m", Do.HANG)
+        async with (
+            running(first.url, **limits) as url,
+            httpx.AsyncClient(base_url=url) as client,
+            asyncio.timeout(20),
+        ):
+            both = [asyncio.create_task(client.post("/chat", json=question)) for _ in range(2)]
+            while not (first.answering and second.answering):  # noqa: ASYNC110 - a fake tells nobody
+                await asyncio.sleep(0.01)
+            both[0].cancel()
+            while first.answering and second.answering:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            failing, holding = (second, first) if first.answering else (first, second)
+            assert not found(), "left before the first byte"
+            failing.answer("m", b'{"error":"broken"}', status=500)
+            late = await client.post("/chat", json=question)
+            assert "queue_timeout" in late.text
+            both[1].cancel()
+            while holding.answering:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert not found(), "waited again for too long"
+
+
+@pytest.mark.usefixtures("collector", "logging_as_before")
+async def test_who_leaves_a_pull_to_several_servers_leaves_nothing_either() -> None:
+    with FakeOllama().running() as first, FakeOllama().running() as second:
+        urls = f"{first.url} name=first, {second.url} name=second"
+        for fake in (first, second):
+            fake.answer("m", Do.HANG)
+        async with (
+            running(first.url, ollama_urls=urls, admin_api="on") as url,
+            httpx.AsyncClient(base_url=url) as client,
+            asyncio.timeout(20),
+        ):
+            pull = asyncio.create_task(client.post("/api/pull", json={"model": "m"}))
+            while not (first.answering and second.answering):  # noqa: ASYNC110 - a fake tells nobody
+                await asyncio.sleep(0.01)
+            pull.cancel()
+            while first.answering or second.answering:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert not found()
+
+
 def test_a_worker_that_is_never_idle_collects_only_if_its_memory_grows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 
 from ..ask.ask import Ask
 from ..ask.fields import run_in_steps
@@ -12,7 +11,7 @@ from ..backends.backend import Backend
 from ..backends.client import UpstreamAnswer
 from ..backends.managing import Answer
 from ..backends.pool import Pool
-from ..errors import ModelNotFound, QueueFull, UpstreamFailed
+from ..errors import ModelNotFound, QueueFull, UpstreamFailed, UpstreamUnreachable
 from ..names import requested_name
 from ..policy.policy import Policy
 from ..telemetry.metrics import FAILOVERS, QUEUE_SECONDS, REFUSALS, child
@@ -24,7 +23,7 @@ from .turn import Standing, Turn
 # Failures after which another server may answer: one that had the model at the last poll may have lost it.
 ELSEWHERE = (UpstreamFailed, ModelNotFound)
 
-# A request that makes servers fail must not go through all of them.
+# A request that makes servers fail must not go through all. Those that it does not reach do not count.
 MOST_ATTEMPTS = 3
 
 
@@ -76,27 +75,36 @@ class Admission:
 
     async def _first_answer(self, turn: Turn, ask: Ask, waiting: Waiting) -> tuple[Backend, UpstreamAnswer]:
         """The answer of the turn's server or, if that fails before it answers, of another one."""
-        can_move = partial(self._can_go_elsewhere, turn)
+        failures = 0
+
+        def can_move() -> bool:
+            return self._can_go_on(turn, failures + 1)
+
         while True:
             reason = "gone"
             if backend := self._pool.backend(turn.server):
                 try:
                     return backend, await self._pool.ask(backend, ask, waiting, can_move)
                 except ELSEWHERE as failure:
-                    if not can_move():
+                    # One that cannot be reached has not got the request.
+                    failures += not isinstance(failure, UpstreamUnreachable)
+                    if not self._can_go_on(turn, failures):
                         raise
                     reason = failure.code
             child(FAILOVERS, turn.server, reason).inc()
             self._ledger.enter_again(turn)
             waiting.waits_for(_queued(self._ledger, turn))
-            await self._ledger.wait(turn)
-            waiting.waited((turn.started or time.monotonic()) - turn.entered)
+            try:
+                await self._ledger.wait(turn)
+            finally:
+                waiting.waited((turn.started or time.monotonic()) - turn.entered)
 
-    def _can_go_elsewhere(self, turn: Turn) -> bool:
-        if len(turn.tried) + 1 >= MOST_ATTEMPTS:
-            return False
+    def _can_go_on(self, turn: Turn, failures: int) -> bool:
+        """Whether another server can answer, after so many failures of servers that got the request."""
         tried = turn.tried | {turn.server}
-        return any(server.name not in tried for server in self._pool.servers(turn.model))
+        return failures < MOST_ATTEMPTS and any(
+            server.name not in tried for server in self._pool.servers(turn.model)
+        )
 
     async def _wait(self, turn: Turn, waiting: Waiting) -> None:
         """Wait until the turn has a slot, and count the time. Raises QueueFull."""

@@ -14,6 +14,7 @@ from ..errors import (
     UpstreamBusy,
     UpstreamFailed,
     UpstreamRefused,
+    UpstreamTimeout,
     UpstreamUnreachable,
 )
 from ..names import requested_name
@@ -159,7 +160,7 @@ class Backend(Polled):
     async def unless_lost(
         self, answering: Awaitable[UpstreamAnswer], patience: float, can_move: Callable[[], bool]
     ) -> UpstreamAnswer:
-        """The answer to a request that waits for this server. Raises UpstreamUnreachable if the server stops
+        """The answer to a request that waits for this server. Raises UpstreamTimeout if the server stops
         responding or answering meanwhile, and the request can be sent to another one.
         """
         try:
@@ -169,10 +170,11 @@ class Backend(Polled):
                     return await answering
                 finally:
                     del self._movable[limit]
+                    del limit  # it references this task, and its CancelledError this frame: a cycle
         except TimeoutError:
             pass
         # Not within `except`: the TimeoutError would stay the context of this error, a reference cycle.
-        raise UpstreamUnreachable("the model server does not respond")
+        raise UpstreamTimeout("the model server does not respond")
 
     @asynccontextmanager
     async def reading(self, answer: UpstreamAnswer) -> AsyncIterator[UpstreamAnswer]:

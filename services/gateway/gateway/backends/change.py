@@ -34,13 +34,16 @@ class Change(NamedTuple):
             async with asyncio.timeout(self.silence) as limit:
 
                 def took(data: bytes) -> Awaitable[None] | None:
-                    limit.reschedule(loop.time() + self.silence)
+                    limit.reschedule(loop.time() + self.silence)  # noqa: F821  # it is deleted later
                     return take(data)
 
-                async with backend.change(self.method, self.path, self.body, self.headers) as answer:
-                    opened(answer)
-                    await answer.stream_into(took)
-                return
+                try:
+                    async with backend.change(self.method, self.path, self.body, self.headers) as answer:
+                        opened(answer)
+                        await answer.stream_into(took)
+                    return
+                finally:
+                    del limit  # it references this task, and its CancelledError this frame: a cycle
         except TimeoutError:
             pass
         # Not within `except`: the TimeoutError would stay the context of this error, a reference cycle.
