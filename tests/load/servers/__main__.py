@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from tests.load.servers.addresses import change
-from tests.load.servers.conversations import TURNS, converse
+from tests.load.servers.conversations import SLOTS, TURNS, converse
 from tests.load.servers.fleet import Member, engines, in_front_of
 from tests.load.servers.proxy import Fault
 from tests.load.servers.scenarios import HEAD, Plan, faulty, killed, stopped, suffer
@@ -42,11 +42,11 @@ def fail(members: list[Member], folder: Path) -> bool:
     return good
 
 
-def talk(members: list[Member], folder: Path) -> bool:
+def talk(folder: Path) -> bool:
     """Whether conversations gain something."""
     medians = []
     for is_recognizable in (True, False):
-        with in_front_of(members, folder) as stack:
+        with engines(folder, SLOTS) as members, in_front_of(members, folder) as stack:
             found = asyncio.run(converse(stack.url, is_recognizable=is_recognizable))
         medians.append(found.median(1, TURNS))
         kind = "stays at its server" if is_recognizable else "is not recognized"
@@ -69,8 +69,10 @@ def look_up(members: list[Member]) -> bool:
 
 def main() -> int:
     argparse.ArgumentParser(prog="make servers", description=__doc__).parse_args()
-    with tempfile.TemporaryDirectory() as name, engines(Path(name)) as members:
-        good = [fail(members, Path(name)), talk(members, Path(name)), look_up(members)]
+    with tempfile.TemporaryDirectory() as name:
+        with engines(Path(name)) as members:
+            good = [fail(members, Path(name)), look_up(members)]
+        good.append(talk(Path(name)))
     return 0 if all(good) else 1
 
 

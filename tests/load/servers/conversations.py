@@ -14,8 +14,10 @@ from tests.load.servers.clients import TOKENS
 
 CONVERSATIONS = 13
 TURNS = 10
+# Of each engine: enough for the conversations at home there, however unevenly they are spread.
+SLOTS = 8
 # Between an answer and the next question.
-THINK_SECONDS = (1.0, 4.0)
+THINK_SECONDS = (2.0, 8.0)
 SYSTEM = "You are a patient teacher. Explain each step in simple words, with an example from daily life. "
 WORDS = (
     "river",

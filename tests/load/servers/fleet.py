@@ -25,8 +25,9 @@ SETTINGS = {
 class Member:
     """One engine and its proxy."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, slots: int) -> None:
         self.name = name
+        self._slots = slots
         self._folder = folder
         self.port = free_port()
         self._starts = 0
@@ -37,7 +38,7 @@ class Member:
         """Returns when it answers."""
         self._starts += 1
         log = self._folder / f"{self.name}-{self._starts}.log"
-        environment = {"ENGINE_PORT": str(self.port), "ENGINE_SLOTS": str(SLOTS), "ENGINE_THREADS": "1"}
+        environment = {"ENGINE_PORT": str(self.port), "ENGINE_SLOTS": str(self._slots), "ENGINE_THREADS": "1"}
         self._process = Process([str(BIN / "engine"), "serve"], environment, log)
         self._process.wait_ready(f"http://127.0.0.1:{self.port}/api/tags", 120)
 
@@ -70,11 +71,11 @@ class Stack:
 
 
 @contextmanager
-def engines(folder: Path) -> Iterator[list[Member]]:
+def engines(folder: Path, slots: int = SLOTS) -> Iterator[list[Member]]:
     with ExitStack() as stack:
         members = []
         for number in range(1, SERVERS + 1):
-            member = Member(f"engine{number}", folder)
+            member = Member(f"engine{number}", folder, slots)
             stack.callback(member.stop)
             stack.enter_context(member.proxy.serving())
             members.append(member)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 FAILURES = 3
 
 FIRST_SECONDS = 1.0
-LONGEST_SECONDS = 60.0
+# Short: a server that is well again should have its load back soon. A request that tries it in vain goes on
+# to another one.
+LONGEST_SECONDS = 8.0
 # Several gateways would otherwise try a server again at the same moment.
 JITTER = 0.25
 

@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.backends.breaker import FAILURES, FIRST_SECONDS, JITTER, LONGEST_SECONDS, Breaker
+from gateway.backends.polling import POLL_SECONDS_MISSING, POLL_SECONDS_SEVERAL
 
 
 class Clock:
@@ -31,6 +32,11 @@ def fail(breaker: Breaker, times: int = FAILURES) -> None:
 def half_open(breaker: Breaker, clock: Clock) -> None:
     clock.now += LONGEST_SECONDS * (1 + JITTER)
     breaker.polled()
+
+
+def test_a_server_that_is_well_again_gets_a_request_within_15_seconds() -> None:
+    between_polls = POLL_SECONDS_MISSING + POLL_SECONDS_SEVERAL
+    assert LONGEST_SECONDS * (1 + JITTER) + between_polls < 15
 
 
 def test_a_few_failures_in_a_row_open_it(breaker: Breaker) -> None:
