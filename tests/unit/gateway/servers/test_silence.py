@@ -72,6 +72,7 @@ async def answered(url: str) -> httpx.Response:
         return await http.post(f"{url}{CHAT.path}", json=CHAT.request("m"))
 
 
+@pytest.mark.usefixtures("logging_as_before")
 async def test_requests_that_it_has_are_answered_by_another_and_it_gets_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
