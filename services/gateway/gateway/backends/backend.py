@@ -32,6 +32,11 @@ SILENT_SECONDS = 30
 UNKNOWN_SLOTS = 4
 
 
+def never() -> float:
+    """When fellows have answered, if there are none."""
+    return -math.inf
+
+
 class Assumed(NamedTuple):
     """What settings say about all servers: slots of a model, None if it is up to the server; Ollama's own
     settings, 0 if they are not known.
@@ -65,10 +70,15 @@ class Backend(Polled):
         # By model, of those that are installed.
         self.speeds: dict[str, Speed] = {}
         self.answered_at = -math.inf
+        self.fellows_answered_at: Callable[[], float] = never
         self.loader = Loader(name, upstream, load_timeout, self.residents, self._loaded)
         self._assumed = assumed
         # Requests without an answer, each with the time at which it was sent.
         self._unanswered: dict[object, float] = {}
+        # Since the last answer: when the first request was sent, and for how long those that have left had
+        # waited, all together. Clients may have less patience than SILENT_SECONDS.
+        self._first_sent_at: float | None = None
+        self._waited = 0.0
         # Those of them that can be sent to another server, as long as the function says so.
         self._movable: dict[asyncio.Timeout, Callable[[], bool]] = {}
 
@@ -79,10 +89,14 @@ class Backend(Polled):
 
     @property
     def silent_since(self) -> float | None:
-        """Since when the server has answered nothing although it was asked, if that is long."""
-        asked = next(iter(self._unanswered.values()), math.inf)
-        is_silent = asked > self.answered_at and time.monotonic() - asked > SILENT_SECONDS
-        return asked if is_silent else None
+        """Since when the server has answered nothing although it was asked, if requests have waited long and
+        one still does.
+        """
+        if self._first_sent_at is None or not self._unanswered:
+            return None
+        oldest = next(iter(self._unanswered.values()))
+        waiting = time.monotonic() - oldest if oldest > self.answered_at else 0
+        return self._first_sent_at if self._waited + waiting > SILENT_SECONDS else None
 
     def offer(self, model: str) -> Offer:
         """What it can do with the model, a canonical name."""
@@ -109,11 +123,12 @@ class Backend(Polled):
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], model: str | None
     ) -> UpstreamAnswer:
         """As `Upstream.ask`; `model` is the model that answers, if any. Read the answer within `reading`."""
-        request = object()
-        self._unanswered[request] = time.monotonic()
+        request, sent_at = object(), time.monotonic()
+        self._unanswered[request] = sent_at
+        self._first_sent_at = self._first_sent_at or sent_at
         name = requested_name(model) if model else ""
-        if not self.breaker.is_closed:
-            self.breaker.sent()
+        is_trial = self.breaker.sent()
+        if is_trial:
             self.on_change()
         try:
             answer = await self.upstream.ask(method, path, body, headers)
@@ -123,6 +138,10 @@ class Backend(Polled):
             raise
         except asyncio.CancelledError:
             self.residents.doubt(name)
+            if self.silent_since and self.fellows_answered_at() > self.silent_since:
+                self.breaker.trip()
+                self.on_change()
+            self._waited += time.monotonic() - sent_at
             raise
         except UpstreamRefused as error:
             self._succeeded()
@@ -130,7 +149,9 @@ class Backend(Polled):
                 self._poll_soon.set()
             raise
         finally:
-            self.breaker.given_up()
+            if is_trial:
+                self.breaker.given_up()
+                self.on_change()
             del self._unanswered[request]
         self._succeeded()
         if name in self.models:
@@ -202,6 +223,7 @@ class Backend(Polled):
 
     def failed(self, error: GatewayError) -> None:
         """A request or its answer has failed: find out at once whether the server is up."""
+        self._heard()
         if isinstance(error, UpstreamUnreachable):
             self.up = False
         if not isinstance(error, UpstreamBusy):
@@ -209,12 +231,19 @@ class Backend(Polled):
         self._poll_soon.set()
         self.on_change()
 
-    def _loaded(self) -> None:
+    def _loaded(self, failure: GatewayError | None) -> None:
         """A load has ended."""
+        if isinstance(failure, UpstreamFailed):
+            self.failed(failure)
         self._poll_soon.set()
         self.on_change()
 
+    def _heard(self) -> None:
+        """The server has not been silent."""
+        self._first_sent_at, self._waited = None, 0.0
+
     def _succeeded(self) -> None:
+        self._heard()
         self.answered_at = time.monotonic()
         was_closed = self.breaker.is_closed
         self.breaker.succeeded()

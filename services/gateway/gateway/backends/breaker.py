@@ -46,13 +46,20 @@ class Breaker:
         if self._open_until is not None and self._clock() >= self._open_until:
             self._is_half_open = True
 
-    def sent(self) -> None:
-        """A request is sent."""
+    def sent(self) -> bool:
+        """A request is sent; whether it is the one that passes while half open."""
+        is_trial = self._is_half_open and not self._is_tried
         self._is_tried = self._is_half_open
+        return is_trial
 
     def given_up(self) -> None:
-        """A request has ended without saying anything about the server."""
+        """The one request has ended without saying anything about the server."""
         self._is_tried = False
+
+    def trip(self) -> None:
+        """Open, whatever has been counted: the server answers nobody."""
+        if self._open_until is None or self._is_half_open:
+            self._open()
 
     def succeeded(self) -> None:
         self._failures = self._openings = 0

@@ -72,7 +72,7 @@ class Load:
 
 class Loader:
     """Loads models on one server, each once for all who wait for it. `timeout` is the longest time for a
-    load, in seconds, None for no limit. `ended` is called after each.
+    load, in seconds, None for no limit. `ended` is called after each, with its failure.
 
     `seconds` are those of the last load of each model.
     """
@@ -83,7 +83,7 @@ class Loader:
         upstream: Upstream,
         timeout: float | None,
         residents: Residents,
-        ended: Callable[[], None],
+        ended: Callable[[GatewayError | None], None],
     ) -> None:
         self.seconds: dict[str, float] = {}
         self._name = name
@@ -144,29 +144,31 @@ class Loader:
 
     async def _run(self, load: Load, key: Key, model: str, embeds: bool) -> GatewayError | None:
         """Returns the failure: it may be that nobody is left to wait for it."""
+        failure: GatewayError | None = None
         try:
             async with asyncio.timeout(self._timeout):
                 await self._ask(model, key[1], embeds)
         except TimeoutError:
-            failure: GatewayError = UpstreamTimeout(
-                f"the model server did not load the model within {self._timeout:g} s"
-            )
+            failure = UpstreamTimeout(f"the model server did not load the model within {self._timeout:g} s")
         except UpstreamRefused:
-            return None
+            pass
         except GatewayError as error:
             failure = _copy(error)
         else:
             self._loaded(key, load.elapsed)
-            return None
         finally:
             del self._loads[key]
-            self._ended()
+            self._ended(failure)
+        if failure:
+            self._remember(key, failure)
+        return failure
+
+    def _remember(self, key: Key, failure: GatewayError) -> None:
         structlog.get_logger().warning("load_failed", backend=self._name, model=key[0], error=failure.message)
         self._failures.pop(key, None)  # so that it is the last one
         self._failures[key] = Failure(asyncio.get_running_loop().time(), failure)
         if len(self._failures) > MAX_FAILURES:
             del self._failures[next(iter(self._failures))]
-        return failure
 
     async def _ask(self, model: str, options: LoadOptions, embeds: bool) -> None:
         """As https://docs.ollama.com/faq says; embedding models refuse the other route."""

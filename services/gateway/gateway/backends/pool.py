@@ -45,6 +45,11 @@ class Pool(Catalogue):
         for backend in self.backends:
             backend.has_fellows = len(self.backends) > 1
             backend.on_change = self._offers.clear
+            backend.fellows_answered_at = self._answered_at
+
+    def _answered_at(self) -> float:
+        """When a server has answered last."""
+        return max(backend.answered_at for backend in self.backends)
 
     def _backend_of(self, server: Server, name: str) -> Backend:
         settings = self._settings
