@@ -50,6 +50,7 @@ def options(fake: FakeOllama) -> dict[str, Any] | None:
 
 
 def test_as_they_come_requests_that_reload_a_model_are_counted(fake: FakeOllama, start: Start) -> None:
+    fake.loaded = [{"name": "m:1"}]
     url = start(GATEWAY_OPEN_METRICS="on")
 
     def counted(option: str) -> float | None:

@@ -30,6 +30,11 @@ from .speed import Speed
 UNKNOWN_SLOTS = 4
 
 
+def never() -> float:
+    """When fellows have answered, if there are none."""
+    return -math.inf
+
+
 class Assumed(NamedTuple):
     """What settings say about all servers: slots of a model, None if it is up to the server; Ollama's own
     settings, 0 if they are not known.
@@ -51,11 +56,6 @@ class Movable(NamedTuple):
     since: float
     patience: float
     can_move: Callable[[], bool]
-
-
-def never() -> float:
-    """For those who are alone."""
-    return -math.inf
 
 
 class Backend(Polled):
@@ -129,8 +129,8 @@ class Backend(Polled):
         """
         request = self.silence.asked(patience)
         name = requested_name(model) if model else ""
-        if not self.breaker.is_closed:
-            self.breaker.sent()
+        is_trial = self.breaker.sent()
+        if is_trial:
             self.on_change()
         try:
             answer = await self.upstream.ask(method, path, body, headers)
@@ -140,6 +140,11 @@ class Backend(Polled):
             raise
         except asyncio.CancelledError:
             self.residents.doubt(name)
+            if self.is_quarantined:
+                # Its clients have less patience, and without them nothing would show it any more.
+                self.breaker.open()
+                self.on_change()
+            self.silence.left(request)
             raise
         except UpstreamRefused as error:
             self._succeeded()
@@ -147,7 +152,9 @@ class Backend(Polled):
                 self._poll_soon.set()
             raise
         finally:
-            self.breaker.given_up()
+            if is_trial:
+                self.breaker.given_up()
+                self.on_change()
             self.silence.ended(request)
         self._succeeded()
         if name in self.models:
@@ -227,7 +234,7 @@ class Backend(Polled):
         self.on_change()
 
     def _load_ended(self, failure: GatewayError | None) -> None:
-        if failure:
+        if isinstance(failure, UpstreamFailed):
             self.failed(failure)
         self._poll_soon.set()
         self.on_change()

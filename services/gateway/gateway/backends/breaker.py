@@ -48,12 +48,14 @@ class Breaker:
         if self._open_until is not None and self._clock() >= self._open_until:
             self._is_half_open = True
 
-    def sent(self) -> None:
-        """A request is sent."""
+    def sent(self) -> bool:
+        """A request is sent; whether it is the one that passes while half open."""
+        is_trial = self._is_half_open and not self._is_tried
         self._is_tried = self._is_half_open
+        return is_trial
 
     def given_up(self) -> None:
-        """A request has ended without saying anything about the server."""
+        """The one request has ended without saying anything about the server."""
         self._is_tried = False
 
     def succeeded(self) -> None:
@@ -63,11 +65,13 @@ class Breaker:
 
     def failed(self) -> None:
         self._failures += 1
-        if self._is_half_open or (self._failures >= FAILURES and self._open_until is None):
+        if self._is_half_open or self._failures >= FAILURES:
             self.open()
 
     def open(self) -> None:
         """Let no request pass for some time."""
+        if self._open_until is not None and not self._is_half_open:
+            return  # since then nobody has tried
         seconds = min(FIRST_SECONDS * 2**self._openings, LONGEST_SECONDS)
         self._openings = min(self._openings + 1, 10)
         jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # not for cryptography

@@ -32,28 +32,44 @@ class Silence:
         self.answered_at = -math.inf
         self._unanswered: dict[object, _Asked] = {}
         self._noticed_at = -math.inf
+        # Since it was last heard of: when the first request was sent, and what part of their patience those
+        # have waited that have left, all together.
+        self._first_at = math.inf
+        self._left = 0.0
 
     @property
     def since(self) -> float | None:
         """When it was asked for what it should have answered by now, if it has answered nothing since."""
         heard, now = max(self.answered_at, self._noticed_at), time.monotonic()
-        return next(
-            (at for at, patience in self._unanswered.values() if at > heard and now - at > patience), None
-        )
+        for at, patience in self._unanswered.values():
+            if at > heard and self._left + (now - at) / patience > 1:
+                return min(at, self._first_at)
+        return None
 
     def asked(self, patience: float) -> object:
         """A request is sent; returns what stands for it in `ended`."""
-        request = object()
-        self._unanswered[request] = _Asked(time.monotonic(), patience)
+        request, now = object(), time.monotonic()
+        self._unanswered[request] = _Asked(now, patience)
+        self._first_at = min(self._first_at, now)
         return request
 
     def ended(self, request: object) -> None:
         """It is answered, or has failed."""
         del self._unanswered[request]
 
+    def left(self, request: object) -> None:
+        """Its client is about to leave without an answer."""
+        at, patience = self._unanswered[request]
+        self._left += (time.monotonic() - at) / patience
+
     def answered(self) -> None:
         self.answered_at = time.monotonic()
+        self._forget()
 
     def noticed(self) -> None:
         """What was sent before says nothing more: only later requests show whether it is still silent."""
         self._noticed_at = time.monotonic()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._first_at, self._left = math.inf, 0.0

@@ -73,6 +73,24 @@ def test_half_open_one_request_passes_at_a_time(breaker: Breaker, clock: Clock) 
     assert breaker.passes
 
 
+def test_half_open_only_its_one_request_is_the_trial(breaker: Breaker, clock: Clock) -> None:
+    assert not breaker.sent()
+    fail(breaker)
+    assert not breaker.sent()
+    half_open(breaker, clock)
+    assert breaker.sent()
+    assert not breaker.sent()
+
+
+def test_it_can_be_opened_without_failures(breaker: Breaker, clock: Clock) -> None:
+    breaker.open()
+    assert breaker.state == "open"
+    half_open(breaker, clock)
+    breaker.sent()
+    breaker.open()
+    assert breaker.state == "open"
+
+
 def test_half_open_its_request_closes_it_or_opens_it_for_longer(breaker: Breaker, clock: Clock) -> None:
     fail(breaker)
     half_open(breaker, clock)

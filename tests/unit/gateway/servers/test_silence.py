@@ -67,6 +67,23 @@ def test_after_it_was_noticed_only_later_requests_count(clock: Clock) -> None:
     assert heard.since is not None
 
 
+def test_those_who_leave_before_they_lose_patience_count_together(clock: Clock) -> None:
+    heard = Silence()
+    for _ in range(2):
+        request = heard.asked(10)
+        clock.now += 4
+        assert heard.since is None
+        heard.left(request)
+        heard.ended(request)
+    heard.asked(10)
+    clock.now += 4
+    assert heard.since == pytest.approx(0, abs=0.1)
+    heard.answered()
+    heard.asked(10)
+    clock.now += 9
+    assert heard.since is None
+
+
 async def answered(url: str) -> httpx.Response:
     async with httpx.AsyncClient(timeout=30) as http:
         return await http.post(f"{url}{CHAT.path}", json=CHAT.request("m"))
