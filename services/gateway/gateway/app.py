@@ -47,7 +47,13 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         async with tracing(settings) as tracer:
             pool = Pool(settings)
             state = State(settings, pool, keyring, tracer)
-            tasks = (pool.watch(), keyring.watch(), state.update_metrics(), state.loop_watch.run())
+            tasks = (
+                pool.watch(),
+                keyring.watch(),
+                state.update_metrics(),
+                state.advance_queue(),
+                state.loop_watch.run(),
+            )
             background = [asyncio.create_task(task) for task in tasks]
             try:
                 await pool.wait_polled(FIRST_POLL_SECONDS)

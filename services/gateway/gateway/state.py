@@ -100,12 +100,18 @@ class State:
         """Update the metrics until cancelled: a scrape updates only the worker that answers it."""
         while True:
             self.count()
-            self.ledger.advance()  # a poll may have found more slots
             if self.generations:
                 self._collector.while_busy()
             else:
                 self._collector.while_idle()
             await asyncio.sleep(COUNT_SECONDS)
+
+    async def advance_queue(self) -> None:
+        """Let those begin for whom a server can do more than before, until cancelled."""
+        while True:
+            await self.pool.changed.wait()
+            self.pool.changed.clear()
+            self.ledger.advance()
 
     def _count_lines(self) -> None:
         AUDIT_WAITING.set(self.audit.waiting)

@@ -98,6 +98,11 @@ class Backend(Polled):
         waiting = time.monotonic() - oldest if oldest > self.answered_at else 0
         return self._first_sent_at if self._waited + waiting > SILENT_SECONDS else None
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether requests wait for an answer, or for a load."""
+        return bool(self._unanswered or self._movable)
+
     def offer(self, model: str) -> Offer:
         """What it can do with the model, a canonical name."""
         slots, loaded = self.slots(model), self.has_loaded(model)

@@ -36,16 +36,22 @@ class Pool(Catalogue):
         self._groups = [Group(server, self._backend_of) for server in settings.servers]
         self._watches: dict[Backend, asyncio.Task[None]] = {}
         self._offers: dict[str, list[Offer]] = {}
+        # Set after a change of anything that decides who answers.
+        self.changed = asyncio.Event()
         self._update()
 
     def _update(self) -> None:
         self.backends = tuple(backend for group in self._groups for backend in group.backends)
-        self._offers.clear()
+        self._on_change()
         self._by_name = {backend.name: backend for backend in self.backends}
         for backend in self.backends:
             backend.has_fellows = len(self.backends) > 1
-            backend.on_change = self._offers.clear
+            backend.on_change = self._on_change
             backend.fellows_answered_at = self._answered_at
+
+    def _on_change(self) -> None:
+        self._offers.clear()
+        self.changed.set()
 
     def _answered_at(self) -> float:
         """When a server has answered last."""
@@ -171,7 +177,9 @@ class Pool(Catalogue):
     def _watch_all(self, tasks: asyncio.TaskGroup) -> None:
         self._update()
         for backend in self._watches.keys() - set(self.backends):
-            self._watches.pop(backend).cancel()
+            # Its requests may end well; if it stops responding, they go elsewhere.
+            if not backend.is_waited_for:
+                self._watches.pop(backend).cancel()
         for backend in self.backends:
             if backend not in self._watches:
                 self._watches[backend] = tasks.create_task(backend.watch())
