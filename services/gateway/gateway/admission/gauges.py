@@ -20,12 +20,14 @@ class Gauges:
         turns = self._ledger.turns()
         busy = Counter((turn.server, turn.model) for turn in turns if turn.is_running)
         QUEUE_LENGTH.set(len(turns) - busy.total())
-        for backend in self._pool.backends:
-            loaded = {(backend.name, model.name) for model in backend.loaded}
-            self._series |= loaded
-            for name, model in [series for series in self._series | busy.keys() if series[0] == backend.name]:
-                running = busy[name, model]
-                slots = self._slots.share(backend.slots(model)) if running or (name, model) in loaded else 0
-                child(SLOTS, name, model, "busy").set(running)
-                child(SLOTS, name, model, "free").set(max(0, slots - running))
+        backends = {backend.name: backend for backend in self._pool.backends}
+        loaded = {(name, model.name) for name, backend in backends.items() for model in backend.loaded}
+        self._series |= loaded
+        for name, model in self._series | busy.keys():
+            backend, running = backends.get(name), busy[name, model]
+            is_used = running or (name, model) in loaded
+            # A server whose address is gone has none to offer.
+            slots = self._slots.share(backend.slots(model)) if backend and is_used else 0
+            child(SLOTS, name, model, "busy").set(running)
+            child(SLOTS, name, model, "free").set(max(0, slots - running))
         self._series |= busy.keys()

@@ -94,6 +94,11 @@ class Backend(Polled):
         """Whether it answers nothing while others do."""
         return (since := self.silence.since) is not None and self.fellows_answered_at() > since
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether requests wait for an answer, or for a load."""
+        return bool(self._unanswered or self._movable)
+
     def offer(self, model: str) -> Offer:
         """What it can do with the model, a canonical name."""
         slots, loaded = self.slots(model), self.has_loaded(model)

@@ -45,7 +45,7 @@ class Pool(Catalogue):
 
     def _update(self) -> None:
         self.backends = tuple(backend for group in self._groups for backend in group.backends)
-        self._offers.clear()
+        self._on_change()
         self._by_name = {backend.name: backend for backend in self.backends}
         for backend in self.backends:
             backend.has_fellows = len(self.backends) > 1
@@ -181,7 +181,9 @@ class Pool(Catalogue):
     def _watch_all(self, tasks: asyncio.TaskGroup) -> None:
         self._update()
         for backend in self._watches.keys() - set(self.backends):
-            self._watches.pop(backend).cancel()
+            # Its requests may end well; if it stops responding, they go elsewhere.
+            if not backend.is_waited_for:
+                self._watches.pop(backend).cancel()
         for backend in self.backends:
             if backend not in self._watches:
                 self._watches[backend] = tasks.create_task(backend.watch())
