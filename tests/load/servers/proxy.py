@@ -25,8 +25,8 @@ class Fault(Enum):
 
 
 class Proxy:
-    """`asked` are the times at which requests for answers came, `running` how many are being answered,
-    `most` how many were at the same time.
+    """`asked` are the times at which requests for answers, and for loads, came; `running` how many answers
+    run, `most` how many did at the same time.
     """
 
     def __init__(self, engine_port: int, port: int, host: str = "127.0.0.1") -> None:
@@ -91,12 +91,13 @@ class Proxy:
         self, head: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.asked.append(time.monotonic())
-        self.running += 1
+        is_answer = b"\r\nx-request-id:" in head.lower()  # not a load, which is the gateway's own
+        self.running += is_answer
         self.most = max(self.most, self.running)
         try:
             await self._answer(head, body, reader, writer)
         finally:
-            self.running -= 1
+            self.running -= is_answer
 
     async def _answer(
         self, head: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
