@@ -94,7 +94,16 @@ def test_a_request_that_only_loads_or_unloads_goes_through_as_it_is(
     body = json.dumps({"model": "m", **fields}).encode()
     httpx.post(f"{url}{path}", content=body)
     assert fake.received[-1].body == body
-    assert not fake.loads
+
+
+@pytest.mark.parametrize(("keep_alive", "loads"), [("10m", 1), (0, 0)])
+def test_a_request_that_only_loads_is_not_the_owner_of_its_load(
+    keep_alive: object, loads: int, fake: FakeOllama, url: str
+) -> None:
+    model = f"only-{keep_alive}"
+    know(url, fake, model)
+    httpx.post(f"{url}/api/generate", json={"model": model, "keep_alive": keep_alive})
+    assert len(fake.loads) == loads
 
 
 def test_a_model_of_another_host_or_an_unknown_one_is_not_loaded(fake: FakeOllama, url: str) -> None:

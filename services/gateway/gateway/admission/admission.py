@@ -96,6 +96,9 @@ class Admission:
             waiting.waits_for(_queued(self._ledger, turn))
             try:
                 await self._ledger.wait(turn)
+            except QueueFull as refused:
+                child(REFUSALS, refused.reason).inc()
+                raise
             finally:
                 waiting.waited((turn.started or time.monotonic()) - turn.entered)
 

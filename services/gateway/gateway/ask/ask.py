@@ -34,10 +34,10 @@ class Ask:
     """`path`, `headers` and `body` are ready to be sent upstream, an upload in chunks. `fields` are those of
     the body as it arrived, `named` is the model in the path, if any. `targets` are the models behind those of
     the names that are aliases and that the caller may use. `load_options` are those with which the model has
-    to be loaded. `changes` tells the client what has been changed. `only_loads` is whether there is nothing
-    to answer, `unloads` whether the model is even unloaded. `keep_alive` is how long it is to stay in
-    memory, in seconds, None if that is not said. `failed` has to be called if the model server fails.
-    `server` is the model server that the client has named for managing models.
+    to be loaded. `changes` tells the client what has been changed. `unloads` is whether the request does
+    nothing but unload a model. `keep_alive` is how long it is to stay in memory, in seconds, None if that is
+    not said. `failed` has to be called if the model server fails. `server` is the model server that the
+    client has named for managing models.
     """
 
     route: Route
@@ -50,7 +50,6 @@ class Ask:
     targets: Mapping[str, str] = field(default_factory=dict)
     load_options: LoadOptions = frozenset()
     changes: tuple[str, ...] = ()
-    only_loads: bool = False
     unloads: bool = False
     keep_alive: float | None = None
     failed: Callable[[], None] = nothing

@@ -58,7 +58,6 @@ def _ask(request: Request, draft: Draft, body: bytes | Upload) -> Ask:
         draft.targets,
         draft.load_options,
         tuple(draft.changes),
-        draft.only_loads,
         draft.unloads,
         draft.keep_alive,
         draft.failed,

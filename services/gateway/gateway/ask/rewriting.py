@@ -33,7 +33,7 @@ class Draft:
         self.targets: Mapping[str, str] = {}
         self.load_options: LoadOptions = frozenset()
         self.changes: list[str] = []
-        self.only_loads = self.unloads = False
+        self.unloads = False
         self.keep_alive: float | None = None
         self.failed: Callable[[], None] = nothing
 
@@ -69,11 +69,10 @@ class Rewriter:
             draft.body = yield from limited(draft.body, draft.fields, route, most)
 
     def _check_keep_alive(self, draft: Draft) -> Steps[None]:
-        draft.only_loads = keep_alive.only_loads(draft.fields, draft.route)
         if not keep_alive.is_set(draft.fields):
             return
         draft.keep_alive = keep_alive.seconds(draft.fields, draft.route)
-        draft.unloads = draft.only_loads and draft.keep_alive == 0
+        draft.unloads = draft.keep_alive == 0 and keep_alive.only_loads(draft.fields, draft.route)
         if not keep_alive.may_set(draft.caller, self._settings):
             yield from draft.become(keep_alive.removed(draft.body, draft.fields))
             draft.keep_alive = None

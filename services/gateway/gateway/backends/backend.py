@@ -97,7 +97,7 @@ class Backend(Polled):
     @property
     def is_waited_for(self) -> bool:
         """Whether requests wait for an answer, or for a load."""
-        return bool(self._unanswered or self._movable)
+        return bool(self._movable)
 
     def offer(self, model: str) -> Offer:
         """What it can do with the model, a canonical name."""

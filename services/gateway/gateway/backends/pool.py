@@ -45,13 +45,12 @@ class Pool(Catalogue):
 
     def _update(self) -> None:
         self.backends = tuple(backend for group in self._groups for backend in group.backends)
-        self._on_change()
         self._by_name = {backend.name: backend for backend in self.backends}
         for backend in self.backends:
             backend.has_fellows = len(self.backends) > 1
             backend.on_change = self._changed
             backend.fellows_answered_at = self._answered_at
-        self.when_changed()
+        self._changed()
 
     def _changed(self) -> None:
         self._offers.clear()
@@ -116,7 +115,7 @@ class Pool(Catalogue):
             if backend.has_fellows:
                 await self._check_is_local(backend, model, ask.route.not_found)
             backend.count_reloads(model, ask.load_options)
-            if not (backend.ready(model, ask.load_options) or ask.only_loads):
+            if not (backend.ready(model, ask.load_options) or ask.unloads):
                 assert since is not None
                 await backend.loader.load_for(ask, waiting, since)
             backend.expect(model, ask.load_options, ask.keep_alive)

@@ -6,6 +6,7 @@ of the socket calls the parser (httptools), which calls the consumer of the body
 
 import asyncio
 import errno
+import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterable
@@ -13,6 +14,9 @@ from collections.abc import AsyncIterable
 import httpx
 
 from .http1 import Answer, Connection, Origin
+
+# After 30 s of silence a host is asked every 5 s whether it is there, and is lost after six times.
+PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 6}
 
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
@@ -110,6 +114,7 @@ class Transport:
         except OSError as error:
             kind = OutOfDescriptors if error.errno in OUT_OF_DESCRIPTORS else httpx.ConnectError
             raise kind(str(error)) from error
+        _notice_vanished_hosts(connection.transport)
         return connection
 
     def _trusted(self) -> ssl.SSLContext:
@@ -127,3 +132,12 @@ class Transport:
         kept = self._idle.get(connection.origin)
         if kept and connection in kept:
             kept.remove(connection)
+
+
+def _notice_vanished_hosts(transport: asyncio.Transport) -> None:
+    """A model server may be silent for minutes: without probes, one whose host is gone is waited for."""
+    connected = transport.get_extra_info("socket")
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in PROBES.items():
+        if number := getattr(socket, option, None):  # not on every system
+            connected.setsockopt(socket.IPPROTO_TCP, number, value)
