@@ -66,7 +66,7 @@ certs: ## Make a self-signed certificate to try TLS=on (FORCE=1 replaces an exis
 
 ##@ Develop
 test: lint ## Run lint, then static, unit and integration tests with the real engine, gateway and nginx (T= selects tests)
-	$(BIN)/pytest $(if $(T),$(T),--numprocesses 3 --dist loadfile)
+	$(BIN)/pytest $(if $(T),$(T),--numprocesses 4 --dist loadfile)
 
 test-faults: .venv/test.stamp ## Test full disks, blocked output, exhausted descriptors, signals and broken upstreams (T=)
 	$(BIN)/pytest $(or $(T),tests/faults --numprocesses 2)
