@@ -97,14 +97,13 @@ async def _check_servers(stack: Stack) -> None:
     found = await asyncio.gather(*(_problem(server.url) for server in stack.servers))
     problems = [
         f"{variable}={without_password(server.url)}: no Ollama answers there ({problem}); "
-        "start it, or correct the address"
         for server, problem in zip(stack.servers, found, strict=True)
         if problem
     ]
     if len(problems) == len(stack.servers):
-        raise BadSetting("\n".join(problems))
+        raise BadSetting("\n".join(f"{problem}start it, or correct the address" for problem in problems))
     for problem in problems:
-        MESSAGES.say(problem)
+        MESSAGES.say(f"{problem}starting without it")
 
 
 async def _problem(url: str) -> str:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AnyHttpUrl, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .aliases import Alias, parse_aliases
@@ -266,11 +267,14 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = [
-            f"{_variable(problem['loc'][0]) + ': ' if problem['loc'] else ''}{problem['msg']}"
-            for problem in error.errors(include_input=False, include_url=False)
-        ]
+        problems = map(_worded, error.errors(include_input=False, include_url=False))
         raise BadSettings("; ".join(problems)) from None
+
+
+def _worded(problem: ErrorDetails) -> str:
+    """A problem with the variable that has it, in our words where we have checked it ourselves."""
+    variable = f"{_variable(problem['loc'][0])}: " if problem["loc"] else ""
+    return variable + problem["msg"].removeprefix("Value error, ")
 
 
 def _variable(location: int | str) -> str:

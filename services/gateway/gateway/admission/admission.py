@@ -92,6 +92,7 @@ class Admission:
                         raise
                     reason = failure.code
             child(FAILOVERS, turn.server, reason).inc()
+            since = time.monotonic()
             self._ledger.enter_again(turn)
             waiting.waits_for(_queued(self._ledger, turn))
             try:
@@ -100,11 +101,11 @@ class Admission:
                 child(REFUSALS, refused.reason).inc()
                 raise
             finally:
-                waiting.waited((turn.started or time.monotonic()) - turn.entered)
+                waiting.waited((turn.started or time.monotonic()) - since)
 
     def _can_go_on(self, turn: Turn, failures: int) -> bool:
         """Whether another server can answer, after so many failures of servers that got the request."""
-        tried = turn.tried | {turn.server}
+        tried = turn.avoided | {turn.server}
         return failures < MOST_ATTEMPTS and any(
             server.name not in tried for server in self._pool.servers(turn.model)
         )

@@ -53,8 +53,7 @@ class MemoryLedger:
         self._futures[turn] = asyncio.get_running_loop().create_future()
         del self._running[turn]
         self.slots.give_back(turn)
-        turn.tried |= {turn.server}
-        turn.entered, turn.started = time.monotonic(), None
+        turn.fail()
         self.queue.put_back(turn)
         self.advance()
 

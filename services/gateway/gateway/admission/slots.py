@@ -84,8 +84,8 @@ class Slots:
         Not at servers, or with models, that are `held`, unless it needs none of their slots.
         """
         offers = self._capacity.offers(turn.model)
-        if turn.tried:
-            offers = [offer for offer in offers if offer.name not in turn.tried] or offers
+        if avoided := turn.avoided:
+            offers = [offer for offer in offers if offer.name not in avoided] or offers
         if len(offers) == 1:
             return Place(self._fit(offers[0], turn, held), offers[0].name, offers[0].slots)
         loads = self._loads(offers, turn, held)

@@ -1,5 +1,6 @@
 """One request that waits for a slot or has one."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,6 +8,11 @@ from typing import NamedTuple
 from ..ask.affinity import LoadOptions
 from ..ask.waiting import Used
 from ..errors import GatewayError
+
+# A server that fails may be back soon: it should not be the only one at which a request does not begin.
+AVOID_SECONDS = 5.0
+
+NONE: frozenset[str] = frozenset()
 
 # The model, the options with which it has to be loaded, and the servers at which it must not run.
 Lane = tuple[str, LoadOptions, frozenset[str]]
@@ -51,9 +57,20 @@ class Turn:
     # Counts all turns in the order of their arrival.
     number: int = 0
     conversation: int = 0
-    # The server at which it runs or has run last, and those that have failed it.
+    # The server at which it runs or has run last; those that have failed it, and when the last one did.
     server: str = ""
     tried: frozenset[str] = frozenset()
+    failed_at: float = 0
+
+    @property
+    def avoided(self) -> frozenset[str]:
+        """Servers at which it should not begin again so soon."""
+        return self.tried if self.tried and time.monotonic() < self.failed_at + AVOID_SECONDS else NONE
+
+    def fail(self) -> None:
+        """Its server has failed."""
+        self.tried = self.avoided | {self.server}
+        self.failed_at, self.started = time.monotonic(), None
 
     @property
     def lane(self) -> Lane:

@@ -99,6 +99,10 @@ class Backend(Polled):
         """Whether requests wait for an answer, or for a load."""
         return bool(self._movable)
 
+    @property
+    def pause(self) -> float:
+        return min(super().pause, self.breaker.half_open_in or math.inf)
+
     def offer(self, model: str) -> Offer:
         """What it can do with the model, a canonical name."""
         slots, loaded = self.slots(model), self.has_loaded(model)

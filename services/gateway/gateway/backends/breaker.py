@@ -43,6 +43,11 @@ class Breaker:
         """Whether a request may be sent."""
         return self._open_until is None or (self._is_half_open and not self._is_tried)
 
+    @property
+    def half_open_in(self) -> float:
+        """Seconds until a poll makes it half open; 0 if it is not open."""
+        return 0 if self.passes or self._open_until is None else max(0, self._open_until - self._clock())
+
     def polled(self) -> None:
         """The server has answered a poll."""
         if self._open_until is not None and self._clock() >= self._open_until:

@@ -79,7 +79,7 @@ class Gauges(Collector):
         )
         available = GaugeMetricFamily(
             "gateway_backend_available",
-            "1 if requests are sent to the backend: it is up, and its last requests have not failed.",
+            "1 if requests are sent to the backend: it is up, and answers requests.",
             labels=BACKEND,
         )
         tokens = GaugeMetricFamily(

@@ -109,6 +109,11 @@ class Polled:
         """The model as a metric label; "other" unless the backend has it, which bounds the label's values."""
         return full_name(model) if self.has(model) else "other"
 
+    @property
+    def pause(self) -> float:
+        """Seconds until the next poll of a server that is ready."""
+        return POLL_SECONDS_SEVERAL if self.has_fellows else POLL_SECONDS_READY
+
     async def watch(self) -> None:
         """Poll until cancelled."""
         while True:
@@ -118,9 +123,8 @@ class Polled:
             self.polled.set()
             await asyncio.sleep(POLL_SECONDS_MISSING)
             if not self.missing:
-                seconds = POLL_SECONDS_SEVERAL if self.has_fellows else POLL_SECONDS_READY
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._poll_soon.wait(), seconds)
+                    await asyncio.wait_for(self._poll_soon.wait(), self.pause)
 
     async def refresh(self) -> None:
         """Wait for a poll that begins after this call. Raises GatewayError if it fails."""

@@ -112,3 +112,11 @@ def test_it_is_never_open_for_longer_than_its_longest_time(breaker: Breaker, clo
         half_open(breaker, clock)
         assert breaker.state == "half open"
         breaker.failed()
+
+
+def test_it_says_when_a_poll_can_make_it_half_open(breaker: Breaker, clock: Clock) -> None:
+    assert breaker.half_open_in == 0
+    fail(breaker)
+    assert breaker.half_open_in == pytest.approx(FIRST_SECONDS, rel=JITTER)
+    half_open(breaker, clock)
+    assert breaker.half_open_in == 0

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from gateway.admission import turn as turns
 from gateway.admission.estimates import Estimates
 from gateway.admission.memory import MemoryLedger
 from gateway.admission.slots import Slots
@@ -116,6 +117,25 @@ async def test_a_failed_turn_is_never_refused_and_goes_before_its_callers_later_
     held.leave(other)
     assert failing.server == other.server
     await held.wait(failing)
+
+
+async def test_a_server_that_has_failed_a_turn_may_have_it_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = ledger(*two())
+    failing, other = turn("x"), turn("y")
+    await entered(held, failing, other)
+    first = failing.server
+    entered_at = failing.entered
+    held.enter_again(failing)
+    assert not failing.is_running
+    monkeypatch.setattr(turns, "AVOID_SECONDS", 0)
+    held.advance()
+    assert failing.server == first
+    # Its wait counts from the beginning.
+    assert failing.entered == entered_at
+    held.enter_again(failing)
+    assert failing.tried == {first}
 
 
 async def test_a_turn_that_all_servers_have_failed_may_try_any_again() -> None:
