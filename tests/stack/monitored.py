@@ -129,6 +129,13 @@ async def unload(client: httpx.AsyncClient) -> None:
     await client.post("/api/generate", json={"model": MODEL, "prompt": "", "keep_alive": 0, "stream": False})
 
 
+async def reload(client: httpx.AsyncClient) -> None:
+    """Asks for a context that nobody else asks for, so that the model is loaded anew."""
+    await client.post(
+        "/api/chat", json=question(0, options={"num_predict": 5, "num_ctx": 1024}, stream=False)
+    )
+
+
 async def no_such_model(client: httpx.AsyncClient) -> None:
     await client.post("/chat", json=question(10, model="nobody-has-it"))
 
@@ -137,4 +144,4 @@ async def nonsense(client: httpx.AsyncClient) -> None:
     await client.post("/chat", content=b"{")
 
 
-KINDS = [stream, whole, openai, embed, leave, unload, no_such_model, nonsense]
+KINDS = [stream, whole, openai, embed, leave, unload, reload, no_such_model, nonsense]
