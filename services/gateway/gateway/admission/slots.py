@@ -140,19 +140,20 @@ class Slots:
         servers, name, options, workers = self._servers, turn.model, turn.options, self._workers
         loads: list[tuple[int, float, bool]] = []
         for offer in offers:
-            slots = offer.slots
+            at, _, _, slots, _, is_loaded = offer
             free = slots if workers == 1 else self.share(slots)
-            server = servers.get(offer.name)
+            server = servers.get(at)
             if server is None:
-                loads.append((0, free or inf, offer.is_loaded))
+                loads.append((0, free or inf, is_loaded))
                 continue
             model = server.models.get(name)
             if not slots:
-                loads.append((server.answers, inf, offer.is_loaded or model is not None))
-            elif model is None or model.options != options or held:
+                loads.append((server.answers, inf, is_loaded or model is not None))
+            elif model is None or held or (model.options is not options and model.options != options):
                 fits = self._fit(offer, turn, held) == "now"
                 free -= model.count if model else 0
-                loads.append((server.answers, free if fits else 0, offer.is_loaded or model is not None))
+                loads.append((server.answers, free if fits else 0, is_loaded or model is not None))
             else:
-                loads.append((server.answers, max(0, free - model.count), True))
+                left = free - model.count
+                loads.append((server.answers, left if left > 0 else 0, True))
         return loads

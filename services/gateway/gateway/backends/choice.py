@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from math import log
+from operator import attrgetter
 from typing import NamedTuple
 
 _BITS = 2**64 - 1
+_seed, _weight = attrgetter("seed"), attrgetter("weight")
 
 
 class Offer(NamedTuple):
@@ -51,11 +53,12 @@ def _home(offers: Sequence[Offer], among: Sequence[int], conversation: int) -> i
     """Weighted rendezvous hashing: each conversation ranks the servers in its own order, so that one that
     comes or goes moves only its share. Schindelhauer, Schomaker, "Weighted Distributed Hash Tables", 2005.
     """
-    hashes = [(offers[index].seed * conversation) & _BITS for index in among]
-    if len({offers[index].weight for index in among}) > 1:
-        scores = [
-            offers[index].weight / -log((number + 1) / (_BITS + 2))
-            for index, number in zip(among, hashes, strict=True)
-        ]
-        return among[scores.index(max(scores))]
-    return among[hashes.index(max(hashes))]
+    chosen = offers if len(among) == len(offers) else [offers[index] for index in among]
+    hashes = [(seed * conversation) & _BITS for seed in map(_seed, chosen)]
+    weights = list(map(_weight, chosen))
+    if weights.count(weights[0]) == len(weights):
+        return among[hashes.index(max(hashes))]
+    scores = [
+        weight / -log((number + 1) / (_BITS + 2)) for weight, number in zip(weights, hashes, strict=True)
+    ]
+    return among[scores.index(max(scores))]
