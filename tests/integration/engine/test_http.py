@@ -7,8 +7,10 @@ from itertools import pairwise
 import pytest
 
 MODEL = "smollm2:135m"
+# At temperature 0 the answer does not end before its limit.
+OPTIONS = {"num_predict": 2, "temperature": 0}
 BODY = json.dumps(
-    {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "options": {"num_predict": 2}}
+    {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "options": OPTIONS}
 ).encode()
 UNKNOWN = b'{"model":"nope","messages":[]}'
 
