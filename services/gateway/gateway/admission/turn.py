@@ -9,12 +9,13 @@ from ..ask.affinity import LoadOptions
 from ..ask.waiting import Used
 from ..errors import GatewayError
 
-# A server that fails may be back soon: it should not be the only one at which a request does not begin.
+# For so long a request avoids a server that has failed it. Not for ever: that one may be back, and the others
+# full.
 AVOID_SECONDS = 5.0
 
-NONE: frozenset[str] = frozenset()
+NO_SERVERS: frozenset[str] = frozenset()
 
-# The model, the options with which it has to be loaded, and the servers at which it must not run.
+# The model, the options with which it has to be loaded, and the servers that have failed it.
 Lane = tuple[str, LoadOptions, frozenset[str]]
 
 
@@ -65,7 +66,7 @@ class Turn:
     @property
     def avoided(self) -> frozenset[str]:
         """Servers at which it should not begin again so soon."""
-        return self.tried if self.tried and time.monotonic() < self.failed_at + AVOID_SECONDS else NONE
+        return self.tried if self.tried and time.monotonic() < self.failed_at + AVOID_SECONDS else NO_SERVERS
 
     def fail(self) -> None:
         """Its server has failed."""

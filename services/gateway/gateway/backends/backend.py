@@ -31,7 +31,7 @@ UNKNOWN_SLOTS = 4
 
 
 def never() -> float:
-    """When fellows have answered, if there are none."""
+    """When another server has answered last, if there is no other."""
     return -math.inf
 
 

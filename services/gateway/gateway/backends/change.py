@@ -56,7 +56,7 @@ async def outcome_of(backend: Backend, change: Awaitable[None]) -> GatewayError 
         await change
     except GatewayError as error:
         return error.with_traceback(None)  # it references this frame: a cycle
-    except Exception:
+    except Exception:  # a defect at one server must not end the request at the others
         structlog.get_logger().exception("unhandled_exception", backend=backend.name)
         return InternalError()
     return None
