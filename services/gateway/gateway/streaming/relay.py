@@ -57,6 +57,10 @@ class Relay:
         self._changed = generation.changed
         self._sent_status: Status | None = None  # the last one that was sent to the client
 
+    def stop(self, reason: GatewayError) -> None:
+        """End the answer; only the first reason counts."""
+        self._generation.stop(reason)
+
     async def run(self, delivery: Destination) -> None:
         """Run the answer to its end and send the client the error, if it failed."""
         generation = self._generation
