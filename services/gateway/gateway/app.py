@@ -18,7 +18,7 @@ from .errors import GatewayError, NotServed
 from .http.cors import Cors
 from .http.error_response import defect_response, error_response
 from .http.middleware import RequestObserver, ShortCut
-from .routes import chat, ops, passthrough, queue, servers, usage
+from .routes import answers, chat, ops, passthrough, queue, servers, usage
 from .settings import Settings, load_settings
 from .state import State
 from .telemetry import shared
@@ -28,7 +28,7 @@ from .telemetry.tracing import tracing
 # How long the start waits for the first poll; without it models would be counted under "other".
 FIRST_POLL_SECONDS = 1
 
-PARTS = (chat, passthrough, queue, servers, usage, ops)
+PARTS = (chat, answers, passthrough, queue, servers, usage, ops)
 
 
 class Lifespan(TypedDict):
@@ -53,6 +53,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                 await pool.wait_polled(FIRST_POLL_SECONDS)
                 yield {"gateway": state}
             finally:
+                await state.shelf.aclose()
                 for task in background:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)

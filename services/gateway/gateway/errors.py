@@ -28,6 +28,9 @@ GatewayError
   ClientGone                  499  the client has disconnected
     ReaderStalled             499  the client has stopped reading
   AnswerStopped               410  ended by its caller or an admin
+  AnswerNotKept               410  grown too large to be kept
+  AnswerNotFound              404  no kept answer of this caller has the id
+  TooManyReaders              429  too many connections read one answer
   InternalError               500  a bug in the gateway
 """
 
@@ -273,6 +276,24 @@ class AnswerStopped(GatewayError):
     status = 410
     type = "invalid_request_error"
     code = "answer_stopped"
+    outcome = "rejected"
+
+
+class AnswerNotKept(AnswerStopped):
+    code = "answer_not_kept"
+
+
+class AnswerNotFound(GatewayError):
+    status = 404
+    type = "not_found_error"
+    code = "answer_not_found"
+    outcome = "rejected"
+
+
+class TooManyReaders(GatewayError):
+    status = 429
+    type = "rate_limit_error"
+    code = "too_many_readers"
     outcome = "rejected"
 
 

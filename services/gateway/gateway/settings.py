@@ -181,6 +181,12 @@ class Settings(BaseSettings):
         2, gt=0, description="without a first byte by then, a stream starts with status 200 and heartbeats"
     )
     heartbeat: float = Field(15, gt=0, description="interval of heartbeats while a stream is silent")
+    resume_max: int = Field(
+        600, ge=0, description="longest time an answer waits for its reader to come back; 0: none does"
+    )
+    resume_keep: int = Field(300, ge=0, description="how long an ended answer can be read again")
+    resume_bytes: int = Field(4 << 20, ge=0, description="most memory of an answer that is kept")
+    resume_total_bytes: int = Field(128 << 20, ge=0, description="the same for all of them")
     grace: float = Field(30, gt=2, description="time that running streams have to finish after SIGTERM")
 
     log_format: Literal["json", "console"] = Field(

@@ -20,6 +20,7 @@ from .admission.ledger import Ledger
 from .admission.limits import RateLimiter
 from .admission.memory import Bounds, MemoryLedger
 from .admission.slots import Slots
+from .answers.shelf import Shelf
 from .ask.reading import Reader
 from .backends.gauges import Scrape
 from .backends.pool import Pool
@@ -38,6 +39,8 @@ from .turnstile import Turnstiles
 # Time between the terminal events of a drain and uvicorn's own limit, to deliver the events.
 DRAIN_MARGIN = 1.0
 
+KEPT_COMMIT_SECONDS = 0.05
+
 # Longest age of the metrics of running streams. The alert for stalled streams waits longer.
 COUNT_SECONDS = 5
 
@@ -50,6 +53,10 @@ class State:
         # Ollama is silent while it verifies a large model after a pull, or creates another one from it.
         silence = {"first_byte_timeout": settings.manage_timeout, "idle_timeout": settings.manage_timeout}
         self.managing = settings.model_copy(update={**silence, "max_answer_seconds": 0})
+        # Whoever asks for an answer that is kept has to know its address, before the first token.
+        commit = min(settings.early_commit, KEPT_COMMIT_SECONDS)
+        self.keeping = settings.model_copy(update={"early_commit": commit})
+        self.shelf = Shelf(settings)
         self.pool = pool
         self.keyring = keyring
         self.policy = Policy(settings, pool)
@@ -86,6 +93,7 @@ class State:
     def drain(self) -> None:
         """Refuse new requests, and end streams that still run when the grace period is over."""
         self.draining = True
+        self.shelf.drain()
         asyncio.get_running_loop().call_later(self.settings.grace - DRAIN_MARGIN, self._end_answers)
 
     def count(self) -> None:
@@ -93,6 +101,7 @@ class State:
         TASKS.set(len(asyncio.all_tasks()))
         self._slot_gauges.update()
         self._count_lines()
+        self.shelf.count()
         OLDEST_ANSWER.set(max((generation.seconds for generation in self.generations), default=0))
         for generation in self.generations:
             generation.count_chunks()

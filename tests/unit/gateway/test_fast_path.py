@@ -18,6 +18,7 @@ from gateway.dialects.ollama import Ndjson
 from gateway.dialects.openai import Completions
 from gateway.dialects.stream import Stream
 from gateway.settings import Settings
+from gateway.streaming.delivery import Delivery
 from gateway.streaming.generation import Generation
 from gateway.streaming.relay import Relay
 from gateway.telemetry.record import RequestRecord
@@ -85,7 +86,7 @@ class Counted:
             if message.get("body"):
                 sent.set()
 
-        running = asyncio.create_task(self.relay.run(asyncio.Event().wait, send, self.client))  # type: ignore[arg-type]
+        running = asyncio.create_task(self.relay.run(Delivery(asyncio.Event().wait, send, self.client)))  # type: ignore[arg-type]
         await asyncio.sleep(0)
         self.read(unit)
         async with asyncio.timeout(10):

@@ -18,6 +18,7 @@ FLOORS = [
     {"policy"},
     {"admission"},
     {"streaming"},
+    {"answers"},
     {"state"},
     {"routes"},
     {"http"},

@@ -50,3 +50,10 @@ class ChatSSE(Ndjson):
         if b"\r" in unit:  # white space in JSON, but a line end in SSE
             unit = unit.replace(b"\r", b" ").rstrip() + LINE
         return b"id: %d\ndata: %b\n" % (self.events, unit)
+
+
+class KeptChatSSE(ChatSSE):
+    """The same of an answer that can be read on: its error has an id too, so that nobody reads it twice."""
+
+    def error(self, error: GatewayError, request_id: str) -> bytes:
+        return b"id: %d\n%b" % (self.events + 1, super().error(error, request_id))

@@ -10,7 +10,15 @@ from ..dialects.rate_limit import header_names
 from ..origins import Origins
 
 # Response headers that clients in a browser may read.
-EXPOSED = ("x-request-id", "x-request-changed", "request-id", "retry-after", *header_names())
+EXPOSED = (
+    "x-request-id",
+    "x-request-changed",
+    "request-id",
+    "retry-after",
+    "location",
+    "preference-applied",
+    *header_names(),
+)
 
 
 class Cors:

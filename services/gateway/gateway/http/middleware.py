@@ -17,6 +17,7 @@ from ..dialects.api import api_of
 from ..errors import Drained, GatewayError, InternalError
 from ..state import State
 from ..telemetry.record import RequestRecord
+from ..telemetry.settling import settle
 from ..telemetry.tracing import RequestTrace
 from .bypass import refuse_middleware
 
@@ -50,8 +51,7 @@ class RequestObserver:
         record = RequestRecord(request_id=_request_id(scope), client=_client(scope))
         scope["state"]["record"] = record
         state: State = scope["state"]["gateway"]
-        trace = RequestTrace(state.tracer, scope, record)
-        scope["state"]["trace"] = trace
+        scope["state"]["trace"] = RequestTrace(state.tracer, scope, record)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -81,10 +81,8 @@ class RequestObserver:
             record.outcome = failure.outcome
             await refuse(failure)
         finally:
-            route = scope.get("route")
-            record.route = getattr(route, "path", record.route)
-            record.settle(self._log, state.audit)
-            trace.end()
+            if not record.outlives_request:
+                settle(scope, self._log, state.audit)
 
 
 class ShortCut:

@@ -10,6 +10,7 @@ from ..ask.fields import MAX_MODEL_NAME
 from ..ask.request_body import Upload
 from ..dialects.stream import Stream
 from ..dialects.whole import Whole
+from ..settings import Settings
 from ..state import State, record_of, state_of
 from ..streaming.generation import Generation
 from ..streaming.relay import Relay
@@ -19,14 +20,19 @@ from ..telemetry.record import RequestRecord
 
 def answer(request: Request, ask: Ask) -> Relayed:
     """The streaming response to `ask`. Raises InvalidRequest for an invalid model name."""
+    state = state_of(request)
+    relay = relay_of(request, ask, state.managing if ask.route.kind in AUDITED else state.settings)
+    return Relayed(relay, ask.body.after) if isinstance(ask.body, Upload) else Relayed(relay)
+
+
+def relay_of(request: Request, ask: Ask, settings: Settings) -> Relay:
+    """What relays the answer to wherever it goes. Raises as `answer`."""
     state, record = state_of(request), record_of(request)
     _record(state, record, ask)
 
     source = partial(state.admission.answer, ask)
     generation = Generation(_dialect(state, ask), record, source, state.turnstiles)
-    settings = state.managing if ask.route.kind in AUDITED else state.settings
-    relay = Relay(settings, record, ask.route.api, generation, state.generations, state.turnstiles)
-    return Relayed(relay, ask.body.after) if isinstance(ask.body, Upload) else Relayed(relay)
+    return Relay(settings, record, ask.route.api, generation, state.generations, state.turnstiles)
 
 
 def _dialect(state: State, ask: Ask) -> Stream | Whole:

@@ -4,12 +4,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from ..answers.preference import preference
 from ..ask.fields import Fields, model_name
 from ..dialects.chat_sse import error_body
 from ..errors import InvalidRequest
 from ..state import state_of
 from .answer import answer
-from .table import CHAT_ROUTE
+from .keep import keep
+from .table import CHAT_ROUTE, KEPT_CHAT_ROUTE
 
 router = APIRouter(tags=["chat"])
 
@@ -71,10 +73,11 @@ async def chat(request: Request) -> Response:
     """Takes the same request as Ollama's `/api/chat` and answers with Server-Sent Events."""
     state = state_of(request)
     caller = state.caller(request, CHAT_ROUTE.kind)
+    prefers = preference(request.scope["headers"], state.shelf.longest)
     # Nothing is serialised twice: upstream sees every field as it was sent, but for those that are changed.
-    ask = await state.reader.read(request, CHAT_ROUTE, caller)
+    ask = await state.reader.read(request, KEPT_CHAT_ROUTE if prefers else CHAT_ROUTE, caller)
     check(ask.fields)
-    return answer(request, ask)
+    return keep(request, ask, prefers) if prefers else answer(request, ask)
 
 
 def check(fields: Fields) -> None:

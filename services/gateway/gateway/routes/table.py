@@ -1,9 +1,11 @@
 """The route table: every path forwarded upstream, its access class and the form of its answer."""
 
+from dataclasses import replace
+
 from ..ask.route import Route
 from ..dialects.anthropic import Messages
 from ..dialects.api import ANTHROPIC, CHAT, OLLAMA, OPENAI
-from ..dialects.chat_sse import ChatSSE
+from ..dialects.chat_sse import ChatSSE, KeptChatSSE
 from ..dialects.ollama import Ndjson, Progress
 from ..dialects.openai import Completions, Responses, WholeAnswer
 from ..dialects.whole import WholeText
@@ -27,6 +29,8 @@ CHAT_ROUTE = Route(
     upstream_path="/api/chat",
     length_fields=NUM_PREDICT,
 )
+
+KEPT_CHAT_ROUTE = replace(CHAT_ROUTE, stream=KeptChatSSE)
 
 PULL_FIRST = 'model "{said}" not found, try pulling it first'
 AS_LISTED = "model '{shown}' not found"

@@ -4,7 +4,7 @@ import math
 from typing import Literal, NamedTuple
 
 from ..settings import Settings
-from .delivery import Delivery
+from .destination import Destination
 from .generation import TAIL_SECONDS, Generation
 
 What = Literal["nothing", "heartbeat", "status", "upstream timeout", "answer too long", "send timeout"]
@@ -40,7 +40,7 @@ class Deadlines:
             settings.max_answer_seconds or math.inf,
         )
 
-    def next(self, generation: Generation, delivery: Delivery, now: float) -> Due:
+    def next(self, generation: Generation, delivery: Destination, now: float) -> Due:
         if generation.accepted_at is None:
             return Due(now + self._settings.early_commit, "nothing")  # the first that can be due after it
         if delivery.delivered:
@@ -55,7 +55,7 @@ class Deadlines:
         status = self._next_status(generation, delivery)
         return Due(status, "status") if status < heartbeat else Due(heartbeat, "heartbeat")
 
-    def _answer_limit(self, generation: Generation, delivery: Delivery) -> float:
+    def _answer_limit(self, generation: Generation, delivery: Destination) -> float:
         """The end of the longest answer, until this one is complete."""
         if generation.asked_at is None or delivery.complete or not self._settings.max_answer_seconds:
             return math.inf
@@ -69,12 +69,12 @@ class Deadlines:
             return generation.last_in + self._settings.idle_timeout
         return generation.last_in + self._settings.first_byte_timeout
 
-    def _next_status(self, generation: Generation, delivery: Delivery) -> float:
+    def _next_status(self, generation: Generation, delivery: Destination) -> float:
         """While the answer waits, if its client can be told what for."""
         is_told = delivery.committed and generation.status and generation.dialect.shows_status
         return delivery.status_at + STATUS_SECONDS if is_told else math.inf
 
-    def _next_heartbeat(self, generation: Generation, delivery: Delivery) -> float:
+    def _next_heartbeat(self, generation: Generation, delivery: Destination) -> float:
         if not generation.dialect.heartbeat:
             return math.inf
         if delivery.committed:

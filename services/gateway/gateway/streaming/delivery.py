@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from starlette.types import Message, Send
+from starlette.types import Message, Receive, Send
 
 from ..dialects.refusal import Refusal
 from ..dialects.stream import Stream
@@ -32,14 +32,14 @@ class Connection(Protocol):
 
 
 class Delivery:
-    """The only caller of `send` for streamed answers.
+    """The only caller of `receive` and `send` for streamed answers: see `Destination`.
 
     `headers` are added to those of the answer or the refusal. `direct` is the connection after the first
-    chunk. `sending_since` is the start of a send that the client has not accepted yet, else None. `last_out`
-    is the time of the last send, `status_at` that of the last look at what the answer waits for.
+    chunk.
     """
 
-    def __init__(self, send: Send, connection: Connection | None) -> None:
+    def __init__(self, receive: Receive, send: Send, connection: Connection | None) -> None:
+        self._receive = receive
         self._send = send
         self._connection = connection
         self._loop = asyncio.get_running_loop()
@@ -53,6 +53,16 @@ class Delivery:
     def delivered(self) -> bool:
         """Whether the whole answer has been sent."""
         return self.complete and self.sending_since is None
+
+    def when_lost(self, abandon: Callable[[], None] | None) -> None:
+        """Call this as soon as the connection is lost, if the server can tell."""
+        if self._connection:
+            self._connection.on_lost = abandon
+
+    async def left(self) -> None:
+        """Return when the client has disconnected: uvicorn's `send` then returns silently."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def commit(self, dialect: Stream | Whole, seconds: float) -> None:
         """Begin the answer before its first frame. Raises ReaderStalled.

@@ -12,7 +12,7 @@ from ..dialects.whole import Whole
 from ..errors import ClientGone, GatewayError
 from ..telemetry.record import RequestRecord
 from ..turnstile import Turnstiles
-from .delivery import Delivery
+from .destination import Destination
 
 # How long to wait for the end of upstream's body after its final event, to reuse the connection.
 TAIL_SECONDS = 1.0
@@ -67,13 +67,13 @@ class Generation:
         self._turnstiles = turnstiles
         self._arrived = record.gaps.arrivals.append
         self._loop = asyncio.get_running_loop()
-        self._delivery: Delivery
+        self._delivery: Destination
         self._settle: Callable[[], Awaitable[None]] | None = None
         self._answer: Answer | None = None
         self.stopped: asyncio.Future[GatewayError] = self._loop.create_future()
         self.changed = asyncio.Event()
 
-    def attach(self, delivery: Delivery) -> None:
+    def attach(self, delivery: Destination) -> None:
         self._delivery = delivery
 
     def stop(self, reason: GatewayError) -> None:

@@ -8,7 +8,6 @@ timeouts cost nothing per token.
 import asyncio
 
 import structlog
-from starlette.types import Receive, Send
 
 from ..ask.waiting import Status
 from ..dialects.api import Api
@@ -27,7 +26,8 @@ from ..telemetry.metrics import HEARTBEATS
 from ..telemetry.record import RequestRecord
 from ..turnstile import Turnstiles
 from .deadlines import Deadlines, Due
-from .delivery import STALLED, Connection, Delivery
+from .delivery import STALLED
+from .destination import Destination
 from .generation import Generation
 
 # How long to wait for a client to accept the final error of its answer.
@@ -57,14 +57,17 @@ class Relay:
         self._changed = generation.changed
         self._sent_status: Status | None = None  # the last one that was sent to the client
 
-    async def run(self, receive: Receive, send: Send, connection: Connection | None) -> None:
+    def stop(self, reason: GatewayError) -> None:
+        """End the answer; only the first reason counts."""
+        self._generation.stop(reason)
+
+    async def run(self, delivery: Destination) -> None:
         """Run the answer to its end and send the client the error, if it failed."""
         generation = self._generation
-        self._delivery = delivery = Delivery(send, connection)
+        self._delivery = delivery
         generation.attach(delivery)
-        if connection:
-            connection.on_lost = generation.abandon
-        watch = asyncio.create_task(self._watch_client(receive))
+        delivery.when_lost(generation.abandon)
+        watch = asyncio.create_task(self._watch_client())
         move = asyncio.create_task(generation.run())
         move.add_done_callback(self._move_done)
         # The failure if this task is cancelled, which is how uvicorn ends a drain that takes too long.
@@ -86,8 +89,7 @@ class Relay:
             if delivery.delivered:
                 failure = None  # the client has the whole answer; a later upstream error does not matter
             self._generations.discard(generation)
-            if connection:
-                connection.on_lost = None
+            delivery.when_lost(None)
             ending = self._cut() if isinstance(failure, AnswerTooLong) else b""
             self._settle(None if ending else failure)
             if failure:
@@ -103,10 +105,8 @@ class Relay:
                 error.with_traceback(None)  # a reference cycle if another failure wins
         self._changed.set()
 
-    async def _watch_client(self, receive: Receive) -> None:
-        # Only receive() reports a disconnect: uvicorn's send() then returns silently.
-        while (await receive())["type"] != "http.disconnect":
-            pass
+    async def _watch_client(self) -> None:
+        await self._delivery.left()
         self._generation.abandon()
 
     async def _supervise(self, move: asyncio.Task[None]) -> GatewayError | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from .delivery import Delivery
 from .relay import Relay
 
 # Key of the client's connection in the ASGI scope's `extensions`, set by the worker.
@@ -21,4 +22,4 @@ class Relayed(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = scope.get("extensions", {}).get(CONNECTION)
-        await self._relay.run(self._receive(receive), send, connection)
+        await self._relay.run(Delivery(self._receive(receive), send, connection))

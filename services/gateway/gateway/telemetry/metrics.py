@@ -142,6 +142,19 @@ RELOADS = Counter(
 ANSWERS_CUT = Counter(
     "gateway_answers_cut_total", "Answers that took longer than GATEWAY_MAX_ANSWER_SECONDS.", ["model"]
 )
+ANSWERS_KEPT = Gauge(
+    "gateway_answers_kept",
+    "Answers that can be read again, by whether they still run.",
+    ["state"],
+    multiprocess_mode="livesum",
+)
+ANSWERS_KEPT_BYTES = Gauge(
+    "gateway_answers_kept_bytes", "Memory of the answers that are kept.", multiprocess_mode="livesum"
+)
+ANSWERS_RESUMED = Counter("gateway_answers_resumed_total", "Connections that read a kept answer on.")
+ANSWERS_GIVEN_UP = Counter(
+    "gateway_answers_given_up_total", "Running answers that grew too large to be kept."
+)
 HEARTBEATS = Counter("gateway_heartbeats_total", "Heartbeats sent to waiting clients.")
 REFUSED_CONNECTIONS = Counter(
     "gateway_refused_connections_total", "Connections refused for lack of file descriptors."

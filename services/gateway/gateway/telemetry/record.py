@@ -57,6 +57,10 @@ class RequestRecord:
     # Seconds reported by upstream at the end of an answer: total, load, prompt, generation.
     upstream_seconds: dict[str, float] = field(default_factory=dict)
     trace_id: str | None = None
+    # Whether it is settled when the answer has ended, and not with the request.
+    outlives_request: bool = False
+    # How often the answer was read, if it is one that can be read again.
+    reads: int = 0
     asked_after: float | None = None
     # How often it was sent to a model server.
     attempts: int = 0
@@ -177,6 +181,8 @@ class RequestRecord:
             line["attempts"] = self.attempts
         if self.cut:
             line["cut"] = True
+        if self.outlives_request:
+            line["reads"] = self.reads
         if self.key:
             line["key"] = self.key
         if self.trace_id:

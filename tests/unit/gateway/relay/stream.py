@@ -15,6 +15,7 @@ from gateway.dialects.chat_sse import ChatSSE
 from gateway.dialects.whole import Whole
 from gateway.errors import GatewayError
 from gateway.settings import Settings
+from gateway.streaming.delivery import Delivery
 from gateway.streaming.generation import Generation
 from gateway.streaming.relay import Relay
 from gateway.telemetry.record import RequestRecord
@@ -149,7 +150,9 @@ class Stream:
         )
         limited = Settings(**{**limits, **settings})
         self.relay = Relay(limited, self.record, CHAT, self.generation, self.generations, Turnstiles())
-        self.task = asyncio.create_task(self.relay.run(self.client.receive, self.client.send, self.client))
+        self.task = asyncio.create_task(
+            self.relay.run(Delivery(self.client.receive, self.client.send, self.client))
+        )
 
     async def end(self) -> None:
         """When it returns the model is free, and no task is left behind."""

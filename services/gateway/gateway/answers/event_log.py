@@ -1,0 +1,54 @@
+"""The events of one answer, numbered from 1, as the bytes that its readers are sent."""
+
+import re
+from array import array
+
+# Upstream's event streams may use any of the standard's line ends.
+_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+
+class EventLog:
+    """Positions are offsets from the beginning of the answer, whatever has been forgotten. `is_whole` is
+    whether nothing has.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._ends = array("Q")  # the position after each event
+        self.start = 0
+        self.is_whole = True
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self._bytes)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return len(self._bytes) + self._ends.itemsize * len(self._ends)
+
+    @property
+    def events(self) -> int:
+        return len(self._ends)
+
+    def append(self, frames: bytes) -> None:
+        """Adds the frames of one or more whole events."""
+        end = self.end
+        self._bytes += frames
+        if self.is_whole:
+            self._ends.extend(end + found.end() for found in _END.finditer(frames))
+
+    def after(self, event: int) -> int:
+        """The position after an event; 0 is the beginning. Raises IndexError if it has not been yet."""
+        return self._ends[event - 1] if event else 0
+
+    def read(self, position: int, most: int) -> bytes:
+        """What comes after a position that is not forgotten, at most so many bytes."""
+        at = position - self.start
+        return bytes(self._bytes[at : at + most])
+
+    def forget(self, position: int) -> None:
+        """Free what comes before a position, and the numbers of all events."""
+        del self._bytes[: position - self.start]
+        del self._ends[:]
+        self.start, self.is_whole = position, False

@@ -1,0 +1,142 @@
+"""One answer that is kept: written once, read by each of its readers at its own pace."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from ..dialects.refusal import Headers, Refusal
+from ..errors import AnswerNotKept, GatewayError, TooManyReaders
+from .event_log import EventLog
+
+# Each reader costs a write a token.
+MOST_READERS = 16
+
+# Once an answer is not kept any longer: what one of its readers may still have to read.
+LAG_BYTES = 1 << 20
+
+
+class Reader(Protocol):
+    """`position` is that in the log up to which it has been sent the answer."""
+
+    position: int
+
+    def pass_on(self, frames: bytes) -> bool:
+        """Write the next frames at once; returns whether further ones can follow."""
+
+    def tell(self, aside: bytes) -> None:
+        """Write what is not part of the answer, once all that there is of it is written."""
+
+    def wake(self) -> None:
+        """There is something to read, or the answer has ended."""
+
+
+class Kept:
+    """`id` is a secret, `owner` the identity of the caller whose it is.
+
+    `opened` is done when the answer has begun or been refused; `headers` are then its headers, and `added`
+    those that only the first reader gets. `status` says what it waits for. `size` is what the shelf counts
+    for it, `grew` is told what is added to that. `stop` ends the work, `abandon` too, because nobody has been
+    reading for `seconds`; both do nothing once it has `ended`.
+    """
+
+    def __init__(
+        self, answer_id: str, owner: str, seconds: float, grew: Callable[["Kept", int], None]
+    ) -> None:
+        self.id = answer_id
+        self.owner = owner
+        self.seconds = seconds
+        self.log = EventLog()
+        self.opened: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        self.headers: Headers = []
+        self.added: Headers = []
+        self.status = b""
+        self.ended = False
+        self.size = 0
+        self.reads = 0
+        self.stop: Callable[[GatewayError], None] = lambda _: None
+        self.abandon: Callable[[], None] = lambda: None
+        self._grew = grew
+        self._farewell = b""
+        self._readers: set[Reader] = set()
+        self._live: list[Reader] = []  # those that have read everything
+        self._grace: asyncio.TimerHandle | None = None
+        self._wait_for_reader()
+
+    @property
+    def is_read(self) -> bool:
+        return bool(self._readers)
+
+    # The answer
+
+    def open(self, headers: Headers, added: Headers, farewell: bytes) -> None:
+        self.headers, self.added, self._farewell = headers, added, farewell
+        self.opened.set_result(None)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Instead of `open`."""
+        self.opened.set_result(refusal)
+        self.end()
+
+    def write(self, frames: bytes) -> None:
+        self.log.append(frames)
+        self._live = [reader for reader in self._live if reader.pass_on(frames)]
+        if self.log.is_whole:
+            self._grew(self, len(frames))
+        else:
+            self.forget()
+
+    def tell(self, aside: bytes) -> None:
+        """Tell all readers something that is not part of the answer."""
+        for reader in self._readers:
+            reader.tell(aside)
+
+    def end(self) -> None:
+        self.ended = True
+        self.stop, self.abandon, self.status = (lambda _: None), (lambda: None), b""
+        self._stop_waiting()
+        for reader in self._readers:
+            reader.wake()
+
+    def give_up(self) -> None:
+        """Keep it no longer: its readers are the last, and without readers it is abandoned."""
+        self.forget()
+        self.tell(self._farewell)
+        if not self._readers:
+            self.abandon()
+
+    def forget(self) -> None:
+        """Free what all readers have read; one that is far behind loses the rest."""
+        read = min((reader.position for reader in self._readers), default=self.log.end)
+        self.log.forget(max(read, self.log.end - LAG_BYTES))
+
+    # Its readers
+
+    def attach(self, reader: Reader) -> None:
+        """Raises AnswerNotKept, TooManyReaders."""
+        if reader.position < self.log.start or not self.log.is_whole:
+            raise AnswerNotKept("this answer has grown too large to be kept, and cannot be read again")
+        if len(self._readers) >= MOST_READERS:
+            raise TooManyReaders(f"{MOST_READERS} connections read this answer already; close one of them")
+        self._stop_waiting()
+        self._readers.add(reader)
+        self.reads += 1
+
+    def go_live(self, reader: Reader) -> None:
+        """It has read everything: let it pass on what comes."""
+        if reader not in self._live:  # where it stays until the next frames
+            self._live.append(reader)
+
+    def detach(self, reader: Reader) -> None:
+        self._readers.remove(reader)
+        self._live = [other for other in self._live if other is not reader]
+        if not self._readers and not self.ended:
+            self._wait_for_reader()
+
+    def _wait_for_reader(self) -> None:
+        seconds = self.seconds if self.log.is_whole else 0
+        self._grace = asyncio.get_running_loop().call_later(seconds, lambda: self.abandon())
+
+    def _stop_waiting(self) -> None:
+        if self._grace:
+            self._grace.cancel()
+            self._grace = None

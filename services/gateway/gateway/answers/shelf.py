@@ -1,0 +1,112 @@
+"""All answers that are kept: found by their callers, bounded in memory, removed after a while."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable
+
+from ..errors import AnswerNotFound, Drained
+from ..settings import Settings
+from ..telemetry.metrics import ANSWERS_GIVEN_UP, ANSWERS_KEPT, ANSWERS_KEPT_BYTES, child
+from .kept import Kept
+
+# What an answer without events takes, and what the number of an event does.
+BASE_BYTES = 8192
+EVENT_BYTES = 8
+
+ID_BYTES = 18
+
+
+class Shelf:
+    """The answers of one worker, which others cannot see."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._answers: dict[str, Kept] = {}
+        self._ended: dict[str, asyncio.TimerHandle] = {}  # the oldest first
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.size = 0
+
+    @property
+    def longest(self) -> int:
+        """Most seconds for which an answer waits for a reader; 0 if none is kept: with several workers,
+        whoever comes back could reach another one.
+        """
+        return self._settings.resume_max if self._settings.workers == 1 else 0
+
+    def begin(self, owner: str, seconds: float) -> Kept:
+        """A new answer, which waits `seconds` for a reader whenever it has none."""
+        kept = Kept(secrets.token_urlsafe(ID_BYTES), owner, seconds, self._grew)
+        self._answers[kept.id] = kept
+        self._count(kept, BASE_BYTES)
+        return kept
+
+    def run(self, kept: Kept, work: Awaitable[None]) -> None:
+        """Run what writes the answer, beside the request that has asked for it."""
+        task = asyncio.ensure_future(self._run(kept, work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def find(self, answer_id: str, owner: str) -> Kept:
+        """Raises AnswerNotFound, for an answer of another caller too."""
+        kept = self._answers.get(answer_id)
+        if kept is None or kept.owner != owner:
+            minutes = self._settings.resume_keep / 60
+            raise AnswerNotFound(
+                "none of your answers has this id; an answer is kept "
+                f"for {minutes:g} minutes after its end, or until it is deleted"
+            )
+        return kept
+
+    def remove(self, kept: Kept) -> None:
+        if self._answers.pop(kept.id, None):
+            if timer := self._ended.pop(kept.id, None):
+                timer.cancel()
+            self._count(kept, -kept.size)
+            kept.forget()
+
+    def drain(self) -> None:
+        """Nobody can come back any more: end what is not read, now and from now on."""
+        for kept in tuple(self._answers.values()):
+            kept.seconds = 0
+            if not kept.is_read:
+                kept.stop(Drained())
+
+    def count(self) -> None:
+        """Update the metrics."""
+        child(ANSWERS_KEPT, "running").set(len(self._answers) - len(self._ended))
+        child(ANSWERS_KEPT, "ended").set(len(self._ended))
+        ANSWERS_KEPT_BYTES.set(self.size)
+
+    async def aclose(self) -> None:
+        """End all answers, and wait until they have."""
+        self.drain()
+        for kept in self._answers.values():
+            kept.stop(Drained())
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for timer in self._ended.values():
+            timer.cancel()
+
+    async def _run(self, kept: Kept, work: Awaitable[None]) -> None:
+        await work
+        if kept.id in self._answers:
+            # One that was refused has no events, and its id has been told to nobody.
+            seconds = self._settings.resume_keep if kept.log.events else 0
+            loop = asyncio.get_running_loop()
+            self._ended[kept.id] = loop.call_later(seconds, self.remove, kept)
+
+    def _grew(self, kept: Kept, size: int) -> None:
+        self._count(kept, size + EVENT_BYTES)
+        settings = self._settings
+        if kept.size <= settings.resume_bytes and self.size <= settings.resume_total_bytes:
+            return
+        while self.size > settings.resume_total_bytes and self._ended:
+            self.remove(self._answers[next(iter(self._ended))])
+        if kept.size > settings.resume_bytes or self.size > settings.resume_total_bytes:
+            ANSWERS_GIVEN_UP.inc()
+            self._count(kept, -kept.size)
+            kept.give_up()
+
+    def _count(self, kept: Kept, size: int) -> None:
+        kept.size += size
+        self.size += size
