@@ -21,6 +21,11 @@ def show_next_steps(settings: Settings) -> None:
     elif any(c.service == pull_log.SERVICE and c.exit_code for c in containers):
         say("Not all models could be pulled:")
         say("\n".join(end_of_log(pull_log.SERVICE)[-3:]))
+    if sum(c.service == "gateway" and c.running for c in containers) > 1:
+        say(
+            "Several gateways run, which share nothing: answers cannot be read on after a lost connection. "
+            "Set GATEWAY_RESUME_MAX=0, so that clients know, or run one gateway."
+        )
     question = example_question(_chat_model(settings))
     command = curl(f"{settings.url}/chat", question, *_trust(settings), needs_key=_needs_key(settings))
     say(f"\nThe stack is up at {settings.url}. Ask it something:\n\n  {command}\n")

@@ -49,6 +49,11 @@ def on_starting(arbiter: Any) -> None:
             f"each of the {workers} workers has its share of the slots, at least one, "
             "of the queue, and of the callers' limits"
         )
+        if settings.resume_max:
+            arbiter.log.warning(
+                "answers cannot outlive their connection: workers share nothing, so whoever came back could "
+                "reach another one; Prefer: resume needs GATEWAY_WORKERS=1"
+            )
     if Keyring(settings).is_open:
         arbiter.log.warning(
             "no API keys: everyone on this machine has access; create a key with make key NAME=me"

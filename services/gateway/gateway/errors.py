@@ -8,6 +8,8 @@ GatewayError
     RequestTooSlow            408
     UpstreamRefused           4xx  upstream rejected the request
       ModelNotFound           404
+    AnswerNotFound            404  no kept answer of this caller has the id
+    TooManyReaders            429  too many connections read one answer
   Unauthorized                401  no API key
     InvalidKey                401  no valid API key
   Forbidden                   403  not allowed for this caller, or disabled for all
@@ -28,34 +30,15 @@ GatewayError
   ClientGone                  499  the client has disconnected
     ReaderStalled             499  the client has stopped reading
   AnswerStopped               410  ended by its caller or an admin
-  AnswerNotKept               410  grown too large to be kept
-  AnswerNotFound              404  no kept answer of this caller has the id
-  TooManyReaders              429  too many connections read one answer
+    AnswerNotKept             410  grown too large to be kept
   InternalError               500  a bug in the gateway
 """
 
-import re
 from typing import ClassVar, Literal
 
+from .redaction import redact
+
 Outcome = Literal["ok", "client_gone", "upstream_error", "truncated", "timeout", "rejected", "drained"]
-
-
-# Loopback and private network addresses, with their URL paths, and file paths. The text may be long and
-# chosen by a client, so every repetition here is bounded or cannot backtrack far.
-_PRIVATE = re.compile(
-    r"""(?:https?://)?
-        (?:\b(?:localhost|model-server)(?=[:/])|\[(?:::1|f[cd][0-9a-f:]{0,40}|fe80[^\]]{0,60})\]
-          |\b(?:127|10)(?:\.\d{1,3}){3}|\b192\.168(?:\.\d{1,3}){2}|\b172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})
-        (?::\d+)?(?:/[^\s"',;)]*)?
-      |(?<![\w./:-])(?:/(?:app|data|dev|etc|home|mnt|models|opt|proc|root|run|srv|tmp|usr|var|Users)/|[A-Z]:\\)
-        [^\s"',:;)]*""",
-    re.VERBOSE,
-)
-
-
-def redact(text: str) -> str:
-    """Replace private addresses and file paths in a text from upstream by an ellipsis."""
-    return _PRIVATE.sub("…", text)
 
 
 class GatewayError(Exception):
@@ -112,6 +95,18 @@ class ModelNotFound(UpstreamRefused):
     status = 404
     type = "not_found_error"
     code = "model_not_found"
+
+
+class AnswerNotFound(InvalidRequest):
+    status = 404
+    type = "not_found_error"
+    code = "answer_not_found"
+
+
+class TooManyReaders(InvalidRequest):
+    status = 429
+    type = "rate_limit_error"
+    code = "too_many_readers"
 
 
 class Unauthorized(GatewayError):
@@ -281,20 +276,6 @@ class AnswerStopped(GatewayError):
 
 class AnswerNotKept(AnswerStopped):
     code = "answer_not_kept"
-
-
-class AnswerNotFound(GatewayError):
-    status = 404
-    type = "not_found_error"
-    code = "answer_not_found"
-    outcome = "rejected"
-
-
-class TooManyReaders(GatewayError):
-    status = 429
-    type = "rate_limit_error"
-    code = "too_many_readers"
-    outcome = "rejected"
 
 
 class InternalError(GatewayError):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway import errors
-from gateway.errors import GatewayError, UpstreamFailed, redact
+from gateway.errors import GatewayError, UpstreamFailed
+from gateway.redaction import redact
 
 # What Ollama 0.24 says, with what is behind each.
 TELLING = {

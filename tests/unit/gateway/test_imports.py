@@ -7,6 +7,7 @@ import gateway
 
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
+    {"redaction"},
     {"names", "errors", "origins", "limits", "servers", "garbage", "turnstile"},
     {"aliases", "name_lists"},
     {"settings"},

@@ -23,8 +23,8 @@ from ..errors import (
     UpstreamTimeout,
     UpstreamTruncated,
     UpstreamUnreachable,
-    redact,
 )
+from ..redaction import redact
 from .http1 import Answer, in_chunks
 from .response_body import Body, Sink
 from .transport import OutOfDescriptors, Transport, origin_of
