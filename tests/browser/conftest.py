@@ -80,6 +80,14 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
 
 
 @pytest.fixture(scope="session")
+def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
+    """The same with a gateway that keeps no answers."""
+    settings = {"GATEWAY_RESUME_MAX": "0"}
+    with scripted(FakeOllama(), tmp_path_factory.mktemp("forgetful"), **settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def slow_to_load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
     """The same with a model server that has to load its models, which takes three seconds."""
     with scripted(LoadingOllama(3), tmp_path_factory.mktemp("loading")) as running:

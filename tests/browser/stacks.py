@@ -1,7 +1,7 @@
 """nginx and gateway in front of a scripted model server, as the tests in a browser need them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,26 @@ import httpx
 
 from gateway.access.allow_list import EVERY_MODEL
 from gateway.access.key_file import KeyFile
+from gateway.access.roles import Role
 from gateway.access.terms import parse_terms
 from tests.fakes.ollama import FakeOllama
 from tests.integration.programs import gateway, nginx
 from tests.processes import wait_until
 
 # By the name of the key: its role and its limits.
-KEYS = {
+KEYS: dict[str, tuple[Role, str]] = {
     "alice": ("user", "-"),
     "bob": ("user", "-"),
     "admin": ("admin", "-"),
     "once": ("user", "requests=1/m"),
+    "once for node": ("user", "requests=1/m"),
     "counted": ("user", "requests=50/m"),
 }
 # Short, so that a stream shows soon that it waits; bodies as large as conversations become.
 PROMPT = {"GATEWAY_EARLY_COMMIT": "0.2", "GATEWAY_HEARTBEAT": "0.5", "GATEWAY_MAX_BODY_BYTES": "10485760"}
+
+
+SERVER = "workhorse"
 
 
 @dataclass
@@ -55,12 +60,11 @@ class Scripted:
 
 @contextmanager
 def scripted(fake: FakeOllama, folder: Path, **environment: str) -> Iterator[Scripted]:
-    settings = {**PROMPT, **environment}
-    with (
-        fake.running(),
-        gateway(fake.url, folder, **settings) as (_, url),
-        nginx(urlsplit(url).port or 0, settings=settings) as (_, edge),
-    ):
+    with ExitStack() as running:
+        running.enter_context(fake.running())
+        settings = {**PROMPT, "GATEWAY_OLLAMA_URLS": f"{fake.url} name={SERVER}", **environment}
+        _, url = running.enter_context(gateway(fake.url, folder, **settings))
+        _, edge = running.enter_context(nginx(urlsplit(url).port or 0, settings=settings))
         stack = Scripted(edge, url, fake)
         yield stack
         wait_until(stack.is_idle, 20, "no test has left a request behind")
