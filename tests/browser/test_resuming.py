@@ -61,18 +61,22 @@ def test_a_reload_before_the_first_token_loses_nothing(
 
 
 def test_offline_and_online_in_mid_answer_lose_and_double_nothing(
-    slowly: Scripted, open_chat: Callable[[Scripted], Chat], context: BrowserContext
+    slowly: Scripted, context: BrowserContext
 ) -> None:
-    chat = open_chat(slowly)
-    chat.ask("Speak.", "words")
-    for number in (30, 130):
-        has_words(chat, number)
-        context.set_offline(True)
-        chat.says("#status", "(reconnect|connection|offline)")
-        context.set_offline(False)
-    chat.ends()
-    assert chat.words() == WORDS
-    expect(chat.one("#error")).to_be_hidden()
+    with Cuts(urlsplit(slowly.url).port or 0, cuts=0, longest=1, seed=0).running() as network:
+        chat = Chat(context.new_page(), network.url).open()
+        chat.ask("Speak.", "words")
+        for number in (30, 130):
+            has_words(chat, number)
+            # Chromium only refuses new requests, so what is there is cut.
+            context.set_offline(True)
+            network.cut_all()
+            chat.says("#status", "(reconnect|connection|offline)")
+            context.set_offline(False)
+        chat.ends()
+        assert chat.words() == WORDS
+        expect(chat.one("#error")).to_be_hidden()
+        context.close()
 
 
 def test_connections_that_are_cut_at_random_places_lose_and_double_nothing(

@@ -24,6 +24,7 @@ class Cuts:
         self.url = ""
         self.requests: Counter[str] = Counter()
         self.made: Counter[str] = Counter()
+        self._clients: set[asyncio.StreamWriter] = set()
         self._target = target
         self._cuts = cuts
         self._longest = longest
@@ -45,6 +46,11 @@ class Cuts:
             thread.join()
             self._loop.close()
 
+    def cut_all(self) -> None:
+        """Resets every connection that there is."""
+        for client in self._clients.copy():
+            self._loop.call_soon_threadsafe(_reset, client)
+
     async def _start(self) -> asyncio.Server:
         return await asyncio.start_server(self._serve, "127.0.0.1", 0)
 
@@ -63,10 +69,12 @@ class Cuts:
             asyncio.ensure_future(self._requests(reader, to_server, left)),
             asyncio.ensure_future(self._answers(from_server, writer, left)),
         }
+        self._clients.add(writer)
         try:
             with suppress(asyncio.CancelledError):  # by _stop
                 await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._clients.remove(writer)
             for task in directions:
                 task.cancel()
             await asyncio.gather(*directions, return_exceptions=True)
