@@ -28,7 +28,7 @@ def show_next_steps(settings: Settings) -> None:
         )
     question = example_question(_chat_model(settings))
     command = curl(f"{settings.url}/chat", question, *_trust(settings), needs_key=_needs_key(settings))
-    say(f"\nThe stack is up at {settings.url}. Ask it something:\n\n  {command}\n")
+    say(f"\nThe stack is up. Open {settings.url} in a browser, or ask it something here:\n\n  {command}\n")
     if settings.monitoring:
         say(
             f"Dashboard: http://{LOOPBACK}:{settings.grafana_port} (user admin, GRAFANA_PASSWORD); "

@@ -66,7 +66,7 @@ async def _can_chat(client: httpx.AsyncClient, model: Mapping[str, Any]) -> bool
 def next_steps(stack: Stack, models: Models) -> str:
     """Every command in it can be pasted."""
     if models.to_ask and not models.missing:
-        return f"Ask it something:\n\n  {_ask(stack, models.to_ask)}\n"
+        return f"Open {stack.url} in a browser, or ask it something here:\n\n  {_ask(stack, models.to_ask)}\n"
     wanted = models.missing or os.environ.get("GATEWAY_MODELS", "").split(",")[0].strip() or MODEL
     if models.missing:
         lack = f"The model {wanted} is not there yet. Have Ollama pull it"

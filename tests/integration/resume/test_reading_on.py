@@ -73,6 +73,13 @@ async def test_nothing_left_to_read_is_204_so_that_an_event_source_stops(alice: 
     assert (await alice.get(location, headers={"Last-Event-ID": last})).status_code == 204
 
 
+async def test_head_does_not_wait_for_the_end(alice: httpx.AsyncClient) -> None:
+    runs, ended = await begun(alice, "halts"), await begun(alice, "short")
+    last = numbered((await alice.get(ended)).content)[-1].id
+    assert (await alice.head(runs)).headers["content-type"].startswith("text/event-stream")
+    assert (await alice.head(ended, params={"after": last})).status_code == 204
+
+
 async def test_the_header_counts_more_than_the_address(alice: httpx.AsyncClient) -> None:
     location = await begun(alice, "short")
     rest = await alice.get(location, params={"after": 1}, headers={"Last-Event-ID": "3"})

@@ -9,12 +9,12 @@ _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 class EventLog:
     """Positions are offsets from the beginning of the answer, whatever has been forgotten. `is_whole` is
-    whether nothing has.
+    whether nothing has. Events are found when somebody asks for one, not when they are added.
     """
 
     def __init__(self) -> None:
         self._bytes = bytearray()
-        self._ends = array("Q")  # the position after each event
+        self._ends = array("Q")  # the position after each event that has been found
         self.start = 0
         self.is_whole = True
 
@@ -22,24 +22,14 @@ class EventLog:
     def end(self) -> int:
         return self.start + len(self._bytes)
 
-    @property
-    def size(self) -> int:
-        """Bytes of memory."""
-        return len(self._bytes) + self._ends.itemsize * len(self._ends)
-
-    @property
-    def events(self) -> int:
-        return len(self._ends)
-
     def append(self, frames: bytes) -> None:
         """Adds the frames of one or more whole events."""
-        end = self.end
         self._bytes += frames
-        if self.is_whole:
-            self._ends.extend(end + found.end() for found in _END.finditer(frames))
 
     def after(self, event: int) -> int:
         """The position after an event; 0 is the beginning. Raises IndexError if it has not been yet."""
+        found = self._ends[-1] if self._ends else 0
+        self._ends.extend(match.end() for match in _END.finditer(self._bytes, found))
         return self._ends[event - 1] if event else 0
 
     def read(self, position: int, most: int) -> bytes:

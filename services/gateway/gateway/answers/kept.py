@@ -11,6 +11,9 @@ from .event_log import EventLog
 # Each reader costs a write a token.
 MOST_READERS = 16
 
+# Memory is counted in parts of this size.
+ROOM_BYTES = 4096
+
 # Once an answer is not kept any longer: what one of its readers may still have to read.
 LAG_BYTES = 1 << 20
 
@@ -20,8 +23,8 @@ class Reader(Protocol):
 
     position: int
 
-    def pass_on(self, frames: bytes) -> bool:
-        """Write the next frames at once; returns whether further ones can follow."""
+    def pass_on(self, frames: bytes) -> None:
+        """Write the next frames at once; if no further ones can follow, call `fall_behind`."""
 
     def tell(self, aside: bytes) -> None:
         """Write what is not part of the answer, once all that there is of it is written."""
@@ -35,8 +38,8 @@ class Kept:
 
     `opened` is done when the answer has begun or been refused; `headers` are then its headers, and `added`
     those that only the first reader gets. `status` says what it waits for. `size` is what the shelf counts
-    for it, `grew` is told what is added to that. `stop` ends the work, `abandon` too, because nobody has been
-    reading for `seconds`; both do nothing once it has `ended`.
+    for it, and `grew` is told what is to be added to that. `stop` ends the work; so does `abandon`, because
+    nobody has been reading for `seconds`. Both do nothing once it has `ended`.
     """
 
     def __init__(
@@ -51,14 +54,14 @@ class Kept:
         self.added: Headers = []
         self.status = b""
         self.ended = False
-        self.size = 0
+        self.size = self._room = 0
         self.reads = 0
         self.stop: Callable[[GatewayError], None] = lambda _: None
         self.abandon: Callable[[], None] = lambda: None
         self._grew = grew
         self._farewell = b""
         self._readers: set[Reader] = set()
-        self._live: list[Reader] = []  # those that have read everything
+        self._live: tuple[Reader, ...] = ()  # those that have read everything
         self._grace: asyncio.TimerHandle | None = None
         self._wait_for_reader()
 
@@ -79,11 +82,11 @@ class Kept:
 
     def write(self, frames: bytes) -> None:
         self.log.append(frames)
-        self._live = [reader for reader in self._live if reader.pass_on(frames)]
-        if self.log.is_whole:
-            self._grew(self, len(frames))
-        else:
-            self.forget()
+        for reader in self._live:
+            reader.pass_on(frames)
+        self._room -= len(frames)
+        if self._room < 0:
+            self._make_room()
 
     def tell(self, aside: bytes) -> None:
         """Tell all readers something that is not part of the answer."""
@@ -96,6 +99,14 @@ class Kept:
         self._stop_waiting()
         for reader in self._readers:
             reader.wake()
+
+    def _make_room(self) -> None:
+        if self.log.is_whole:
+            more = ROOM_BYTES - self._room
+            self._room = ROOM_BYTES
+            self._grew(self, more)
+        else:
+            self.forget()
 
     def give_up(self) -> None:
         """Keep it no longer: its readers are the last, and without readers it is abandoned."""
@@ -123,12 +134,15 @@ class Kept:
 
     def go_live(self, reader: Reader) -> None:
         """It has read everything: let it pass on what comes."""
-        if reader not in self._live:  # where it stays until the next frames
-            self._live.append(reader)
+        self._live = (*self._live, reader)
+
+    def fall_behind(self, reader: Reader) -> None:
+        """It reads from the log what comes."""
+        self._live = tuple(other for other in self._live if other is not reader)
 
     def detach(self, reader: Reader) -> None:
         self._readers.remove(reader)
-        self._live = [other for other in self._live if other is not reader]
+        self.fall_behind(reader)
         if not self._readers and not self.ended:
             self._wait_for_reader()
 

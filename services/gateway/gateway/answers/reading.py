@@ -59,17 +59,14 @@ class Reading(Response):
 
     # What the answer calls
 
-    def pass_on(self, frames: bytes) -> bool:
-        if not self._is_live:
-            return False
+    def pass_on(self, frames: bytes) -> None:
         if not self._connection:
             self.wake()  # to read it from the log
-            return False
+            return
         self.position += len(frames)
         self._drained = self._connection.write(frames)
         if self._drained:
             self.wake()
-        return self._is_live
 
     def tell(self, aside: bytes) -> None:
         if self._is_live and self._connection:
@@ -80,7 +77,9 @@ class Reading(Response):
             self.wake()
 
     def wake(self) -> None:
-        self._is_live = False
+        if self._is_live:
+            self._is_live = False
+            self._kept.fall_behind(self)
         self._changed.set()
 
     # What is sent

@@ -9,9 +9,8 @@ from ..settings import Settings
 from ..telemetry.metrics import ANSWERS_GIVEN_UP, ANSWERS_KEPT, ANSWERS_KEPT_BYTES, child
 from .kept import Kept
 
-# What an answer without events takes, and what the number of an event does.
-BASE_BYTES = 8192
-EVENT_BYTES = 8
+# What an answer takes beside its events.
+BASE_BYTES = 4096
 
 ID_BYTES = 18
 
@@ -91,12 +90,12 @@ class Shelf:
         await work
         if kept.id in self._answers:
             # One that was refused has no events, and its id has been told to nobody.
-            seconds = self._settings.resume_keep if kept.log.events else 0
+            seconds = self._settings.resume_keep if kept.log.end else 0
             loop = asyncio.get_running_loop()
             self._ended[kept.id] = loop.call_later(seconds, self.remove, kept)
 
     def _grew(self, kept: Kept, size: int) -> None:
-        self._count(kept, size + EVENT_BYTES)
+        self._count(kept, size)
         settings = self._settings
         if kept.size <= settings.resume_bytes and self.size <= settings.resume_total_bytes:
             return

@@ -5,6 +5,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..answers.kept import Kept
 from ..answers.reading import Reading
+from ..dialects.chat_sse import ChatSSE
 from ..errors import AnswerStopped, ClientGone, InvalidRequest
 from ..state import record_of, state_of
 from ..telemetry.metrics import ANSWERS_RESUMED
@@ -46,6 +47,14 @@ async def read(request: Request) -> Response:
     ANSWERS_RESUMED.inc()
     reading = Reading(kept, state_of(request).settings.send_timeout, position, RETRY)
     return Resumed(reading, record_of(request))
+
+
+@router.head("/chat/{id}", include_in_schema=False)
+async def head(request: Request) -> Response:
+    """What `read` would begin with, without waiting for the answer's end."""
+    kept = _kept(request)
+    nothing_left = kept.ended and _position(request, kept) == kept.log.end
+    return Response(status_code=204) if nothing_left else Response(media_type=ChatSSE.media_type)
 
 
 @router.delete(
