@@ -23,7 +23,7 @@ KEYS: dict[str, tuple[Role, str]] = {
     "bob": ("user", "-"),
     "admin": ("admin", "-"),
     "once": ("user", "requests=1/m"),
-    "once for node": ("user", "requests=1/m"),
+    "once-for-node": ("user", "requests=1/m"),
     "counted": ("user", "requests=50/m"),
 }
 # Short, so that a stream shows soon that it waits; bodies as large as conversations become.

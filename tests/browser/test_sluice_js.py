@@ -1,7 +1,6 @@
 """sluice.js in Node, with the real stack and with scripted answers."""
 
 import json
-import time
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,6 +21,16 @@ HELLO = [{"role": "user", "content": "Speak."}]
 def speaking(script: Scripted) -> Scripted:
     script.fake.answer("words", *(step for word in WORDS for step in (line(word), 0.01)), DONE)
     return script
+
+
+def begun(stack: Scripted, model: str) -> str:
+    """Where to read an answer that the model server works on."""
+    asked_before = len(stack.fake.received)
+    question = {"model": model, "messages": HELLO}
+    accepted = httpx.post(f"{stack.url}/chat", json=question, headers={"Prefer": "respond-async"})
+    assert accepted.status_code == 202
+    wait_until(lambda: len(stack.fake.received) > asked_before, 20, "the model server is asked")
+    return accepted.headers["location"]
 
 
 def texts(events: list[dict[str, object]]) -> list[object]:
@@ -54,13 +63,7 @@ def test_an_abort_frees_the_slot_within_a_second(real: Running) -> None:
 
 def test_connections_that_are_cut_lose_and_double_nothing(speaking: Scripted) -> None:
     with Cuts(urlsplit(speaking.url).port or 0, cuts=3, longest=6_000, seed=3).running() as cuts:
-        accepted = httpx.post(
-            f"{cuts.url}/chat",
-            json={"model": "words", "messages": HELLO},
-            headers={"Prefer": "respond-async"},
-        )
-        assert accepted.status_code == 202
-        events = node.events("follow", url=cuts.url, location=accepted.headers["location"])
+        events = node.events("follow", url=cuts.url, location=begun(speaking, "words"))
         assert sum(cuts.made.values()) == 3
     assert texts(events) == WORDS
     assert events[-1]["type"] == "done"
@@ -68,27 +71,17 @@ def test_connections_that_are_cut_lose_and_double_nothing(speaking: Scripted) ->
 
 
 def test_follow_goes_on_after_an_event(speaking: Scripted) -> None:
-    accepted = httpx.post(
-        f"{speaking.url}/chat",
-        json={"model": "words", "messages": HELLO},
-        headers={"Prefer": "respond-async"},
-    )
-    events = node.events("follow", url=speaking.url, location=accepted.headers["location"], after=150)
-    assert texts(events) == WORDS[150:]
+    location = begun(speaking, "words")
+    assert speaking.fake.received[-1].answered.wait(30)
+    assert texts(node.events("follow", url=speaking.url, location=location, after=150)) == WORDS[150:]
 
 
 def test_stop_frees_the_model(script: Scripted) -> None:
     script.fake.answer("silent", line("one"), Do.HANG)
-    accepted = httpx.post(
-        f"{script.url}/chat", json={"model": "silent", "messages": HELLO}, headers={"Prefer": "respond-async"}
-    )
-    location = accepted.headers["location"]
-    wait_until(lambda: script.fake.answering, 20, "the model works on it")
+    location = begun(script, "silent")
     assert node.events("stop", url=script.url, location=location) == []
-    began = time.monotonic()
-    wait_until(lambda: not script.fake.answering, 20, "the model is free")
-    assert time.monotonic() - began < 1
-    [thrown] = node.events("follow", url=script.url, location=location)
+    assert script.fake.received[-1].gone.wait(1)
+    *_, thrown = node.events("follow", url=script.url, location=location)
     assert (thrown["type"], thrown["status"], thrown["code"]) == ("thrown", 404, "answer_not_found")
 
 
@@ -106,7 +99,7 @@ def test_errors_are_thrown_with_what_the_gateway_says(script: Scripted, guarded:
 
 def test_a_limit_is_thrown_with_the_seconds_to_wait(guarded: Scripted) -> None:
     guarded.fake.answer("good", line("Hello"), DONE)
-    key = guarded.keys["once for node"]
+    key = guarded.keys["once-for-node"]
     events = node.events("chat", url=guarded.url, key=key, model="good", messages=HELLO)
     assert texts(events) == ["Hello"]
     assert events[0]["limits"]

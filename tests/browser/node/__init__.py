@@ -29,7 +29,7 @@ def events(call: str, abort_after: int | None = None, **options: Any) -> list[di
     with started(call, abort_after, **options) as process:
         printed, _ = process.communicate(timeout=90)
     assert process.returncode == 0
-    return [json.loads(line) for line in printed.splitlines()]
+    return [json.loads(line) for line in printed.split("\n")[:-1]]
 
 
 def read(answers: Sequence[Sequence[Pieces]]) -> list[dict[str, Any]]:
@@ -47,6 +47,6 @@ def read(answers: Sequence[Sequence[Pieces]]) -> list[dict[str, Any]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
     assert len(found) == len(answers)
     return found
