@@ -2,32 +2,32 @@
 
 import { $ } from "./dom.js";
 
-const SECONDS = 5;
+const MILLISECONDS = 5_000;
 
-let told = 0;
-let last = 0;
+let told;
+let last;
 
 export function say(text) {
-  $("announcer").textContent = text;
+	$("announcer").textContent = text;
+	last = performance.now();
 }
 
 export function answerBegins() {
-  told = 0;
-  last = performance.now();
+	told = 0;
+	say("Asked.");
 }
 
 export function answerGoesOn(text) {
-  if (performance.now() - last < SECONDS * 1000) return;
-  const end = text.lastIndexOf("\n\n");
-  if (end > told) tell(text, end, "");
+	if (performance.now() - last < MILLISECONDS) return;
+	const end = text.lastIndexOf("\n\n");
+	if (end > told) tell(text, end);
 }
 
-export function answerEnds(text, ending) {
-  tell(text, text.length, ending);
+export function answerEnds(text) {
+	tell(`${text} End of the answer.`);
 }
 
-function tell(text, end, ending) {
-  say(`${text.slice(told, end).trim()} ${ending}`);
-  told = end;
-  last = performance.now();
+function tell(text, end = text.length) {
+	say(text.slice(told, end).trim());
+	told = end;
 }

@@ -15,323 +15,266 @@ import * as words from "./words.js";
 const SHOWN = "sluice.shown";
 
 let current;
-/** The answer on the page that grows. */
-let growing;
-/** The question that is edited. */
-let edited;
+let growing; // the answer in the log to which text is added
+let edited; // the question that is edited
 
 // Conversations
 
 function show(conversation) {
-  current = conversation;
-  sessionStorage.setItem(SHOWN, conversation.id);
-  showOptions(conversation);
-  edit();
-  draw();
-  const message = conversation.messages.at(-1);
-  if (message?.running && !runOf(conversation)) goOn(conversation, message);
-  list();
-  facts();
+	current = conversation;
+	sessionStorage.setItem(SHOWN, conversation.id);
+	showOptions(conversation);
+	edit();
+	draw();
+	const message = conversation.messages.at(-1);
+	if (message?.running && !runOf(conversation)) {
+		announcer.answerBegins();
+		const before = conversation.messages.slice(0, -2);
+		const text = conversation.messages.at(-2)?.content;
+		new Run(conversation, message, { changed, ended: (run, error) => ended(run, error, before, text) }).goOn();
+	}
 }
 
 function draw() {
-  growing = log.show(current.messages);
+	growing = log.show(current.messages);
+	list();
+	facts();
 }
 
 function list() {
-  document.title = current.title ? `${current.title} – Sluice` : "Sluice";
-  $("conversations").replaceChildren(...store.all().map((conversation) => {
-    const { id, title } = conversation;
-    const open = button(title, "open", () => {
-      show(conversation);
-      closeMenu();
-      $("message").focus();
-    });
-    open.dir = "auto";
-    if (id === current.id) open.setAttribute("aria-current", "true");
-    return make("li", {}, open,
-      button("Rename", "rename", () => rename(conversation, open), `Rename ${title}`),
-      button("Delete", "delete", (event) => remove(conversation, event.target), `Delete ${title}`));
-  }));
+	document.title = current.title ? `${current.title} – Sluice` : "Sluice";
+	$("conversations").replaceChildren(...store.all().map((conversation) => {
+		const { title } = conversation;
+		const open = button(title, "open", () => {
+			show(conversation);
+			toggleMenu(false);
+		});
+		open.dir = "auto";
+		open.ariaCurrent = String(conversation.id === current.id);
+		return make("li", {}, open,
+			button("Rename", "", () => rename(conversation), `Rename ${title}`),
+			button("Delete", "", () => confirm(`Delete “${title}”?`) && remove(conversation), `Delete ${title}`));
+	}));
 }
 
-function rename(conversation, open) {
-  const field = make("input", { value: conversation.title, maxLength: 80 });
-  field.setAttribute("aria-label", "Title");
-  let isDone = false;
-  const done = (isKept) => {
-    if (isDone) return;
-    isDone = true;
-    if (isKept && field.value.trim()) {
-      conversation.title = field.value.trim();
-      store.save(conversation);
-    }
-    list();
-  };
-  field.onkeydown = (event) => {
-    if (event.key === "Enter" || event.key === "Escape") {
-      event.stopPropagation();
-      done(event.key === "Enter");
-      $("conversations").querySelector("[aria-current]")?.focus();
-    }
-  };
-  field.onblur = () => done(true);
-  open.replaceWith(field);
-  field.select();
+function rename(conversation) {
+	conversation.title = prompt("Title", conversation.title)?.trim() || conversation.title;
+	store.save(conversation);
+	list();
 }
 
-function remove(conversation, pressed) {
-  if (pressed.textContent === "Delete") {
-    pressed.textContent = "Delete?";
-    pressed.onblur = () => (pressed.textContent = "Delete");
-    return;
-  }
-  runOf(conversation)?.stop();
-  runOf(conversation)?.forget();
-  store.remove(conversation.id);
-  announcer.say("The conversation is deleted.");
-  if (conversation.id === current.id) begin();
-  else list();
+function remove(conversation) {
+	runOf(conversation)?.stop();
+	runOf(conversation)?.forget();
+	store.remove(conversation);
+	if (conversation === current) begin();
+	list();
 }
 
 function begin() {
-  show(store.create(current));
-  $("message").focus();
+	show(store.create(current));
+	$("message").focus();
 }
 
+/** Another tab has changed a conversation. */
 function changedElsewhere(id) {
-  const conversation = store.get(id);
-  const run = current.id === id ? runOf(current) : undefined;
-  if (run) {
-    const at = conversation?.messages.findIndex((message) => message.id === run.message.id && message.running) ?? -1;
-    if (at < 0) {
-      run.forget();
-    } else {
-      conversation.messages[at] = run.message;
-      run.conversation = conversation;
-    }
-  }
-  if (id !== current.id) return list();
-  if (!conversation) return begin();
-  const isSame = JSON.stringify(conversation.messages) === JSON.stringify(current.messages);
-  current = conversation;
-  if (isSame) list();
-  else show(conversation);
+	const conversation = store.get(id);
+	const run = runOf({ id });
+	if (run) {
+		const at = conversation?.messages.findIndex((message) => message.running && message.id === run.message.id) ?? -1;
+		if (at < 0) run.forget();
+		else conversation.messages[at] = run.message;
+		run.conversation = conversation;
+	}
+	if (id !== current.id) return list();
+	const shown = current.messages;
+	current = conversation ?? store.create(current);
+	if (JSON.stringify(current.messages) === JSON.stringify(shown)) list();
+	else show(current);
 }
 
 // Asking
 
-function ask(text) {
-  const before = current.messages;
-  const at = edited ? before.indexOf(edited) : before.length;
-  const question = { role: "user", id: store.newId(), content: text };
-  current.title ||= store.titleOf(text);
-  answer([...before.slice(0, at), question], before, text);
+function send() {
+	const text = $("message").value;
+	if (!text.trim() || runOf(current)) return;
+	const before = current.messages;
+	const end = edited ? before.indexOf(edited) : before.length;
+	current.title ||= text.trim().split("\n")[0].slice(0, 80);
+	answer([...before.slice(0, end), { role: "user", id: store.newId(), content: text }], text);
+	$("message").value = "";
+}
+
+function edit(message) {
+	edited = message;
+	$("editing").hidden = !message;
+	if (message) $("message").value = message.content;
 }
 
 log.actions.edit = (message) => {
-  if (runOf(current)) return;
-  edit(message);
-  $("message").focus();
+	if (runOf(current)) return;
+	edit(message);
+	$("message").focus();
 };
 
 log.actions.again = (message) => {
-  if (runOf(current)) return;
-  const before = current.messages;
-  answer(before.slice(0, before.indexOf(message)), before, "");
+	if (!runOf(current)) answer(current.messages.slice(0, current.messages.indexOf(message)));
 };
 
-function edit(message) {
-  edited = message;
-  $("editing").hidden = !message;
-  if (message) $("message").value = message.content;
+/** Ask for the answer to `messages`. If nothing comes of it, all is as before, and `text` can be sent again. */
+function answer(messages, text = "") {
+	const before = current.messages;
+	Object.assign(current, optionsOf(), { at: Date.now() });
+	if (!current.model) return fail({ message: "There is no model to ask." });
+	const request = store.requestFor({ ...current, messages });
+	const running = { location: null, after: 0 };
+	const message = { role: "assistant", id: store.newId(), model: current.model, content: "", running };
+	current.messages = [...messages, message];
+	const run = new Run(current, message, { changed, ended: (run, error) => ended(run, error, before, text) });
+	fail();
+	edit();
+	draw();
+	announcer.answerBegins();
+	run.ask(request);
 }
 
-/** Ask for the answer to `messages`; if nothing comes of it, all is as `before`, and `text` may be sent again. */
-async function answer(messages, before, text) {
-  Object.assign(current, optionsOf(), { at: Date.now() });
-  const request = store.requestFor({ ...current, messages });
-  const message = { role: "assistant", id: store.newId(), content: "", model: current.model, running: { location: null, after: 0 } };
-  const conversation = current;
-  conversation.messages = [...messages, message];
-  const run = new Run(conversation, message, handlers(text));
-  fail();
-  edit();
-  draw();
-  list();
-  facts();
-  log.scrollDown();
-  announcer.answerBegins();
-  announcer.say("Asked.");
-  run.ask(before, request);
+function changed(run, text, thinking) {
+	if (run.conversation.id !== current.id) return;
+	if (text || thinking) growing?.add(text, thinking);
+	else facts();
+	if (text) announcer.answerGoesOn(run.message.content);
 }
 
-/** Read an answer on that has begun before, or in another tab. */
-function goOn(conversation, message) {
-  const run = new Run(conversation, message, handlers(""));
-  announcer.answerBegins();
-  if (message.running.location) run.follow();
-  else run.interrupted();
-}
-
-function handlers(text) {
-  return {
-    changed(run, added, thinking) {
-      if (run.conversation.id !== current.id) return;
-      if (added || thinking) growing?.add(added, thinking);
-      else facts();
-      if (added) announcer.answerGoesOn(run.message.content);
-    },
-    ended(run, error) {
-      const { conversation, message } = run;
-      const isShown = conversation.id === current.id;
-      const isEmpty = !message.content && !message.thinking;
-      if (error) message.note = isEmpty ? "" : words.failure(error, message.model);
-      if (isEmpty) undo(run, text);
-      if (conversation.messages.length) store.save(conversation);
-      else store.remove(conversation.id);
-      if (isShown) {
-        if (isEmpty) draw();
-        else growing?.end();
-        growing = undefined;
-        announcer.answerEnds(message.content, error ? "" : "End of the answer.");
-        if (error) fail(error, message.model, () => text && isEmpty && send());
-      }
-      list();
-      facts();
-      showLimits();
-    },
-  };
-}
-
-/** Nothing has come of it. */
-function undo({ conversation, before }, text) {
-  conversation.messages = before ?? conversation.messages.slice(0, -1);
-  if (!conversation.messages.length) conversation.title = "";
-  if (text && conversation.id === current.id && !$("message").value) $("message").value = text;
-}
-
-function send() {
-  const text = $("message").value;
-  if (!text.trim() || runOf(current)) return;
-  if (!$("model").value) return fail(new Error("There is no model to ask. Install one first."));
-  $("message").value = "";
-  ask(text);
+function ended(run, error, before, text) {
+	const { conversation, message } = run;
+	const isEmpty = !message.content && !message.thinking;
+	const isShown = conversation.id === current.id;
+	if (isEmpty) conversation.messages = before;
+	else if (error) message.note = words.failure(error);
+	if (conversation.messages.length) store.save(conversation);
+	else Object.assign(conversation, { title: "" }, store.remove(conversation));
+	if (isShown) {
+		if (isEmpty) $("message").value ||= text;
+		else growing.end();
+		if (isEmpty) draw();
+		announcer.answerEnds(message.content);
+		if (error) fail(error, () => text && isEmpty && send());
+	}
+	list();
+	facts();
+	showLimits();
 }
 
 // What is said of it
 
 let countdown;
 
-function fail(error, model = "", again = () => {}) {
-  clearInterval(countdown);
-  const box = $("error");
-  box.hidden = !error;
-  if (!error) return;
-  const left = make("span");
-  left.setAttribute("aria-live", "off");
-  const until = Date.now() + (error.retryAfter ?? 0) * 1000;
-  const tick = () => {
-    const seconds = (until - Date.now()) / 1000;
-    left.textContent = seconds > 0 ? ` Ask again in ${words.duration(seconds)}.` : " You can ask again now.";
-    if (seconds <= 0) clearInterval(countdown);
-  };
-  if (error.retryAfter) {
-    tick();
-    countdown = setInterval(tick, 1000);
-  }
-  const said = error.status === undefined ? error.message : words.failure(error, model);
-  box.replaceChildren(make("span", { dir: "auto" }, said), left, button("Dismiss", "dismiss", () => fail()));
-  if (error.status === 401) askForKey().then((isThere) => isThere && start().then(again));
+/** Tell what has failed, or nothing any more; `again` is called once there is a key, if that was missing. */
+function fail(error, again) {
+	clearInterval(countdown);
+	$("error").hidden = !error;
+	if (!error) return;
+	const until = Date.now() + error.retryAfter * 1000;
+	const left = make("span", { ariaLive: "off" });
+	const tick = () => {
+		const seconds = Math.ceil((until - Date.now()) / 1000);
+		left.textContent = seconds > 0 ? `Ask again in ${words.duration(seconds)}.` : "You can ask again now.";
+	};
+	if (error.retryAfter) {
+		tick();
+		countdown = setInterval(tick, 1000);
+	}
+	const said = error.code ? words.failure(error) : error.message;
+	$("error").replaceChildren(make("span", { dir: "auto" }, said), left, button("Dismiss", "dismiss", () => fail()));
+	if (error.status === 401) askForKey().then((isThere) => isThere && start().then(again));
 }
 
-/** The state of the answer, beside the composer. */
+/** The state of the answer, below the question. */
 function facts() {
-  const run = runOf(current);
-  const hadFocus = document.activeElement === (run ? $("send") : $("stop"));
-  $("send").hidden = Boolean(run);
-  $("stop").hidden = !run;
-  if (hadFocus) (run ? $("stop") : $("send")).focus();
-  const seconds = run ? (performance.now() - run.told) / 1000 : 0;
-  const status = run ? words.waiting(run.status, seconds) || (run.message.content ? "" : "Waiting for the first token…") : "";
-  if ($("status").textContent !== status) $("status").textContent = status;
-  const { state, elapsed_seconds: elapsed = 0, eta_seconds: left } = run?.status ?? {};
-  $("progress").hidden = state !== "loading";
-  if (left === undefined) $("progress").removeAttribute("value");
-  else Object.assign($("progress"), { max: elapsed + left, value: elapsed + seconds });
-  const figures = run ? run.figures() : current.messages.at(-1)?.figures ?? "";
-  if ($("figures").textContent !== figures) $("figures").textContent = figures;
+	const run = runOf(current);
+	const [shown, hidden] = run ? [$("stop"), $("send")] : [$("send"), $("stop")];
+	const hadFocus = document.activeElement === hidden;
+	hidden.hidden = true;
+	shown.hidden = false;
+	if (hadFocus) shown.focus();
+	const seconds = run ? (performance.now() - run.told) / 1000 : 0;
+	const { state, elapsed_seconds: elapsed = 0, eta_seconds: left } = run?.status ?? {};
+	tell("status", run ? words.waiting(run.status, seconds) : "");
+	tell("figures", run?.figures ?? current.messages.at(-1)?.figures ?? "");
+	$("progress").hidden = state !== "loading";
+	if (left === undefined) $("progress").removeAttribute("value");
+	else Object.assign($("progress"), { max: elapsed + left, value: elapsed + seconds });
 }
 setInterval(() => runOf(current) && facts(), 1000);
 
+function tell(id, text) {
+	if ($(id).textContent !== text) $(id).textContent = text;
+}
+
 async function showLimits() {
-  $("limits").textContent = await json("usage").then(words.limits, () => "");
+	tell("limits", await json("usage").then(words.limits, () => ""));
 }
 
 // The page
 
-const closeMenu = () => toggleMenu(false);
-
-function toggleMenu(isOpen) {
-  $("side").classList.toggle("open", isOpen);
-  $("menu").setAttribute("aria-expanded", String(isOpen));
+/** What depends on the key. */
+async function start() {
+	try {
+		$("no-model").hidden = (await showModels(current.model)) > 0;
+		$("change-key").hidden = !key();
+		await offerAdmin(start);
+		await showLimits();
+	} catch (error) {
+		fail(error);
+	}
 }
 
-async function start() {
-  try {
-    const names = await showModels(current.model);
-    $("hint").textContent = names.length ? "Conversations stay in this browser."
-      : "No model is installed yet. An admin can pull one here, under “Models and servers”; or use the command ollama pull qwen2.5:1.5b where Ollama runs, or list models in MODELS in .env.";
-    $("change-key").hidden = key() === undefined;
-    await offerAdmin(start);
-    await showLimits();
-  } catch (error) {
-    fail(error);
-  }
+function toggleMenu(isOpen) {
+	$("side").classList.toggle("open", isOpen);
+	$("menu").ariaExpanded = String(isOpen);
 }
 
 function download(text, type, extension) {
-  const address = URL.createObjectURL(new Blob([text], { type }));
-  const name = (current.title || "conversation").replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 40);
-  make("a", { href: address, download: `${name}.${extension}` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+	const href = URL.createObjectURL(new Blob([text], { type }));
+	const name = (current.title || "conversation").replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 40);
+	make("a", { href, download: `${name}.${extension}` }).click();
+	setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
 $("composer").onsubmit = (event) => {
-  event.preventDefault();
-  send();
+	event.preventDefault();
+	send();
 };
 $("message").onkeydown = (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  send();
+	if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+	event.preventDefault();
+	send();
 };
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
-  closeMenu();
-  runOf(current)?.stop();
+addEventListener("keydown", ({ key }) => {
+	if (key !== "Escape" || document.querySelector("dialog[open]")) return;
+	toggleMenu(false);
+	runOf(current)?.stop();
 });
-$("stop").onclick = () => runOf(current)?.stop();
+$("stop").onclick = () => runOf(current).stop();
 $("cancel").onclick = () => {
-  $("message").value = "";
-  edit();
-  $("message").focus();
+	$("message").value = "";
+	edit();
+	$("message").focus();
 };
 $("new").onclick = () => {
-  begin();
-  closeMenu();
+	begin();
+	toggleMenu(false);
 };
-$("menu").onclick = () => toggleMenu(!$("side").classList.contains("open"));
+$("menu").onclick = () => toggleMenu();
 $("change-key").onclick = () => askForKey("").then((isThere) => isThere && start());
 $("export-json").onclick = () => download(store.asJson(current), "application/json", "json");
 $("export-markdown").onclick = () => download(store.asMarkdown(current), "text/markdown", "md");
 for (const close of document.querySelectorAll("dialog .close")) close.onclick = () => close.closest("dialog").close();
 $("options").onchange = $("model").onchange = () => {
-  Object.assign(current, optionsOf());
-  if (current.messages.length) store.save(current);
+	Object.assign(current, optionsOf());
+	if (current.messages.length) store.save(current);
 };
 
-store.open(changedElsewhere, (said) => fail(new Error(said)));
-const [latest] = store.all();
-show(store.get(sessionStorage.getItem(SHOWN) ?? "") ?? store.create(latest ?? optionsOf()));
+store.open(changedElsewhere, (message) => fail({ message }));
+show(store.get(sessionStorage.getItem(SHOWN)) ?? store.create(store.all()[0] ?? optionsOf()));
 start();

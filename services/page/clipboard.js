@@ -1,40 +1,30 @@
 const SHOWN_MILLISECONDS = 2_000;
 
-/**
- * Copy `text`, and say so on the button.
- *
- * @param {string} text
- * @param {HTMLButtonElement} button
- */
+/** Copy `text`, and say so on the button. */
 export async function copy(text, button) {
-  const said = button.dataset.said ?? button.textContent ?? "";
-  button.dataset.said = said;
-  button.textContent = (await copied(text)) ? "Copied" : "Not copied";
-  setTimeout(() => (button.textContent = said), SHOWN_MILLISECONDS);
+	button.dataset.said ??= button.textContent;
+	button.textContent = (await copied(text)) ? "Copied" : "Not copied";
+	setTimeout(() => (button.textContent = button.dataset.said), SHOWN_MILLISECONDS);
 }
 
-/** @param {string} text */
 async function copied(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    return copiedBySelection(text); // plain HTTP from another machine has no clipboard
-  }
+	try {
+		await navigator.clipboard.writeText(text);
+		return true;
+	} catch {
+		return copiedBySelection(text); // there is no clipboard over plain HTTP from another machine
+	}
 }
 
-/** @param {string} text */
 function copiedBySelection(text) {
-  const field = document.createElement("textarea");
-  const focused = document.activeElement;
-  field.value = text;
-  field.className = "hidden";
-  document.body.append(field);
-  field.select();
-  try {
-    return document.execCommand("copy");
-  } finally {
-    field.remove();
-    if (focused instanceof HTMLElement) focused.focus();
-  }
+	const focused = document.activeElement;
+	const field = document.createElement("textarea");
+	field.value = text;
+	field.className = "hidden";
+	document.body.append(field);
+	field.select();
+	const isCopied = document.execCommand("copy");
+	field.remove();
+	focused.focus();
+	return isCopied;
 }

@@ -1,81 +1,58 @@
-// A block of code in an answer, with a button that copies it.
+// A block of code in an answer.
 
 import { copy } from "./clipboard.js";
+import { button, make } from "./dom.js";
 
-// As with paragraphs, only the last part is laid out anew.
+// Only the last part is laid out for each token.
 const LONGEST_PART = 4_000;
 
 export class Code {
-  text = "";
-  #shown = 0;
-  #isFirstLine = true;
+	text = "";
+	#shown = 0;
+	#isEmpty = true;
 
-  /** @param {number} indent @param {string} fence @param {string} language */
-  constructor(indent, fence, language) {
-    this.indent = indent;
-    this.fence = fence;
-    this.element = document.createElement("div");
-    this.element.className = "code";
-    const bar = document.createElement("div");
-    bar.className = "bar";
-    const name = document.createElement("bdi");
-    name.textContent = language.slice(0, 100);
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "copy";
-    button.textContent = "Copy";
-    button.addEventListener("click", () => copy(this.text, button));
-    bar.append(name, button);
-    const pre = document.createElement("pre");
-    pre.tabIndex = 0; // so that the keyboard scrolls it
-    pre.dir = "ltr";
-    this.code = document.createElement("code");
-    pre.append(this.code);
-    this.element.append(bar, pre);
-    this.part = this.#newPart();
-  }
+	constructor(indent, fence, language) {
+		this.indent = indent;
+		this.fence = fence;
+		this.code = make("code");
+		this.element = make("div", { className: "code" },
+			make("div", { className: "bar" }, make("bdi", {}, language), button("Copy", "copy", ({ target }) => copy(this.text, target))),
+			make("pre", { tabIndex: 0, dir: "ltr" }, this.code)); // focus lets the keyboard scroll it
+		this.#addPart();
+	}
 
-  /** @param {string} line  the beginning of one */
-  mayEndWith(line) {
-    return line.length < 100 && /^ *(`*|~*) *$/.test(line);
-  }
+	/** @param line  the beginning of one */
+	mayEndWith(line) {
+		return line.length < 100 && /^ *(`*|~*) *$/.test(line);
+	}
 
-  /** @param {string} line */
-  endsWith(line) {
-    const found = line.trim();
-    return found.length >= this.fence.length && found === this.fence[0].repeat(found.length);
-  }
+	endsWith(line) {
+		const found = line.trim();
+		return found.length >= this.fence.length && found === this.fence[0].repeat(found.length);
+	}
 
-  /** @param {string} line */
-  beginLine(line) {
-    if (!this.#isFirstLine) this.text += "\n";
-    this.#isFirstLine = false;
-    const spaces = Math.min(line.search(/[^ ]|$/), this.indent);
-    this.text += line.slice(spaces);
-  }
+	beginLine(line) {
+		const spaces = Math.min(line.search(/[^ ]|$/), this.indent);
+		this.text += (this.#isEmpty ? "" : "\n") + line.slice(spaces);
+		this.#isEmpty = false;
+	}
 
-  /** @param {string} text */
-  add(text) {
-    this.text += text;
-  }
+	add(text) {
+		this.text += text;
+	}
 
-  show() {
-    while (this.#shown < this.text.length) {
-      const room = LONGEST_PART - this.part.data.length;
-      const end = this.text.indexOf("\n", this.#shown + Math.max(room, 0));
-      const isFull = end >= 0 && this.text.length - this.#shown > room;
-      const next = isFull ? end + 1 : this.text.length;
-      this.part.appendData(this.text.slice(this.#shown, next));
-      this.#shown = next;
-      if (isFull) this.part = this.#newPart();
-    }
-  }
+	show() {
+		while (this.#shown < this.text.length) {
+			const end = this.text.indexOf("\n", this.#shown + LONGEST_PART - this.part.length) + 1;
+			const next = end || this.text.length;
+			this.part.appendData(this.text.slice(this.#shown, next));
+			this.#shown = next;
+			if (end) this.#addPart();
+		}
+	}
 
-  #newPart() {
-    const part = document.createElement("span");
-    const text = document.createTextNode("");
-    part.append(text);
-    this.code.append(part);
-    return text;
-  }
+	#addPart() {
+		this.part = document.createTextNode("");
+		this.code.append(make("span", {}, this.part));
+	}
 }

@@ -4,103 +4,90 @@ import { copy } from "./clipboard.js";
 import { $, button, make } from "./dom.js";
 import { Markdown } from "./markdown.js";
 
-// Often enough to look continuous. Each time, the browser lays out and paints the end of the answer.
+// Often enough to look continuous: each time, the end of the answer is laid out and painted.
 const MILLISECONDS = 60;
 
-/** Actions of the buttons: `edit` and `again`, with a message. */
+/** `edit` and `again`, which get a message. */
 export const actions = {};
 
-let follows = true;
 const scroller = $("scroller");
-scroller.addEventListener("scroll", () => {
-  follows = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
-}, { passive: true });
-
-export function scrollDown() {
-  follows = true;
-  keepUp();
-}
+let isAtEnd = true;
+scroller.onscroll = () => {
+	isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
+};
 
 function keepUp() {
-  if (follows) scroller.scrollTop = scroller.scrollHeight;
+	if (isAtEnd) scroller.scrollTop = scroller.scrollHeight;
 }
 
-/** An answer, to which text may be added. */
-export class Answer {
-  #text;
-  #markdown;
-  #thinking;
-  #waiting = { text: "", thinking: "" };
-  #timer;
-  #shownAt = -Infinity;
+class Answer {
+	#text = make("div", { className: "text" });
+	#markdown = new Markdown(this.#text);
+	#thinking;
+	#new = ["", ""];
+	#timer;
+	#shownAt = -Infinity;
 
-  constructor(message) {
-    this.message = message;
-    this.#text = make("div", { className: "text" });
-    this.#markdown = new Markdown(this.#text);
-    this.element = make("article", { className: "answer" }, make("h2", { dir: "auto" }, message.model ?? "Answer"), this.#text);
-    if (message.thinking) this.add("", message.thinking);
-    if (message.content) this.add(message.content, "");
-    if (!message.running) this.end();
-  }
+	constructor(message) {
+		this.message = message;
+		this.element = make("article", { className: "answer" }, make("h2", { dir: "auto" }, message.model), this.#text);
+		this.add(message.content, message.thinking);
+		if (!message.running) this.end();
+	}
 
-  add(text, thinking) {
-    this.#waiting.text += text;
-    this.#waiting.thinking += thinking;
-    const left = this.#shownAt + MILLISECONDS - performance.now();
-    if (left <= 0) this.#show();
-    else this.#timer ??= setTimeout(() => requestAnimationFrame(() => this.#show()), left);
-  }
+	add(text, thinking = "") {
+		this.#new[0] += text;
+		this.#new[1] += thinking;
+		const left = this.#shownAt + MILLISECONDS - performance.now();
+		if (left <= 0) this.#show();
+		else this.#timer ??= setTimeout(() => requestAnimationFrame(() => this.#show()), left);
+	}
 
-  end() {
-    this.#show();
-    this.#markdown.end();
-    const { message } = this;
-    if (message.note) this.element.append(make("p", { className: "note", dir: "auto" }, message.note));
-    const tools = make("div", { className: "tools" });
-    if (message.content) tools.append(button("Copy answer", "copy-answer", () => copy(message.content, tools.firstChild)));
-    tools.append(button("Ask again", "again", () => actions.again(message)));
-    this.element.append(tools);
-    keepUp();
-  }
+	end() {
+		this.#show();
+		this.#markdown.end();
+		const { content, note } = this.message;
+		if (note) this.element.append(make("p", { className: "note", dir: "auto" }, note));
+		const tools = [button("Ask again", "again", () => actions.again(this.message))];
+		if (content) tools.unshift(button("Copy answer", "copy-answer", ({ target }) => copy(content, target)));
+		this.element.append(make("div", { className: "tools" }, ...tools));
+		keepUp();
+	}
 
-  #show() {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    const { text, thinking } = this.#waiting;
-    this.#waiting = { text: "", thinking: "" };
-    this.#shownAt = performance.now();
-    if (thinking) this.#think(thinking);
-    if (text) this.#markdown.append(text);
-    keepUp();
-  }
-
-  #think(text) {
-    if (!this.#thinking) {
-      this.#thinking = make("div", { className: "text plain", dir: "auto" });
-      this.#text.before(make("details", { className: "thinking" }, make("summary", {}, "Thinking"), this.#thinking));
-    }
-    this.#thinking.append(text);
-  }
+	#show() {
+		clearTimeout(this.#timer);
+		const [text, thinking] = this.#new;
+		this.#new = ["", ""];
+		this.#timer = undefined;
+		this.#shownAt = performance.now();
+		if (thinking && !this.#thinking) {
+			this.#thinking = make("div", { className: "text plain", dir: "auto" });
+			this.#text.before(make("details", {}, make("summary", {}, "Thinking"), this.#thinking));
+		}
+		this.#thinking?.append(thinking);
+		this.#markdown.append(text);
+		keepUp();
+	}
 }
 
 function question(message) {
-  return make("article", { className: "question" },
-    make("h2", { className: "hidden" }, "You"),
-    make("div", { className: "text", dir: "auto" }, message.content),
-    make("div", { className: "tools" }, button("Edit", "edit", () => actions.edit(message))));
+	return make("article", { className: "question" },
+		make("h2", { className: "hidden" }, "You"),
+		make("div", { className: "text plain", dir: "auto" }, message.content),
+		make("div", { className: "tools" }, button("Edit", "edit", () => actions.edit(message))));
 }
 
-/** Show `messages`; returns the answer that still runs, if there is one. */
+/** Show `messages`; returns the answer to which text can be added, if one runs. */
 export function show(messages) {
-  let running;
-  $("conversation").replaceChildren(...messages.map((message) => {
-    if (message.role === "user") return question(message);
-    const answer = new Answer(message);
-    if (message.running) running = answer;
-    return answer.element;
-  }));
-  $("empty").hidden = messages.length > 0;
-  scrollDown();
-  return running;
+	let running;
+	$("conversation").replaceChildren(...messages.map((message) => {
+		if (message.role === "user") return question(message);
+		const answer = new Answer(message);
+		if (message.running) running = answer;
+		return answer.element;
+	}));
+	$("empty").hidden = messages.length > 0;
+	isAtEnd = true;
+	keepUp();
+	return running;
 }

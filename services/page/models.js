@@ -3,17 +3,16 @@
 import { $, make } from "./dom.js";
 import { json } from "./gateway.js";
 
-/** @returns the names of all models */
+/** Resolves to the number of models. */
 export async function showModels(wanted) {
-  const { models } = await json("api/tags");
-  const { models: resident } = await json("api/ps").catch(() => ({ models: [] }));
-  const names = models.map(({ name }) => name).sort();
-  const loaded = names.filter((name) => resident.some((model) => model.name === name));
-  const others = names.filter((name) => !loaded.includes(name));
-  const select = $("model");
-  const chosen = [wanted, select.value, loaded[0], names[0]].find((name) => names.includes(name));
-  select.replaceChildren(...[["In memory", loaded], ["Not in memory", others]].filter(([, group]) => group.length)
-    .map(([label, group]) => make("optgroup", { label }, ...group.map((name) => make("option", { value: name }, name)))));
-  if (chosen !== undefined) select.value = chosen;
-  return names;
+	const { models } = await json("api/tags");
+	const { models: resident = [] } = await json("api/ps").catch(() => ({}));
+	const names = models.map(({ name }) => name).sort();
+	const loaded = names.filter((name) => resident.some((model) => model.name === name));
+	const groups = { "In memory": loaded, "Not in memory": names.filter((name) => !loaded.includes(name)) };
+	const chosen = [wanted, $("model").value, loaded[0], names[0]].find((name) => names.includes(name));
+	$("model").replaceChildren(...Object.entries(groups).filter(([, group]) => group.length)
+		.map(([label, group]) => make("optgroup", { label }, ...group.map((value) => make("option", { value }, value)))));
+	if (names.length) $("model").value = chosen;
+	return names.length;
 }

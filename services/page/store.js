@@ -1,128 +1,84 @@
 // Conversations, kept in this browser only: each under a key of its own, so that tabs do not overwrite each other's.
+//
+// A conversation has: id, title, at, model, system, think, options, messages. A message has: id, role, content; an
+// answer also thinking, model, figures, note, and while it runs `running`: its location, and the event `after` which
+// it is to be read on.
 
 const PREFIX = "sluice.conversation.";
-const LONGEST_TITLE = 80;
 
-/**
- * @typedef {{role: "user" | "assistant", id: string, content: string, thinking?: string, model?: string,
- *   figures?: string, note?: string, running?: {location: string | null, after: number}}} Message
- *   `running`: an answer that has not ended, and the event up to which it is here
- * @typedef {{model?: string, system: string, options: Record<string, number>, think: string}} Settings
- * @typedef {Settings & {id: string, title: string, at: number, messages: Message[]}} Conversation
- */
-
-/** @type {Map<string, Conversation>} */
 const conversations = new Map();
+let failed;
 
-/** Called with the id of a conversation that another tab has changed. @type {(id: string) => void} */
-let changed = () => {};
-
-/** Called with words when a conversation cannot be saved. @type {(words: string) => void} */
-let failed = () => {};
-
-/**
- * @param {typeof changed} whenChanged
- * @param {typeof failed} whenFailed
- */
-export function open(whenChanged, whenFailed) {
-  changed = whenChanged;
-  failed = whenFailed;
-  try {
-    for (const key of Object.keys(localStorage)) take(key, localStorage.getItem(key));
-  } catch {
-    failed("This browser does not let the page keep anything: conversations are lost when the page is closed.");
-  }
-  addEventListener("storage", ({ key, newValue }) => {
-    if (key) take(key, newValue);
-    else conversations.clear();
-    changed(key?.slice(PREFIX.length) ?? "");
-  });
+/** `changed` is told the id of what another tab has changed, `whenFailed` in words why nothing can be saved. */
+export function open(changed, whenFailed) {
+	failed = whenFailed;
+	try {
+		for (const [key, text] of Object.entries(localStorage)) take(key, text);
+	} catch {
+		failed("This browser keeps nothing for the page: conversations are lost when it is closed.");
+	}
+	addEventListener("storage", ({ key, newValue }) => {
+		if (key?.startsWith(PREFIX)) changed(take(key, newValue));
+	});
 }
 
-/** @param {string} key @param {string | null} text */
 function take(key, text) {
-  if (!key.startsWith(PREFIX)) return;
-  const id = key.slice(PREFIX.length);
-  try {
-    const value = JSON.parse(text ?? "null");
-    if (Array.isArray(value?.messages)) conversations.set(id, value);
-    else conversations.delete(id);
-  } catch {
-    conversations.delete(id);
-  }
+	if (!key.startsWith(PREFIX)) return;
+	const id = key.slice(PREFIX.length);
+	conversations.delete(id);
+	try {
+		if (text) conversations.set(id, JSON.parse(text));
+	} catch {
+		// Not written by this page.
+	}
+	return id;
 }
 
 /** The latest first. */
-export function all() {
-  return [...conversations.values()].sort((one, other) => other.at - one.at);
+export const all = () => [...conversations.values()].sort((one, other) => other.at - one.at);
+
+export const get = (id) => conversations.get(id);
+
+/** It is kept once something is said in it. */
+export function create({ model, system, think, options }) {
+	return { id: newId(), title: "", at: Date.now(), model, system, think, options, messages: [] };
 }
 
-/** @param {string} id */
-export function get(id) {
-  return conversations.get(id);
-}
-
-/** A new conversation, which is kept once something is said in it. @param {Settings} settings @returns {Conversation} */
-export function create({ model, system, options, think }) {
-  return { id: newId(), title: "", at: Date.now(), model, system, options: { ...options }, think, messages: [] };
-}
-
-/** @param {Conversation} conversation */
 export function save(conversation) {
-  conversations.set(conversation.id, conversation);
-  try {
-    localStorage.setItem(PREFIX + conversation.id, JSON.stringify(conversation));
-  } catch {
-    failed(
-      "This conversation is not saved any more, because the browser's storage is full. " +
-        "Export it, or delete conversations that you do not need.",
-    );
-  }
+	conversations.set(conversation.id, conversation);
+	try {
+		localStorage.setItem(PREFIX + conversation.id, JSON.stringify(conversation));
+	} catch {
+		failed("This conversation is not saved, because the browser's storage is full. Export it, or delete others.");
+	}
 }
 
-/** @param {string} id */
-export function remove(id) {
-  conversations.delete(id);
-  try {
-    localStorage.removeItem(PREFIX + id);
-  } catch {
-    // Nothing is kept.
-  }
+export function remove({ id }) {
+	conversations.delete(id);
+	localStorage.removeItem(PREFIX + id);
 }
 
-export function newId() {
-  return [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+export const newId = () => crypto.getRandomValues(new Uint32Array(2)).join("");
+
+/** The request for the next answer. */
+export function requestFor({ model, system, think, options, messages }) {
+	const said = messages.filter(({ content, running }) => content && !running);
+	return {
+		model,
+		messages: [
+			...(system ? [{ role: "system", content: system }] : []),
+			...said.map(({ role, content }) => ({ role, content })),
+		],
+		...(Object.keys(options).length ? { options } : {}),
+		...(think ? { think: think === "on" } : {}),
+	};
 }
 
-/** @param {string} text */
-export function titleOf(text) {
-  const line = text.trim().split("\n")[0];
-  return line.length > LONGEST_TITLE ? `${line.slice(0, LONGEST_TITLE - 1)}…` : line;
-}
-
-/** The request for the next answer. @param {Conversation} conversation */
-export function requestFor({ model = "", system, options, think, messages }) {
-  const said = messages.filter(({ content, running }) => content && !running);
-  return {
-    model,
-    messages: [
-      ...(system.trim() ? [{ role: "system", content: system }] : []),
-      ...said.map(({ role, content }) => ({ role, content })),
-    ],
-    ...(Object.keys(options).length ? { options } : {}),
-    ...(think ? { think: think === "on" } : {}),
-  };
-}
-
-/** @param {Conversation} conversation */
 export function asJson(conversation) {
-  return `${JSON.stringify({ title: conversation.title, ...requestFor(conversation) }, null, 2)}\n`;
+	return JSON.stringify({ title: conversation.title, ...requestFor(conversation) }, null, 2);
 }
 
-/** @param {Conversation} conversation */
 export function asMarkdown({ title, system, messages }) {
-  const parts = [`# ${title}`];
-  if (system.trim()) parts.push("## System", system);
-  for (const { role, model, content } of messages) parts.push(`## ${role === "user" ? "You" : model ?? "Answer"}`, content);
-  return `${parts.join("\n\n")}\n`;
+	const said = messages.map(({ role, model, content }) => `## ${role === "user" ? "You" : model}\n\n${content}\n`);
+	return [`# ${title}\n`, ...(system ? [`## System prompt\n\n${system}\n`] : []), ...said].join("\n");
 }
