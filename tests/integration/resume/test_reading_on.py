@@ -146,6 +146,15 @@ async def test_the_model_is_freed_when_nobody_comes_back(alice: httpx.AsyncClien
     assert (entry["outcome"], entry["status"], entry["chunks"]) == ("client_gone", 499, 2)
 
 
+async def test_the_time_begins_when_the_last_reader_leaves(alice: httpx.AsyncClient, gateway: Served) -> None:
+    fields: dict[str, Any] = {"headers": {"Prefer": "resume=1"}, "json": question("halts")}
+    async with alice.stream("POST", "/chat", **fields) as left:
+        await read_until(left.aiter_raw(), b"id: 2\n")
+        request_id = left.headers["x-request-id"]
+    await until(lambda: not gateway.fake.answering, "nobody has come back")
+    assert line_of(gateway.process, request_id)["outcome"] == "client_gone"
+
+
 async def test_a_reader_that_comes_in_time_keeps_it_going(alice: httpx.AsyncClient, gateway: Served) -> None:
     location = await begun(alice, "halts", "respond-async, resume=2")
     async with alice.stream("GET", location) as reading:
