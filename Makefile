@@ -1,7 +1,7 @@
 # `make` alone lists the commands. They need make and Python 3.11 or newer; everything else is installed into .venv.
 # The commands under Containers also need Docker, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-faults test-stack chaos fuzz workers fairness servers telemetry bench bench-peers lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-faults test-stack chaos fuzz workers fairness servers telemetry resume bench bench-peers lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -93,6 +93,9 @@ servers: .venv/test.stamp ## Kill, stop and break one of three model servers und
 
 telemetry: .venv/test.stamp ## Measure what metrics and logs cost per token (ROUNDS=)
 	$(BIN)/python -m tests.load.telemetry $(if $(ROUNDS),--rounds $(ROUNDS))
+
+resume: .venv/test.stamp ## Measure what it costs per token that an answer outlives its connection (ROUNDS=)
+	$(BIN)/python -m tests.load.resume $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench: .venv/test.stamp ## Measure the cost per token of nginx, the gateway, both, and LiteLLM if installed (QUICK=1 BARS=1 OUT=)
 	@$(BIN)/python -m tests.load.bench \

@@ -50,6 +50,14 @@ async def read(request: Request) -> Response:
     return Resumed(reading, record_of(request))
 
 
+@router.head("/chat/{id}", include_in_schema=False)
+async def head(request: Request) -> Response:
+    """What `read` would begin with, without waiting for the answer's end."""
+    kept = _kept(request)
+    nothing_left = kept.ended and _position(request, kept) == kept.log.end
+    return Response(status_code=204) if nothing_left else Response(media_type=ChatSSE.media_type)
+
+
 @router.delete(
     "/chat/{id}",
     status_code=204,
