@@ -41,8 +41,7 @@ async def read(request: Request) -> Response:
     reads it to its end over any number of connections.
     """
     kept = _kept(request)
-    said = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
-    position = position_after(kept, said, "after, or Last-Event-ID", 1)
+    position = _position(request, kept)
     if kept.ended and position == kept.log.end:
         return Response(status_code=204)
     ANSWERS_RESUMED.inc()
@@ -90,6 +89,11 @@ def _kept(request: Request) -> Kept:
     state = state_of(request)
     caller = state.identify(request, "inference")
     return state.shelf.find(request.path_params["id"], ChatSSE, caller.identity)
+
+
+def _position(request: Request, kept: Kept) -> int:
+    said = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
+    return position_after(kept, said, "after, or Last-Event-ID", 1)
 
 
 def position_after(kept: Kept, said: str, name: str, first: int) -> int:
