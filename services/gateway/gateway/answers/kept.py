@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..dialects.refusal import Headers, Refusal
+from ..dialects.stream import Stream
 from ..errors import AnswerNotKept, GatewayError, TooManyReaders
 from .event_log import EventLog
 
@@ -34,7 +35,7 @@ class Reader(Protocol):
 
 
 class Kept:
-    """`id` is a secret, `owner` the identity of the caller whose it is.
+    """`id` is a secret, `owner` the identity of the caller whose it is, `dialect` the form of its events.
 
     `opened` is done when the answer has begun or been refused; `headers` are then its headers, and `added`
     those that only the first reader gets. `status` says what it waits for. `size` is what the shelf counts
@@ -43,9 +44,15 @@ class Kept:
     """
 
     def __init__(
-        self, answer_id: str, owner: str, seconds: float, grew: Callable[["Kept", int], None]
+        self,
+        answer_id: str,
+        dialect: Stream,
+        owner: str,
+        seconds: float,
+        grew: Callable[["Kept", int], None],
     ) -> None:
         self.id = answer_id
+        self.dialect = dialect
         self.owner = owner
         self.seconds = seconds
         self.log = EventLog()
@@ -53,17 +60,21 @@ class Kept:
         self.headers: Headers = []
         self.added: Headers = []
         self.status = b""
-        self.ended = False
         self.size = self._room = 0
         self.reads = 0
         self.stop: Callable[[GatewayError], None] = lambda _: None
         self.abandon: Callable[[], None] = lambda: None
         self._grew = grew
         self._farewell = b""
+        self._ended = asyncio.Event()
         self._readers: set[Reader] = set()
         self._live: tuple[Reader, ...] = ()  # those that have read everything
         self._grace: asyncio.TimerHandle | None = None
         self._wait_for_reader()
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
 
     @property
     def is_read(self) -> bool:
@@ -94,11 +105,14 @@ class Kept:
             reader.tell(aside)
 
     def end(self) -> None:
-        self.ended = True
+        self._ended.set()
         self.stop, self.abandon, self.status = (lambda _: None), (lambda: None), b""
         self._stop_waiting()
         for reader in self._readers:
             reader.wake()
+
+    async def wait_ended(self) -> None:
+        await self._ended.wait()
 
     def _make_room(self) -> None:
         if self.log.is_whole:
@@ -122,10 +136,17 @@ class Kept:
 
     # Its readers
 
+    def visit(self) -> None:
+        """Somebody comes without reading it: wait anew for a reader. Raises AnswerNotKept."""
+        if not self.log.is_whole:
+            raise AnswerNotKept("this answer has grown too large to be kept, and cannot be read again")
+        if self._grace:
+            self._stop_waiting()
+            self._wait_for_reader()
+
     def attach(self, reader: Reader) -> None:
         """Raises AnswerNotKept, TooManyReaders."""
-        if reader.position < self.log.start or not self.log.is_whole:
-            raise AnswerNotKept("this answer has grown too large to be kept, and cannot be read again")
+        self.visit()
         if len(self._readers) >= MOST_READERS:
             raise TooManyReaders(f"{MOST_READERS} connections read this answer already; close one of them")
         self._stop_waiting()
