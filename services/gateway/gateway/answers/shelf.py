@@ -96,15 +96,21 @@ class Shelf:
 
     def _grew(self, kept: Kept, size: int) -> None:
         self._count(kept, size)
-        settings = self._settings
-        if kept.size <= settings.resume_bytes and self.size <= settings.resume_total_bytes:
-            return
-        while self.size > settings.resume_total_bytes and self._ended:
-            self.remove(self._answers[next(iter(self._ended))])
-        if kept.size > settings.resume_bytes or self.size > settings.resume_total_bytes:
+        if kept.size > self._settings.resume_bytes or not self._has_room():
             ANSWERS_GIVEN_UP.inc()
-            self._count(kept, -kept.size)
+            self._count(kept, BASE_BYTES - kept.size)
             kept.give_up()
+
+    def _has_room(self) -> bool:
+        """Whether there is room for all answers, once ended ones that nobody reads are removed as needed."""
+        most = self._settings.resume_total_bytes
+        while self.size > most and (ended := self._oldest_unread()):
+            self.remove(ended)
+        return self.size <= most
+
+    def _oldest_unread(self) -> Kept | None:
+        ended = map(self._answers.__getitem__, self._ended)
+        return next((kept for kept in ended if not kept.is_read), None)
 
     def _count(self, kept: Kept, size: int) -> None:
         kept.size += size
