@@ -37,6 +37,7 @@ class Shelf:
         kept = Kept(secrets.token_urlsafe(ID_BYTES), owner, seconds, self._grew)
         self._answers[kept.id] = kept
         self._count(kept, BASE_BYTES)
+        self._make_room()
         return kept
 
     def run(self, kept: Kept, work: Awaitable[None]) -> None:
@@ -96,13 +97,13 @@ class Shelf:
 
     def _grew(self, kept: Kept, size: int) -> None:
         self._count(kept, size)
-        if kept.size > self._settings.resume_bytes or not self._has_room():
+        if kept.size > self._settings.resume_bytes or not self._make_room():
             ANSWERS_GIVEN_UP.inc()
             self._count(kept, BASE_BYTES - kept.size)
             kept.give_up()
 
-    def _has_room(self) -> bool:
-        """Whether there is room for all answers, once ended ones that nobody reads are removed as needed."""
+    def _make_room(self) -> bool:
+        """Remove ended answers that nobody reads, as needed; returns whether there is room then."""
         most = self._settings.resume_total_bytes
         while self.size > most and (ended := self._oldest_unread()):
             self.remove(ended)
