@@ -1,7 +1,7 @@
 # `make` alone lists the commands. They need make and Python 3.11 or newer; everything else is installed into .venv.
 # The commands under Containers also need Docker, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-faults test-stack chaos fuzz workers fairness servers telemetry resume bench bench-peers lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-faults test-stack test-browser event-source chaos fuzz workers fairness servers telemetry resume bench bench-peers lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -74,6 +74,12 @@ test-faults: .venv/test.stamp ## Test full disks, blocked output, exhausted desc
 test-stack: .venv/test.stamp ## Test the containers on a real Docker Engine (T=)
 	$(BIN)/pytest $(or $(T),tests/stack)
 
+test-browser: .venv/browser.stamp ## Test the page in Chromium, from Debian's package `chromium` (T= CHROMIUM=)
+	$(BIN)/pytest $(or $(T),tests/browser)
+
+event-source: .venv/browser.stamp ## Read 500 answers with Chromium's EventSource, cutting each connection three times (ANSWERS=)
+	ANSWERS=$(or $(ANSWERS),500) $(BIN)/pytest --capture no --timeout 1800 tests/browser/test_event_source.py
+
 chaos: .venv/test.stamp ## Send 20,000 streams through an upstream with random faults, and more (STREAMS= MODE=)
 	$(BIN)/python -m tests.load.chaos \
 		$(if $(STREAMS),--streams $(STREAMS)) $(if $(MODE),--mode '$(MODE)')
@@ -129,6 +135,10 @@ PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml
 	@$(PYTHON) -m deploy.packages.install test
 	@touch $@
 
+.venv/browser.stamp: .venv/test.stamp tests/browser/requirements.txt
+	@$(PYTHON) -m deploy.packages.install browser
+	@touch $@
+
 .venv-peers/bench.stamp: tests/load/peers/requirements.txt
 	$(PYTHON) -m venv --clear .venv-peers
 	.venv-peers/bin/pip install --disable-pip-version-check --no-input --require-hashes --no-deps -r $<
@@ -136,4 +146,4 @@ PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

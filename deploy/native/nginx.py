@@ -9,11 +9,13 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from stat import S_IROTH, S_IXOTH
 
 from deploy import ROOT
 from deploy.native.stack import Stack
 from deploy.settings.values import BadSetting
 
+PAGE = ROOT / "services" / "page" / "index.html"
 AT_LEAST = (1, 27, 3)  # the first with `resolve` in upstream blocks, which the configuration uses
 
 
@@ -70,7 +72,9 @@ def render_nginx(folder: Path, values: Mapping[str, str]) -> None:
     """Copies nginx/ to `folder` and fills it in as the image's entrypoint does. Raises BadSetting."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "nginx", folder)
-    (folder / "run").mkdir()
+    # The page's files are served from where they are, so a change to one needs no restart.
+    (folder / "run" / "html").mkdir(parents=True)
+    (folder / "run" / "html" / "page").symlink_to(PAGE.parent)
     templates = folder / "templates"
     for template in templates.rglob("*.template"):
         target = (folder / "conf.d" / template.relative_to(templates)).with_suffix("")
@@ -91,4 +95,17 @@ def render_nginx(folder: Path, values: Mapping[str, str]) -> None:
 def nginx_command(nginx: str, folder: Path) -> list[str]:
     """nginx in the foreground, with the files in `folder`."""
     files = ["-p", str(folder / "run"), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
-    return [nginx, *files, "-g", "daemon off;"]
+    return [nginx, *files, "-g", f"daemon off; {_user()}"]
+
+
+def _user() -> str:
+    """Started by root, nginx runs its workers as nobody. If nobody may not read the page, which is so below
+    /root, they run as root, as the gateway does.
+    """
+    if os.geteuid() or _is_readable_by_everybody(PAGE):
+        return ""
+    return "user root root;"
+
+
+def _is_readable_by_everybody(file: Path) -> bool:
+    return bool(file.stat().st_mode & S_IROTH) and all(one.stat().st_mode & S_IXOTH for one in file.parents)

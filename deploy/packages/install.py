@@ -21,6 +21,7 @@ RUN = ("deploy/native", *SERVICES)
 PURPOSES = {
     "run": (RUN, "the gateway, nginx, llama.cpp and a 98 MB model (once, about 160 MB)"),
     "test": ((*RUN, "tests"), "the stack and the test tools (once, about 160 MB)"),
+    "browser": ((*RUN, "tests", "tests/browser"), "what drives a browser (once, about 55 MB)"),
 }
 
 # pip hides its progress bar when its output is not a terminal, so its lines are shown instead.

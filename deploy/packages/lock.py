@@ -19,6 +19,7 @@ SOURCES = (
     "services/engine/pyproject.toml",
     "deploy/native/requirements.in",
     "tests/requirements.in",
+    "tests/browser/requirements.in",
 )
 APART = "tests/load/peers/requirements.in"
 # For every platform and Python from 3.11 on; --no-header and --no-annotate keep paths and options out.

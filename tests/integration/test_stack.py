@@ -146,6 +146,11 @@ def waiting(stack: Running) -> list[object]:
     return list(httpx.get(f"{stack.url}/queue", timeout=30).json()["waiting"])
 
 
+def test_ollamas_clients_still_read_that_it_is_running(client: httpx.Client) -> None:
+    assert client.get("/").text == "Ollama is running"
+    assert client.get("/", headers={"Accept": "text/html"}).text.startswith("<!doctype html>")
+
+
 def test_an_unknown_model_is_404_through_the_whole_chain(client: httpx.Client) -> None:
     response = client.post("/chat", json={**question(), "model": "nobody"})
     assert response.status_code == 404

@@ -18,6 +18,7 @@ from tests.integration.programs import gateway, line_of
 from tests.integration.queue.queues import until
 from tests.integration.resume.events import events, numbered
 from tests.integration.scrapes import value
+from tests.load import remains
 from tests.processes import Process, wait_until
 
 # One model for all, since each has its own slots.
@@ -50,10 +51,9 @@ def running(fake: FakeOllama, tmp_path: Path) -> Iterator[tuple[Process, str]]:
         process.wait_ready(f"{url}/readyz")
         yield process, url
         if process.popen.poll() is None:
-            for name in ("gateway_requests_in_flight", "gateway_queue_length"):
-                wait_until(lambda name=name: not value(url, name), 20, f"{name} is 0")
-            wait_until(lambda: value(url, "gateway_answers_kept", state="running") == 0, 20, "all ended")
             wait_until(lambda: not fake.answering, 20, "nothing is answered any more")
+            wait_until(lambda: not remains.in_gateway(url), 20, "nothing is in flight")
+            wait_until(lambda: value(url, "gateway_answers_kept", state="running") == 0, 20, "all ended")
         assert "unhandled" not in process.output
         assert "never awaited" not in process.output
 

@@ -47,6 +47,7 @@ class Keeping:
         self._record.status = self._record.status or dialect.http_status
         farewell = dialect.status("not_resumable", {}) if isinstance(dialect, Stream) else b""
         self._kept.open(dialect.headers, list(self.headers), farewell)
+        self._kept.write(self._kept.dialect.opening)
 
     async def send(self, dialect: Stream | Whole, frames: bytes, *, last: bool) -> None:
         if not self.committed:

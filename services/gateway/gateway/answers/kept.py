@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ..dialects.refusal import Headers, Refusal
+from ..dialects.stream import Stream
 from ..errors import AnswerNotKept, GatewayError, TooManyReaders
 from .event_log import EventLog
 
@@ -35,7 +36,7 @@ class Reader(Protocol):
 
 
 class Kept:
-    """`id` is a secret, `owner` the identity of the caller whose it is.
+    """`id` is a secret, `owner` the identity of the caller whose it is, `dialect` the form of its events.
 
     `opened` is done when the answer has begun or been refused; `headers` are then its headers, and `added`
     those that only the first reader gets. `status` says what it waits for. `size` is what the shelf counts
@@ -44,9 +45,15 @@ class Kept:
     """
 
     def __init__(
-        self, answer_id: str, owner: str, seconds: float, grew: Callable[["Kept", int], None]
+        self,
+        answer_id: str,
+        dialect: Stream,
+        owner: str,
+        seconds: float,
+        grew: Callable[["Kept", int], None],
     ) -> None:
         self.id = answer_id
+        self.dialect = dialect
         self.owner = owner
         self.seconds = seconds
         self.log = EventLog()
@@ -54,18 +61,22 @@ class Kept:
         self.headers: Headers = []
         self.added: Headers = []
         self.status = b""
-        self.ended = False
         self.size = self._room = 0
         self.reads = 0
         self.stop: Callable[[GatewayError], None] = lambda _: None
         self.abandon: Callable[[], None] = lambda: None
         self._grew = grew
         self._farewell = b""
+        self._ended = asyncio.Event()
         self._readers: set[Reader] = set()
         self._live: tuple[Reader, ...] = ()  # those that have read everything
         self._caught_up: asyncio.Future[None] | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._wait_for_reader()
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
 
     @property
     def is_read(self) -> bool:
@@ -96,11 +107,14 @@ class Kept:
             reader.tell(aside)
 
     def end(self) -> None:
-        self.ended = True
+        self._ended.set()
         self.stop, self.abandon, self.status = (lambda _: None), (lambda: None), b""
         self._stop_waiting()
         for reader in self._readers:
             reader.wake()
+
+    async def wait_ended(self) -> None:
+        await self._ended.wait()
 
     def give_up(self) -> None:
         """Keep it no longer: its readers are the last, and without readers it is abandoned."""

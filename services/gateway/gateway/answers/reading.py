@@ -151,9 +151,10 @@ class FirstReading(Reading):
 class Accepted(Response):
     """The address of an answer that is read later, once it is certain that there will be one."""
 
-    def __init__(self, kept: Kept, added: Headers, body: bytes) -> None:
+    def __init__(self, kept: Kept, status: int, added: Headers, body: bytes) -> None:
         super().__init__()
         self._kept = kept
+        self._status = status
         self._added = added
         self._body = body
 
@@ -168,7 +169,7 @@ class Accepted(Response):
                 *self._kept.added,
                 *self._added,
             ]
-            start = {"type": "http.response.start", "status": 202, "headers": headers}
+            start = {"type": "http.response.start", "status": self._status, "headers": headers}
             messages = start, {"type": "http.response.body", "body": self._body}
         for message in messages:
             await send(message)

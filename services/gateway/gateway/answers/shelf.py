@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable
 
+from ..dialects.stream import Stream
 from ..errors import AnswerNotFound, Drained
 from ..settings import Settings
 from ..telemetry.metrics import ANSWERS_GIVEN_UP, ANSWERS_KEPT, ANSWERS_KEPT_BYTES, child
@@ -13,6 +14,10 @@ from .kept import Kept
 BASE_BYTES = 4096
 
 ID_BYTES = 18
+
+
+def new_id() -> str:
+    return secrets.token_urlsafe(ID_BYTES)
 
 
 class Shelf:
@@ -32,9 +37,9 @@ class Shelf:
         """
         return self._settings.resume_max if self._settings.workers == 1 else 0
 
-    def begin(self, owner: str, seconds: float) -> Kept:
+    def begin(self, answer_id: str, dialect: Stream, owner: str, seconds: float) -> Kept:
         """A new answer, which waits `seconds` for a reader whenever it has none."""
-        kept = Kept(secrets.token_urlsafe(ID_BYTES), owner, seconds, self._grew)
+        kept = Kept(answer_id, dialect, owner, seconds, self._grew)
         self._answers[kept.id] = kept
         self._count(kept, BASE_BYTES)
         self._make_room()
@@ -46,10 +51,10 @@ class Shelf:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def find(self, answer_id: str, owner: str) -> Kept:
-        """Raises AnswerNotFound, for an answer of another caller too."""
+    def find(self, answer_id: str, dialect: type[Stream], owner: str) -> Kept:
+        """Raises AnswerNotFound, for an answer of another dialect or caller too."""
         kept = self._answers.get(answer_id)
-        if kept is None or kept.owner != owner:
+        if kept is None or kept.owner != owner or not isinstance(kept.dialect, dialect):
             minutes = self._settings.resume_keep / 60
             raise AnswerNotFound(
                 "none of your answers has this id; an answer is kept "
