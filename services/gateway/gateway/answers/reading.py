@@ -118,13 +118,14 @@ class Reading(Response):
             raise TimeoutError  # what it should read next is gone
         elif piece := log.read(self.position, PIECE_BYTES):
             self.position += len(piece)
+            self._kept.read()
             await self._send(send, _part(piece))
-        elif self._aside:
-            aside, self._aside = self._aside, b""
-            await self._send(send, _part(aside))
         elif self._kept.ended:
             await self._send(send, {"type": "http.response.body", "body": b""})
             self.is_complete = True
+        elif self._aside:
+            aside, self._aside = self._aside, b""
+            await self._send(send, _part(aside))
         else:
             self._changed.clear()
             self._is_live = True

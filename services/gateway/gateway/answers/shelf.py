@@ -42,6 +42,7 @@ class Shelf:
         kept = Kept(answer_id, dialect, owner, seconds, self._grew)
         self._answers[kept.id] = kept
         self._count(kept, BASE_BYTES)
+        self._make_room()
         return kept
 
     def run(self, kept: Kept, work: Awaitable[None]) -> None:
@@ -101,15 +102,21 @@ class Shelf:
 
     def _grew(self, kept: Kept, size: int) -> None:
         self._count(kept, size)
-        settings = self._settings
-        if kept.size <= settings.resume_bytes and self.size <= settings.resume_total_bytes:
-            return
-        while self.size > settings.resume_total_bytes and self._ended:
-            self.remove(self._answers[next(iter(self._ended))])
-        if kept.size > settings.resume_bytes or self.size > settings.resume_total_bytes:
+        if kept.size > self._settings.resume_bytes or not self._make_room():
             ANSWERS_GIVEN_UP.inc()
-            self._count(kept, -kept.size)
+            self._count(kept, BASE_BYTES - kept.size)
             kept.give_up()
+
+    def _make_room(self) -> bool:
+        """Remove ended answers that nobody reads, as needed; returns whether there is room then."""
+        most = self._settings.resume_total_bytes
+        while self.size > most and (ended := self._oldest_unread()):
+            self.remove(ended)
+        return self.size <= most
+
+    def _oldest_unread(self) -> Kept | None:
+        ended = map(self._answers.__getitem__, self._ended)
+        return next((kept for kept in ended if not kept.is_read), None)
 
     def _count(self, kept: Kept, size: int) -> None:
         kept.size += size

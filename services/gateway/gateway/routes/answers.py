@@ -44,8 +44,8 @@ async def read(request: Request) -> Response:
     position = _position(request, kept)
     if kept.ended and position == kept.log.end:
         return Response(status_code=204)
-    ANSWERS_RESUMED.inc()
     reading = Reading(kept, state_of(request).settings.send_timeout, position, RETRY)
+    ANSWERS_RESUMED.inc()
     return Resumed(reading, record_of(request))
 
 
@@ -53,7 +53,8 @@ async def read(request: Request) -> Response:
 async def head(request: Request) -> Response:
     """What `read` would begin with, without waiting for the answer's end."""
     kept = _kept(request)
-    nothing_left = kept.ended and _position(request, kept) == kept.log.end
+    position = _position(request, kept)
+    nothing_left = kept.ended and position == kept.log.end
     return Response(status_code=204) if nothing_left else Response(media_type=ChatSSE.media_type)
 
 
@@ -92,6 +93,7 @@ def _kept(request: Request) -> Kept:
 
 
 def _position(request: Request, kept: Kept) -> int:
+    """Raises as `position_after`."""
     said = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
     return position_after(kept, said, "after, or Last-Event-ID", 1)
 
