@@ -1,5 +1,6 @@
-"""`make chaos`: very many streams through an upstream with random faults; then shorter runs with faults
-around the gateway too; then a hundred streams next to malicious clients.
+"""`make chaos`: very many streams through an upstream with random faults; then answers whose clients leave
+and come back; then shorter runs with faults around the gateway too; then a hundred streams next to malicious
+clients.
 """
 
 import argparse

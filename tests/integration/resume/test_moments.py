@@ -233,10 +233,12 @@ async def test_a_drain_ends_at_last_what_is_read(
 ) -> None:
     process, _ = running
     first = question(MODEL, answers="hangs")
-    async with http.stream("POST", "/chat", json=first, headers={"Prefer": RESUME}) as asked:
-        async with http.stream("GET", asked.headers["location"]) as reading:
-            process.popen.send_signal(signal.SIGTERM)
-            bodies = [await asked.aread(), await reading.aread()]
+    async with (
+        http.stream("POST", "/chat", json=first, headers={"Prefer": RESUME}) as asked,
+        http.stream("GET", asked.headers["location"]) as reading,
+    ):
+        process.popen.send_signal(signal.SIGTERM)
+        bodies = [await asked.aread(), await reading.aread()]
     assert [error_of(body) for body in bodies] == ["shutting_down"] * 2
     assert process.popen.wait(20) == 0
     assert line_of(process, asked.headers["x-request-id"])["outcome"] == "drained"

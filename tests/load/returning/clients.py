@@ -75,7 +75,9 @@ class Clients:
     async def _refer(self, model: str) -> None:
         """Read the answer that all others are compared with."""
         reader, asked = Reader(), {"X-Request-Id": self._id(model)}
-        async with self._http.stream("POST", "/chat", json=question(MODEL, answers=model), headers=asked) as response:
+        async with self._http.stream(
+            "POST", "/chat", json=question(MODEL, answers=model), headers=asked
+        ) as response:
             body = await response.aread()
         events = [event for event in body.split(b"\n\n") if event.startswith((b"id: ", b"event: error\n"))]
         # Only the error of an answer that stays has an id.
@@ -157,7 +159,9 @@ class Clients:
         """The answer's address, and what is wrong."""
         headers = {"Prefer": prefer, "X-Request-Id": self._id(number)}
         self.tally.connections += 1
-        async with self._http.stream("POST", "/chat", json=question(MODEL, answers=model), headers=headers) as response:
+        async with self._http.stream(
+            "POST", "/chat", json=question(MODEL, answers=model), headers=headers
+        ) as response:
             if response.status_code not in (200, 202):
                 return "", f"status {response.status_code}: {(await response.aread())[:200]!r}"
             location = response.headers.get("location")

@@ -52,6 +52,8 @@ def _split(chance: random.Random, content: bytes) -> list[Step]:
         size = chance.randint(1, longest)
         steps.append(content[:size])
         content = content[size:]
-        if content and chance.random() < 10 / (10 + len(steps)):  # fewer and fewer, so that the number is bounded
+        if content and chance.random() < 10 / (
+            10 + len(steps)
+        ):  # fewer and fewer, so that the number is bounded
             steps.append(LONGEST_PAUSE_SECONDS * chance.random())
     return steps

@@ -8,8 +8,8 @@ _SECONDS = re.compile(r"[0-9]{1,9}")
 
 # What is between commas, which a quoted string may contain too.
 _ITEM = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*+"?)++')
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PREFERENCE = re.compile(rf'[ \t]*({_TOKEN})[ \t]*(?:=[ \t]*("[^"]*"|{_TOKEN})?[ \t]*)?(?:;|\Z)')
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PREFERENCE = re.compile(rf'[ \t]*({_WORD})[ \t]*(?:=[ \t]*("[^"]*"|{_WORD})?[ \t]*)?(?:;|\Z)')
 
 
 class Preference(NamedTuple):

@@ -72,7 +72,9 @@ def test_what_is_malformed_or_says_something_else_is_ignored(value: bytes) -> No
     assert read(value) is None
 
 
-@pytest.mark.parametrize("value", [b"respond-async", b"Respond-Async", b"respond-async; x=1", b"respond-async,"])
+@pytest.mark.parametrize(
+    "value", [b"respond-async", b"Respond-Async", b"respond-async; x=1", b"respond-async,"]
+)
 def test_alone_to_respond_later_waits_as_long_as_allowed(value: bytes) -> None:
     assert read(value) == Preference(LONGEST, True)
 
