@@ -80,9 +80,9 @@ test-browser: .venv/browser.stamp ## Test the page in Chromium, from Debian's pa
 event-source: .venv/browser.stamp ## Read 500 answers with Chromium's EventSource, cutting each connection three times (ANSWERS=)
 	ANSWERS=$(or $(ANSWERS),500) $(BIN)/pytest --capture no --timeout 1800 tests/browser/test_event_source.py
 
-chaos: .venv/test.stamp ## Send 20,000 streams through an upstream with random faults, and more (STREAMS= MODE=)
+chaos: .venv/test.stamp ## Send 20,000 streams through an upstream with random faults, and more (STREAMS= SEED= MODE=)
 	$(BIN)/python -m tests.load.chaos \
-		$(if $(STREAMS),--streams $(STREAMS)) $(if $(MODE),--mode '$(MODE)')
+		$(if $(STREAMS),--streams $(STREAMS)) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode '$(MODE)')
 
 fuzz: .venv/test.stamp ## Send 10,000 malformed requests to a stack with keys (MUTATIONS= SEED=)
 	$(BIN)/python -m tests.load.fuzz \

@@ -1,10 +1,10 @@
-"""`make chaos`: very many streams through an upstream with random faults; then shorter runs with faults
-around the gateway too; then a hundred streams next to malicious clients.
+"""`make chaos`: very many streams through an upstream with random faults; then answers whose clients leave
+and come back; then shorter runs with faults around the gateway too; then a hundred streams next to malicious
+clients.
 """
 
 import argparse
 import asyncio
-import re
 import resource
 import statistics
 import subprocess
@@ -15,12 +15,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
 from tests.fakes.ollama import FakeOllama
-from tests.integration.programs import SERVE, gateway_as
+from tests.integration.programs import SERVE, gateway_as, nginx
 from tests.load import contention, remains, stalls, storm
+from tests.load.returning.clients import SETTINGS as RETURNING_SETTINGS
+from tests.load.returning.trial import Trial
 from tests.outputs import broken, full, unread
 from tests.processes import Process, wait_until
 
@@ -61,6 +64,7 @@ ATTACKS = {
 
 
 CONTENDED = f"{contention.SLOTS} slots for all"
+RETURNING = "clients that leave and come back"
 
 
 @dataclass
@@ -113,10 +117,10 @@ def in_full(streams: int, seed: int) -> Row:
         first = asyncio.run(storm.storm(url, 1000, seed, show_progress=True))
         # After a scrape, for which the worker keeps a thread and some megabytes.
         row.left = _left(lambda: storm.settled(url, fake))
-        before = _memory_of_worker(process)
+        before = remains.memory_of_worker(process)
         report = asyncio.run(storm.storm(url, streams - 1000, seed + 1, show_progress=True))
         row.left = _left(lambda: storm.settled(url, fake))
-        after = _memory_of_worker(process)
+        after = remains.memory_of_worker(process)
         row.stall = remains.longest_stall(url)
         row.wrong += first.wrong + report.wrong + ["busy"] * (first.busy + report.busy)
         print(f"{dict(first.outcomes + report.outcomes)}")
@@ -160,6 +164,23 @@ def contended(mode: str, requests: int, seed: int) -> Row:
     return row
 
 
+def returning(mode: str, answers: int, seed: int) -> Row:
+    """Answers that stay; at the end each was read once and in full, and nothing is left of them."""
+    row = Row(mode, answers)
+    with (
+        _running(row, Surroundings(mode), "info", RETURNING_SETTINGS) as (fake, process, url),
+        nginx(urlsplit(url).port or 0) as (_, edge),
+    ):
+        trial = Trial(fake, process, url, edge)
+        tally = trial.run(answers, seed)
+        row.left = _left(trial.left_over)
+        row.stall = remains.longest_stall(url)
+        row.wrong += trial.wrong
+        print(f"{dict(tally.ways)}, {tally.connections} connections")
+        print(f"memory: {trial.memory / 1e6:.1f} MB at most, {trial.most_kept / 1e6:.1f} MB of it kept")
+    return row
+
+
 @contextmanager
 def _running(
     row: Row, surroundings: Surroundings, level: str, environment: Mapping[str, str] = storm.SETTINGS
@@ -182,14 +203,6 @@ def _left(left_over: Callable[[], list[str]]) -> str:
     except AssertionError:
         return ", ".join(left_over()) or "nothing, but late"
     return "nothing"
-
-
-def _memory_of_worker(process: Process) -> int:
-    """The resident memory of the gateway's worker, in bytes."""
-    master = process.popen.pid
-    (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    (resident,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text())
-    return int(resident) * 1024
 
 
 def beside(mode: str, attack: str | None) -> Row:
@@ -220,6 +233,7 @@ def modes(streams: int, fewer: int, seed: int) -> dict[str, Callable[[], Row]]:
     return {
         "as it should be": lambda: in_full(streams, seed),
         CONTENDED: partial(contended, CONTENDED, streams // 2, seed),
+        RETURNING: partial(returning, RETURNING, streams // 20, seed),
         **{around.name: partial(within, around, fewer, seed) for around in SURROUNDINGS},
         **{name: partial(beside, name, attack) for name, attack in ATTACKS.items()},
     }

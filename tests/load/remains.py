@@ -2,8 +2,11 @@
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import httpx
+
+from tests.processes import Process
 
 # The server, the lifespan, the polls of backend and keys, the tasks that count streams and measure stalls,
 # the scrape itself, and one more during a poll.
@@ -29,3 +32,11 @@ def longest_stall(url: str) -> float | None:
     text = httpx.get(f"{url}/metrics", timeout=30).text
     values = re.findall(r"^gateway_loop_stall_seconds(?:\{.*\})? (\S+)$", text, re.M)
     return max(map(float, values)) if values else None
+
+
+def memory_of_worker(process: Process) -> int:
+    """The resident memory of the gateway's worker, in bytes."""
+    master = process.popen.pid
+    (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    (resident,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text())
+    return int(resident) * 1024

@@ -18,7 +18,7 @@ from .errors import GatewayError, NotServed
 from .http.cors import Cors
 from .http.error_response import defect_response, error_response
 from .http.middleware import RequestObserver, ShortCut
-from .routes import answers, chat, ops, passthrough, queue, servers, usage
+from .routes import answers, chat, ops, passthrough, queue, responses, servers, usage
 from .settings import Settings, load_settings
 from .state import State
 from .telemetry import shared
@@ -28,7 +28,7 @@ from .telemetry.tracing import tracing
 # How long the start waits for the first poll; without it models would be counted under "other".
 FIRST_POLL_SECONDS = 1
 
-PARTS = (chat, answers, passthrough, queue, servers, usage, ops)
+PARTS = (chat, answers, passthrough, responses, queue, servers, usage, ops)
 
 
 class Lifespan(TypedDict):

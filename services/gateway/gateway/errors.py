@@ -30,6 +30,7 @@ GatewayError
   ClientGone                  499  the client has disconnected
     ReaderStalled             499  the client has stopped reading
   AnswerStopped               410  ended by its caller or an admin
+    AnswerCancelled           410  and its caller wants to know what there is of it
     AnswerNotKept             410  grown too large to be kept
   InternalError               500  a bug in the gateway
 """
@@ -272,6 +273,10 @@ class AnswerStopped(GatewayError):
     type = "invalid_request_error"
     code = "answer_stopped"
     outcome = "rejected"
+
+
+class AnswerCancelled(AnswerStopped):
+    """Ended by its caller, who goes on to ask for what there is of it."""
 
 
 class AnswerNotKept(AnswerStopped):

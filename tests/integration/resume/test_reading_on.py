@@ -82,6 +82,7 @@ async def test_head_does_not_wait_for_the_end(alice: httpx.AsyncClient) -> None:
 
 async def test_the_header_counts_more_than_the_address(alice: httpx.AsyncClient) -> None:
     location = await begun(alice, "short")
+    await alice.get(location)  # until its end
     rest = await alice.get(location, params={"after": 1}, headers={"Last-Event-ID": "3"})
     assert [event.id for event in numbered(rest.content)] == ["4"]
 
@@ -144,6 +145,15 @@ async def test_the_model_is_freed_when_nobody_comes_back(alice: httpx.AsyncClien
     assert [event.name for event in late] == ["", "", "error"]
     entry = line_of(gateway.process, sent.headers["x-request-id"])
     assert (entry["outcome"], entry["status"], entry["chunks"]) == ("client_gone", 499, 2)
+
+
+async def test_the_time_begins_when_the_last_reader_leaves(alice: httpx.AsyncClient, gateway: Served) -> None:
+    fields: dict[str, Any] = {"headers": {"Prefer": "resume=1"}, "json": question("halts")}
+    async with alice.stream("POST", "/chat", **fields) as left:
+        await read_until(left.aiter_raw(), b"id: 2\n")
+        request_id = left.headers["x-request-id"]
+    await until(lambda: not gateway.fake.answering, "nobody has come back")
+    assert line_of(gateway.process, request_id)["outcome"] == "client_gone"
 
 
 async def test_a_reader_that_comes_in_time_keeps_it_going(alice: httpx.AsyncClient, gateway: Served) -> None:

@@ -13,9 +13,7 @@ from .kept import Kept
 
 
 class Keeping:
-    """Nothing here waits: readers that cannot follow read from the log."""
-
-    sending_since: float | None = None
+    """Nothing here waits while the answer is kept: readers that cannot follow read from the log."""
 
     def __init__(self, kept: Kept, api: Api, record: RequestRecord) -> None:
         self._kept = kept
@@ -25,12 +23,17 @@ class Keeping:
         self._loop = asyncio.get_running_loop()
         self.headers: Sequence[tuple[bytes, bytes]] = ()
         self.direct: Kept | None = None
-        self.committed = self.complete = False
+        self.committed = self.complete = self._waits = False
         self.last_out = self.status_at = self._loop.time()
 
     @property
     def delivered(self) -> bool:
         return self.complete
+
+    @property
+    def sending_since(self) -> float | None:
+        """Each reader has a limit of its own, so this never begins to be long ago."""
+        return self._loop.time() if self._waits else None
 
     def when_lost(self, abandon: Callable[[], None] | None) -> None:
         if abandon:
@@ -44,23 +47,28 @@ class Keeping:
         self._record.status = self._record.status or dialect.http_status
         farewell = dialect.status("not_resumable", {}) if isinstance(dialect, Stream) else b""
         self._kept.open(dialect.headers, list(self.headers), farewell)
+        self._kept.write(self._kept.dialect.opening)
 
     async def send(self, dialect: Stream | Whole, frames: bytes, *, last: bool) -> None:
         if not self.committed:
             await self.commit(dialect, 0)
         if not self.direct and isinstance(dialect, Stream):
             self._tell(dialect.status("answering", {"server": self._record.backend}))
-        self._kept.write(frames)
+        waited = self._kept.write(frames)
         self.complete = last
         if last:
             self._kept.end()
+        elif waited:
+            await self.drain(waited)
         self.last_out = self._loop.time()
 
     def go_direct(self) -> None:
         self.direct = self._kept
 
     async def drain(self, drained: Awaitable[None]) -> None:
+        self._waits = True
         await drained
+        self._waits = False
 
     async def send_heartbeat(
         self, body: bytes, stopped: asyncio.Future[GatewayError], seconds: float

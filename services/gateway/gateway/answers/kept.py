@@ -1,10 +1,11 @@
 """One answer that is kept: written once, read by each of its readers at its own pace."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ..dialects.refusal import Headers, Refusal
+from ..dialects.stream import Stream
 from ..errors import AnswerNotKept, GatewayError, TooManyReaders
 from .event_log import EventLog
 
@@ -14,7 +15,8 @@ MOST_READERS = 16
 # Memory is counted in parts of this size.
 ROOM_BYTES = 4096
 
-# Once an answer is not kept any longer: what one of its readers may still have to read.
+# Once an answer is not kept any longer: how far its readers may be behind the first of them, and that one
+# behind the answer.
 LAG_BYTES = 1 << 20
 
 
@@ -34,7 +36,7 @@ class Reader(Protocol):
 
 
 class Kept:
-    """`id` is a secret, `owner` the identity of the caller whose it is.
+    """`id` is a secret, `owner` the identity of the caller whose it is, `dialect` the form of its events.
 
     `opened` is done when the answer has begun or been refused; `headers` are then its headers, and `added`
     those that only the first reader gets. `status` says what it waits for. `size` is what the shelf counts
@@ -43,9 +45,15 @@ class Kept:
     """
 
     def __init__(
-        self, answer_id: str, owner: str, seconds: float, grew: Callable[["Kept", int], None]
+        self,
+        answer_id: str,
+        dialect: Stream,
+        owner: str,
+        seconds: float,
+        grew: Callable[["Kept", int], None],
     ) -> None:
         self.id = answer_id
+        self.dialect = dialect
         self.owner = owner
         self.seconds = seconds
         self.log = EventLog()
@@ -53,17 +61,22 @@ class Kept:
         self.headers: Headers = []
         self.added: Headers = []
         self.status = b""
-        self.ended = False
         self.size = self._room = 0
         self.reads = 0
         self.stop: Callable[[GatewayError], None] = lambda _: None
         self.abandon: Callable[[], None] = lambda: None
         self._grew = grew
         self._farewell = b""
+        self._ended = asyncio.Event()
         self._readers: set[Reader] = set()
         self._live: tuple[Reader, ...] = ()  # those that have read everything
+        self._caught_up: asyncio.Future[None] | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._wait_for_reader()
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
 
     @property
     def is_read(self) -> bool:
@@ -80,13 +93,13 @@ class Kept:
         self.opened.set_result(refusal)
         self.end()
 
-    def write(self, frames: bytes) -> None:
+    def write(self, frames: bytes) -> Awaitable[None] | None:
+        """What it returns is done when further frames can follow."""
         self.log.append(frames)
         for reader in self._live:
             reader.pass_on(frames)
         self._room -= len(frames)
-        if self._room < 0:
-            self._make_room()
+        return self._make_room() if self._room < 0 else None
 
     def tell(self, aside: bytes) -> None:
         """Tell all readers something that is not part of the answer."""
@@ -94,19 +107,14 @@ class Kept:
             reader.tell(aside)
 
     def end(self) -> None:
-        self.ended = True
+        self._ended.set()
         self.stop, self.abandon, self.status = (lambda _: None), (lambda: None), b""
         self._stop_waiting()
         for reader in self._readers:
             reader.wake()
 
-    def _make_room(self) -> None:
-        if self.log.is_whole:
-            more = ROOM_BYTES - self._room
-            self._room = ROOM_BYTES
-            self._grew(self, more)
-        else:
-            self.forget()
+    async def wait_ended(self) -> None:
+        await self._ended.wait()
 
     def give_up(self) -> None:
         """Keep it no longer: its readers are the last, and without readers it is abandoned."""
@@ -116,16 +124,43 @@ class Kept:
             self.abandon()
 
     def forget(self) -> None:
-        """Free what all readers have read; one that is far behind loses the rest."""
-        read = min((reader.position for reader in self._readers), default=self.log.end)
-        self.log.forget(max(read, self.log.end - LAG_BYTES))
+        """Free what all readers have read; one that is far behind the first loses the rest."""
+        positions = [reader.position for reader in self._readers] or [self.log.end]
+        self.log.forget(max(min(positions), max(positions) - LAG_BYTES))
+        if self._caught_up and not self._is_ahead() and not self._caught_up.done():
+            self._caught_up.set_result(None)
+
+    def _make_room(self) -> Awaitable[None] | None:
+        if self.log.is_whole:
+            more = ROOM_BYTES - self._room
+            self._room = ROOM_BYTES
+            self._grew(self, more)
+        else:
+            self.forget()
+        if self.log.is_whole or not self._is_ahead():
+            return None
+        self._caught_up = asyncio.get_running_loop().create_future()
+        return self._caught_up
+
+    def _is_ahead(self) -> bool:
+        """Whether it is too far ahead of all its readers."""
+        return bool(self._readers) and all(
+            reader.position < self.log.end - LAG_BYTES for reader in self._readers
+        )
 
     # Its readers
 
+    def visit(self) -> None:
+        """Somebody comes without reading it: wait anew for a reader. Raises AnswerNotKept."""
+        if not self.log.is_whole:
+            raise AnswerNotKept("this answer has grown too large to be kept, and cannot be read again")
+        if self._grace:
+            self._stop_waiting()
+            self._wait_for_reader()
+
     def attach(self, reader: Reader) -> None:
         """Raises AnswerNotKept, TooManyReaders."""
-        if reader.position < self.log.start or not self.log.is_whole:
-            raise AnswerNotKept("this answer has grown too large to be kept, and cannot be read again")
+        self.visit()
         if len(self._readers) >= MOST_READERS:
             raise TooManyReaders(f"{MOST_READERS} connections read this answer already; close one of them")
         self._stop_waiting()
@@ -140,9 +175,15 @@ class Kept:
         """It reads from the log what comes."""
         self._live = tuple(other for other in self._live if other is not reader)
 
+    def read(self) -> None:
+        """One of its readers has read from the log."""
+        if not self.log.is_whole:
+            self.forget()
+
     def detach(self, reader: Reader) -> None:
         self._readers.remove(reader)
         self.fall_behind(reader)
+        self.read()
         if not self._readers and not self.ended:
             self._wait_for_reader()
 

@@ -6,6 +6,11 @@ from typing import NamedTuple
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
+# What is between commas, which a quoted string may contain too.
+_ITEM = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*+"?)++')
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PREFERENCE = re.compile(rf'[ \t]*({_WORD})[ \t]*(?:=[ \t]*("[^"]*"|{_WORD})?[ \t]*)?(?:;|\Z)')
+
 
 class Preference(NamedTuple):
     """`seconds` is how long the answer waits for a reader; `responds_async` whether the first one comes by a
@@ -27,13 +32,13 @@ def preference(headers: Iterable[tuple[bytes, bytes]], longest: int) -> Preferen
 
     As the RFC asks, what is unknown or malformed is ignored, and of repeated preferences the first counts.
     """
-    said = b",".join(value for name, value in headers if name == b"prefer")
+    said = [value.decode("latin-1") for name, value in headers if name == b"prefer"]
     if not said or not longest:
         return None
     wishes: dict[str, str] = {}
-    for item in said.decode("latin-1").split(","):
-        name, _, value = item.partition(";")[0].partition("=")
-        wishes.setdefault(name.strip().lower(), value.strip().strip('"'))
+    for item in (item for value in said for item in _ITEM.findall(value)):
+        if match := _PREFERENCE.match(item):
+            wishes.setdefault(match[1].lower(), (match[2] or "").strip('"'))
     responds_async = "respond-async" in wishes
     resume = wishes.get("resume", "")
     seconds = int(resume) if _SECONDS.fullmatch(resume) else 0

@@ -118,13 +118,14 @@ class Reading(Response):
             raise TimeoutError  # what it should read next is gone
         elif piece := log.read(self.position, PIECE_BYTES):
             self.position += len(piece)
+            self._kept.read()
             await self._send(send, _part(piece))
-        elif self._aside:
-            aside, self._aside = self._aside, b""
-            await self._send(send, _part(aside))
         elif self._kept.ended:
             await self._send(send, {"type": "http.response.body", "body": b""})
             self.is_complete = True
+        elif self._aside:
+            aside, self._aside = self._aside, b""
+            await self._send(send, _part(aside))
         else:
             self._changed.clear()
             self._is_live = True
@@ -150,9 +151,10 @@ class FirstReading(Reading):
 class Accepted(Response):
     """The address of an answer that is read later, once it is certain that there will be one."""
 
-    def __init__(self, kept: Kept, added: Headers, body: bytes) -> None:
+    def __init__(self, kept: Kept, status: int, added: Headers, body: bytes) -> None:
         super().__init__()
         self._kept = kept
+        self._status = status
         self._added = added
         self._body = body
 
@@ -167,7 +169,7 @@ class Accepted(Response):
                 *self._kept.added,
                 *self._added,
             ]
-            start = {"type": "http.response.start", "status": 202, "headers": headers}
+            start = {"type": "http.response.start", "status": self._status, "headers": headers}
             messages = start, {"type": "http.response.body", "body": self._body}
         for message in messages:
             await send(message)

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable
 
+from ..dialects.stream import Stream
 from ..errors import AnswerNotFound, Drained
 from ..settings import Settings
 from ..telemetry.metrics import ANSWERS_GIVEN_UP, ANSWERS_KEPT, ANSWERS_KEPT_BYTES, child
@@ -13,6 +14,10 @@ from .kept import Kept
 BASE_BYTES = 4096
 
 ID_BYTES = 18
+
+
+def new_id() -> str:
+    return secrets.token_urlsafe(ID_BYTES)
 
 
 class Shelf:
@@ -32,11 +37,12 @@ class Shelf:
         """
         return self._settings.resume_max if self._settings.workers == 1 else 0
 
-    def begin(self, owner: str, seconds: float) -> Kept:
+    def begin(self, answer_id: str, dialect: Stream, owner: str, seconds: float) -> Kept:
         """A new answer, which waits `seconds` for a reader whenever it has none."""
-        kept = Kept(secrets.token_urlsafe(ID_BYTES), owner, seconds, self._grew)
+        kept = Kept(answer_id, dialect, owner, seconds, self._grew)
         self._answers[kept.id] = kept
         self._count(kept, BASE_BYTES)
+        self._make_room()
         return kept
 
     def run(self, kept: Kept, work: Awaitable[None]) -> None:
@@ -45,10 +51,10 @@ class Shelf:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def find(self, answer_id: str, owner: str) -> Kept:
-        """Raises AnswerNotFound, for an answer of another caller too."""
+    def find(self, answer_id: str, dialect: type[Stream], owner: str) -> Kept:
+        """Raises AnswerNotFound, for an answer of another dialect or caller too."""
         kept = self._answers.get(answer_id)
-        if kept is None or kept.owner != owner:
+        if kept is None or kept.owner != owner or not isinstance(kept.dialect, dialect):
             minutes = self._settings.resume_keep / 60
             raise AnswerNotFound(
                 "none of your answers has this id; an answer is kept "
@@ -96,15 +102,21 @@ class Shelf:
 
     def _grew(self, kept: Kept, size: int) -> None:
         self._count(kept, size)
-        settings = self._settings
-        if kept.size <= settings.resume_bytes and self.size <= settings.resume_total_bytes:
-            return
-        while self.size > settings.resume_total_bytes and self._ended:
-            self.remove(self._answers[next(iter(self._ended))])
-        if kept.size > settings.resume_bytes or self.size > settings.resume_total_bytes:
+        if kept.size > self._settings.resume_bytes or not self._make_room():
             ANSWERS_GIVEN_UP.inc()
-            self._count(kept, -kept.size)
+            self._count(kept, BASE_BYTES - kept.size)
             kept.give_up()
+
+    def _make_room(self) -> bool:
+        """Remove ended answers that nobody reads, as needed; returns whether there is room then."""
+        most = self._settings.resume_total_bytes
+        while self.size > most and (ended := self._oldest_unread()):
+            self.remove(ended)
+        return self.size <= most
+
+    def _oldest_unread(self) -> Kept | None:
+        ended = map(self._answers.__getitem__, self._ended)
+        return next((kept for kept in ended if not kept.is_read), None)
 
     def _count(self, kept: Kept, size: int) -> None:
         kept.size += size

@@ -144,23 +144,35 @@ class Responses(EventStream):
         self._unique = b"resp_" + _token()
         self._response: dict[str, Any] = {"object": "response"}
 
+    @property
+    def next_number(self) -> int:
+        """The number of the next event; Ollama numbers them from 0."""
+        return self.events
+
+    @property
+    def response(self) -> dict[str, Any]:
+        """The response as it was when it began."""
+        return {**self._response, "id": self._unique.decode()}
+
     def error(self, error: GatewayError, request_id: str) -> bytes:
-        number = self.events
+        number = self.next_number
         # OpenAI's client raises for an event with an `error` object; the documented fields are added to it.
         detail = {"type": "error", "code": error.code, "message": error.message, "param": None}
         detail["error"] = error_body(error, request_id)["error"]
-        reason = {"code": "server_error", "message": error.message}
-        response = {**self._response, "id": self._unique.decode()}
-        failed = {**response, "status": "failed", "error": reason}
+        failed = {**self.response, **self.failed(error)}
         return named_event({**detail, "sequence_number": number}) + named_event(
             {"type": "response.failed", "sequence_number": number + 1, "response": failed}
         )
 
+    def failed(self, error: GatewayError) -> dict[str, Any]:
+        """What a response that has failed says of it."""
+        return {"status": "failed", "error": {"code": "server_error", "message": error.message}}
+
     def cut(self) -> bytes:
-        response = {**self._response, "id": self._unique.decode(), "status": "incomplete"}
-        response["incomplete_details"] = {"reason": "max_output_tokens"}
+        details = {"reason": "max_output_tokens"}
+        response = {**self.response, "status": "incomplete", "incomplete_details": details}
         return named_event(
-            {"type": "response.incomplete", "sequence_number": self.events, "response": response}
+            {"type": "response.incomplete", "sequence_number": self.next_number, "response": response}
         )
 
     def frame(self, unit: bytes) -> bytes:

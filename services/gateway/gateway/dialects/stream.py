@@ -25,6 +25,8 @@ class Stream:
     shows_status: ClassVar[bool] = True
     media_type = "text/event-stream"
     separator: ClassVar[bytes]
+    # What a kept answer begins with, before its model server has begun.
+    opening = b""
 
     def __init__(self, max_unit_bytes: int) -> None:
         self._max_unit_bytes = max_unit_bytes

@@ -21,17 +21,18 @@ from ..telemetry.record import RequestRecord
 def answer(request: Request, ask: Ask) -> Relayed:
     """The streaming response to `ask`. Raises InvalidRequest for an invalid model name."""
     state = state_of(request)
-    relay = relay_of(request, ask, state.managing if ask.route.kind in AUDITED else state.settings)
+    settings = state.managing if ask.route.kind in AUDITED else state.settings
+    relay = relay_of(request, ask, settings, _dialect(state, ask))
     return Relayed(relay, ask.body.after) if isinstance(ask.body, Upload) else Relayed(relay)
 
 
-def relay_of(request: Request, ask: Ask, settings: Settings) -> Relay:
+def relay_of(request: Request, ask: Ask, settings: Settings, dialect: Stream | Whole) -> Relay:
     """What relays the answer to wherever it goes. Raises as `answer`."""
     state, record = state_of(request), record_of(request)
     _record(state, record, ask)
 
     source = partial(state.admission.answer, ask)
-    generation = Generation(_dialect(state, ask), record, source, state.turnstiles)
+    generation = Generation(dialect, record, source, state.turnstiles)
     return Relay(settings, record, ask.route.api, generation, state.generations, state.turnstiles)
 
 

@@ -44,8 +44,8 @@ async def read(request: Request) -> Response:
     position = _position(request, kept)
     if kept.ended and position == kept.log.end:
         return Response(status_code=204)
-    ANSWERS_RESUMED.inc()
     reading = Reading(kept, state_of(request).settings.send_timeout, position, RETRY)
+    ANSWERS_RESUMED.inc()
     return Resumed(reading, record_of(request))
 
 
@@ -53,7 +53,8 @@ async def read(request: Request) -> Response:
 async def head(request: Request) -> Response:
     """What `read` would begin with, without waiting for the answer's end."""
     kept = _kept(request)
-    nothing_left = kept.ended and _position(request, kept) == kept.log.end
+    position = _position(request, kept)
+    nothing_left = kept.ended and position == kept.log.end
     return Response(status_code=204) if nothing_left else Response(media_type=ChatSSE.media_type)
 
 
@@ -66,9 +67,7 @@ async def head(request: Request) -> Response:
 )
 async def delete(request: Request) -> Response:
     """Whoever reads it gets an error as its end, and its slot is free within a second."""
-    kept = _kept(request)
-    kept.stop(AnswerStopped("the answer was stopped by its caller"))
-    state_of(request).shelf.remove(kept)
+    end(request, _kept(request))
     return Response(status_code=204)
 
 
@@ -90,15 +89,29 @@ def _kept(request: Request) -> Kept:
     """Raises AnswerNotFound, and as `State.identify`."""
     state = state_of(request)
     caller = state.identify(request, "inference")
-    return state.shelf.find(request.path_params["id"], caller.identity)
+    return state.shelf.find(request.path_params["id"], ChatSSE, caller.identity)
 
 
 def _position(request: Request, kept: Kept) -> int:
-    """Raises InvalidRequest."""
+    """Raises as `position_after`."""
     said = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
+    return position_after(kept, said, "after, or Last-Event-ID", 1)
+
+
+def position_after(kept: Kept, said: str, name: str, first: int) -> int:
+    """The position after an event that the client names, in `name`; the first one has the number `first`.
+    Raises InvalidRequest, AnswerNotKept.
+    """
     if not said.isascii() or not said.isdecimal() or len(said) > 9:
-        raise InvalidRequest(f"after, or Last-Event-ID: {said[:40]!r} is not the id of an event, such as 7")
+        raise InvalidRequest(f"{name}: {said[:40]!r} is not the number of an event, such as 7")
+    kept.visit()
     try:
-        return kept.log.after(int(said))
+        return kept.log.after(int(said) + 1 - first)
     except IndexError:
-        raise InvalidRequest(f"after, or Last-Event-ID: there is no event {said} yet") from None
+        raise InvalidRequest(f"{name}: there is no event {said} yet") from None
+
+
+def end(request: Request, kept: Kept) -> None:
+    """End an answer, and forget it."""
+    kept.stop(AnswerStopped("the answer was stopped by its caller"))
+    state_of(request).shelf.remove(kept)

@@ -11,7 +11,7 @@ from ..errors import InvalidRequest
 from ..state import state_of
 from .answer import answer
 from .keep import keep
-from .table import CHAT_ROUTE, KEPT_CHAT_ROUTE
+from .table import CHAT_ROUTE
 
 router = APIRouter(tags=["chat"])
 
@@ -75,7 +75,7 @@ async def chat(request: Request) -> Response:
     caller = state.caller(request, CHAT_ROUTE.kind)
     prefers = preference(request.scope["headers"], state.shelf.longest)
     # Nothing is serialised twice: upstream sees every field as it was sent, but for those that are changed.
-    ask = await state.reader.read(request, KEPT_CHAT_ROUTE if prefers else CHAT_ROUTE, caller)
+    ask = await state.reader.read(request, CHAT_ROUTE, caller)
     check(ask.fields)
     return keep(request, ask, prefers) if prefers else answer(request, ask)
 

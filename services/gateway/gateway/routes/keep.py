@@ -1,6 +1,7 @@
 """Answers that outlive their connection: `Prefer` on `POST /chat`."""
 
 import json
+from collections.abc import Callable
 
 import structlog
 from starlette.requests import Request
@@ -10,7 +11,10 @@ from ..answers.keeping import Keeping
 from ..answers.kept import Kept
 from ..answers.preference import Preference
 from ..answers.reading import Accepted, FirstReading
+from ..answers.shelf import new_id
 from ..ask.ask import Ask
+from ..dialects.chat_sse import KeptChatSSE
+from ..dialects.stream import Stream
 from ..state import record_of, state_of
 from ..telemetry.settling import settle
 from .answer import relay_of
@@ -18,19 +22,24 @@ from .answer import relay_of
 
 def keep(request: Request, ask: Ask, preference: Preference) -> Response:
     """The response to `ask` whose answer is kept. Raises as `answer`."""
-    kept = start(request, ask, preference.seconds)
+    settings = state_of(request).settings
+    kept = start(request, ask, preference.seconds, lambda _: KeptChatSSE(settings.max_line_bytes))
     location = f"/chat/{kept.id}"
     added = [(b"location", location.encode()), (b"preference-applied", preference.applied)]
     if preference.responds_async:
-        return Accepted(kept, added, json.dumps({"id": kept.id, "location": location}).encode())
-    return FirstReading(kept, state_of(request).settings.send_timeout, added)
+        return Accepted(kept, 202, added, json.dumps({"id": kept.id, "location": location}).encode())
+    return FirstReading(kept, settings.send_timeout, added)
 
 
-def start(request: Request, ask: Ask, seconds: float) -> Kept:
-    """Let the answer to `ask` begin, beside the request. Raises as `answer`."""
+def start(request: Request, ask: Ask, seconds: float, form: Callable[[str], Stream]) -> Kept:
+    """Let the answer to `ask` begin, beside the request; `form` makes its dialect from its id. Raises as
+    `answer`.
+    """
     state, record = state_of(request), record_of(request)
-    relay = relay_of(request, ask, state.keeping)
-    kept = state.shelf.begin(ask.caller.identity, seconds)
+    answer_id = new_id()
+    dialect = form(answer_id)
+    relay = relay_of(request, ask, state.keeping, dialect)
+    kept = state.shelf.begin(answer_id, dialect, ask.caller.identity, seconds)
     destination = Keeping(kept, ask.route.api, record)
 
     async def work() -> None:

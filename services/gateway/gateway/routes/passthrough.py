@@ -13,7 +13,8 @@ from ..state import state_of
 from .answer import answer
 from .heads import answer_heads
 from .lists import LISTS, listing, one_of_list
-from .table import PASSED_ON
+from .responses import create
+from .table import PASSED_ON, RESPONSES_ROUTE
 
 router = APIRouter()
 
@@ -30,6 +31,8 @@ def forward(route: Route) -> Endpoint:
 
 
 def endpoint(route: Route) -> Endpoint:
+    if route is RESPONSES_ROUTE:
+        return create
     if route.path in LISTS:
         return listing(route, forward(route))
     return one_of_list(route) if "{model" in route.path else forward(route)

@@ -1,11 +1,9 @@
 """The route table: every path forwarded upstream, its access class and the form of its answer."""
 
-from dataclasses import replace
-
 from ..ask.route import Route
 from ..dialects.anthropic import Messages
 from ..dialects.api import ANTHROPIC, CHAT, OLLAMA, OPENAI
-from ..dialects.chat_sse import ChatSSE, KeptChatSSE
+from ..dialects.chat_sse import ChatSSE
 from ..dialects.ollama import Ndjson, Progress
 from ..dialects.openai import Completions, Responses, WholeAnswer
 from ..dialects.whole import WholeText
@@ -30,7 +28,16 @@ CHAT_ROUTE = Route(
     length_fields=NUM_PREDICT,
 )
 
-KEPT_CHAT_ROUTE = replace(CHAT_ROUTE, stream=KeptChatSSE)
+RESPONSES_ROUTE = Route(
+    "POST",
+    "/v1/responses",
+    "inference",
+    OPENAI,
+    Responses,
+    operation="chat",
+    whole=WholeAnswer,
+    length_fields=("max_output_tokens",),
+)
 
 PULL_FIRST = 'model "{said}" not found, try pulling it first'
 AS_LISTED = "model '{shown}' not found"
@@ -89,16 +96,7 @@ PASSED_ON = (
         length_fields=MAX_TOKENS_OR_NEWER,
     ),
     Route("POST", "/v1/embeddings", "inference", OPENAI, operation="embeddings", not_found=PULL_FIRST),
-    Route(
-        "POST",
-        "/v1/responses",
-        "inference",
-        OPENAI,
-        Responses,
-        operation="chat",
-        whole=WholeAnswer,
-        length_fields=("max_output_tokens",),
-    ),
+    RESPONSES_ROUTE,
     Route(
         "POST",
         "/v1/audio/transcriptions",

@@ -39,6 +39,7 @@ class Exchange:
         self.cycle.scope.pop("extensions", None)
 
     def abort(self) -> None:
+        self.cycle.disconnected = True  # or uvicorn would log the incomplete answer as an error
         abort(self.cycle.transport)
 
 

@@ -29,7 +29,6 @@ class Destination(Protocol):
     headers: Sequence[tuple[bytes, bytes]]
     committed: bool
     complete: bool
-    sending_since: float | None
     last_out: float
     status_at: float
 
@@ -38,6 +37,9 @@ class Destination(Protocol):
 
     @property
     def delivered(self) -> bool: ...
+
+    @property
+    def sending_since(self) -> float | None: ...
 
     def when_lost(self, abandon: Callable[[], None] | None) -> None:
         """Call this as soon as nobody can receive the answer, if that can be told."""
