@@ -30,6 +30,11 @@ class Chat:
         self.one("#message").fill(text)
         self.one("#send").click()
 
+    def enter_key(self, key: str) -> None:
+        expect(self.one("#key-dialog")).to_be_visible()
+        self.one("#key").fill(key)
+        self.one("#key").press("Enter")
+
     @property
     def answers(self) -> Locator:
         return self.one("article.answer")

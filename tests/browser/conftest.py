@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests.browser.chat import Chat
 from tests.browser.chromium import ChromiumMissing, chromium, find_chromium
@@ -13,6 +13,7 @@ from tests.fakes.ollama import FakeOllama
 from tests.integration.stacks import Running, started
 
 WAIT_MILLISECONDS = 20_000
+expect.set_options(timeout=WAIT_MILLISECONDS)
 # What Chromium itself reports of an answer with an error status, or of a connection that was cut on purpose.
 EXPECTED = "Failed to load resource"
 

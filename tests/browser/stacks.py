@@ -60,6 +60,7 @@ class Scripted:
 
 @contextmanager
 def scripted(fake: FakeOllama, folder: Path, **environment: str) -> Iterator[Scripted]:
+    fake.gets["/api/ps"] = {"models": fake.loaded}
     with ExitStack() as running:
         running.enter_context(fake.running())
         settings = {**PROMPT, "GATEWAY_OLLAMA_URLS": f"{fake.url} name={SERVER}", **environment}

@@ -9,19 +9,12 @@ from playwright.sync_api import Page, expect
 from tests.browser.chat import Chat
 from tests.browser.stacks import Scripted
 from tests.fakes.ollama import DONE, line
-from tests.processes import wait_until
 
 
 @pytest.fixture
 def locked(guarded: Scripted, open_chat: Callable[[Scripted], Chat]) -> Chat:
     guarded.fake.answer("good", line("Hello"), DONE)
     return open_chat(guarded)
-
-
-def enter(chat: Chat, key: str) -> None:
-    expect(chat.one("#key-dialog")).to_be_visible()
-    chat.one("#key").fill(key)
-    chat.one("#key").press("Enter")
 
 
 def answers(chat: Chat) -> None:
@@ -31,15 +24,15 @@ def answers(chat: Chat) -> None:
 
 
 def test_a_key_is_asked_for_and_then_works(locked: Chat, guarded: Scripted) -> None:
-    enter(locked, guarded.keys["alice"])
+    locked.enter_key(guarded.keys["alice"])
     expect(locked.one("#key-dialog")).to_be_hidden()
     answers(locked)
 
 
 def test_a_wrong_key_is_told_in_words_and_another_may_be_entered(locked: Chat, guarded: Scripted) -> None:
-    enter(locked, "sk-sluice-wrong")
+    locked.enter_key("sk-sluice-wrong")
     locked.says("#key-dialog", "(unknown|expired|not valid|invalid|wrong|refused)")
-    enter(locked, guarded.keys["alice"])
+    locked.enter_key(guarded.keys["alice"])
     answers(locked)
 
 
@@ -48,7 +41,7 @@ def test_the_key_is_in_no_address_and_only_in_this_tab(page: Page, guarded: Scri
     key, asked = guarded.keys["alice"], []
     page.on("request", lambda request: asked.append(request.url))
     chat = Chat(page, guarded.url).open()
-    enter(chat, key)
+    chat.enter_key(key)
     answers(chat)
     page.reload()
     answers(chat)
@@ -65,7 +58,7 @@ def test_the_key_is_in_no_address_and_only_in_this_tab(page: Page, guarded: Scri
 def test_a_key_that_ends_is_asked_for_again_and_the_question_is_not_lost(
     locked: Chat, guarded: Scripted
 ) -> None:
-    enter(locked, guarded.keys["alice"])
+    locked.enter_key(guarded.keys["alice"])
     locked.choose("good")
     locked.page.evaluate(
         "(key) => Object.keys(sessionStorage).forEach((name) => "
@@ -73,14 +66,14 @@ def test_a_key_that_ends_is_asked_for_again_and_the_question_is_not_lost(
         guarded.keys["alice"],
     )
     locked.page.reload()
-    enter(locked, guarded.keys["bob"])
+    locked.enter_key(guarded.keys["bob"])
     answers(locked)
 
 
 def test_a_limit_is_told_in_words_with_the_time_after_which_to_ask_again(
     locked: Chat, guarded: Scripted
 ) -> None:
-    enter(locked, guarded.keys["once"])
+    locked.enter_key(guarded.keys["once"])
     answers(locked)
     locked.one("#message").fill("Once more.")
     locked.one("#send").click()
@@ -89,7 +82,7 @@ def test_a_limit_is_told_in_words_with_the_time_after_which_to_ask_again(
 
 
 def test_what_is_left_of_the_limits_is_shown(locked: Chat, guarded: Scripted) -> None:
-    enter(locked, guarded.keys["counted"])
+    locked.enter_key(guarded.keys["counted"])
     answers(locked)
     locked.says("#limits", r"\b49\b")
     locked.says("#limits", "requests")
@@ -99,11 +92,6 @@ def test_what_is_left_of_the_limits_is_shown(locked: Chat, guarded: Scripted) ->
 def test_only_an_admin_sees_models_and_servers(
     locked: Chat, guarded: Scripted, name: str, sees: bool
 ) -> None:
-    enter(locked, guarded.keys[name])
+    locked.enter_key(guarded.keys[name])
     answers(locked)
-    expect(locked.one("#admin")).to_be_visible() if sees else expect(locked.one("#admin")).to_be_hidden()
-
-
-def test_the_question_is_answered_after_the_key_is_entered(guarded: Scripted, locked: Chat) -> None:
-    enter(locked, guarded.keys["bob"])
-    wait_until(lambda: locked.one('#model option[value="good"]').count(), 20, "the models are listed")
+    expect(locked.one("#admin")).to_be_visible(visible=sees)

@@ -119,10 +119,10 @@ def test_the_keyboard_is_enough(script: Scripted, open_chat: Callable[[Scripted]
     tab_to(page, "message")
     page.keyboard.type("Once more.")
     page.keyboard.press("Enter")
-    chat.begins()
+    wait_until(lambda: chat.words() == ["one"], 20, "the answer begins")
     tab_to(page, "stop")
     page.keyboard.press("Enter")
-    wait_until(lambda: not script.fake.answering, 5, "it has stopped")
+    assert script.fake.received[-1].gone.wait(5)
     chat.ends()
 
 

@@ -118,7 +118,7 @@ def test_several_conversations_are_kept_in_the_browser_only(chat: Chat, script: 
 def exported(page: Page, selector: str, folder: Path) -> str:
     with page.expect_download() as download:
         page.locator(selector).click()
-    path = folder / download.value.suggested_filename
+    path: Path = folder / download.value.suggested_filename
     download.value.save_as(path)
     return path.read_text()
 

@@ -1,9 +1,9 @@
 """Who waits is told for what: a place in the queue, or a model that is loaded."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import httpx
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.chat import Chat
@@ -12,66 +12,49 @@ from tests.fakes.ollama import DONE, Do, line
 from tests.processes import wait_until
 
 
-@contextmanager
-def somebody_elses(stack: Scripted) -> Iterator[None]:
-    """The slot is taken by another client's answer."""
-    question = {"model": "held", "messages": [{"role": "user", "content": "hi"}]}
-    with httpx.stream("POST", f"{stack.url}/chat", json=question, timeout=60) as answer:
-        wait_until(lambda: len(stack.running()) == 1, 20, "the slot is taken")
-        assert answer.status_code == 200
-        yield
-
-
-def test_the_place_in_the_queue_is_shown_until_it_is_its_turn(
-    narrow: Scripted, open_chat: Callable[[Scripted], Chat]
-) -> None:
+@pytest.fixture
+def taken(narrow: Scripted) -> Iterator[Scripted]:
+    """The only slot has another client's answer until the test lets it go on."""
     narrow.fake.pause()
-    narrow.fake.answer("held", line("x"), Do.WAIT, DONE)
-    narrow.fake.answer("good", line("Hello"), DONE)
-    chat = open_chat(narrow)
-    with somebody_elses(narrow):
-        chat.ask("Speak.", "good")
-        chat.says("#status", r"(queue|wait)")
-        chat.says("#status", r"\b1\b|first|next")
-        assert len(narrow.waiting()) == 1
-    narrow.fake.go_on()
-    chat.ends()
-    assert chat.words() == ["Hello"]
-    expect(chat.one("#status")).not_to_contain_text("queue")
+    narrow.fake.answer("good", line("Hello"), Do.WAIT, DONE)
+    question = {"model": "good", "messages": [{"role": "user", "content": "hi"}]}
+    with httpx.stream("POST", f"{narrow.url}/chat", json=question, timeout=60):
+        wait_until(lambda: len(narrow.running()) == 1, 20, "the slot is taken")
+        yield narrow
 
 
-def test_stop_leaves_the_queue_within_a_second(
-    narrow: Scripted, open_chat: Callable[[Scripted], Chat]
-) -> None:
-    narrow.fake.pause()
-    narrow.fake.answer("held", line("x"), Do.WAIT, DONE)
-    narrow.fake.answer("good", line("Hello"), DONE)
-    chat = open_chat(narrow)
-    with somebody_elses(narrow):
-        chat.ask("Speak.", "good")
-        wait_until(lambda: len(narrow.waiting()) == 1, 20, "it waits")
-        chat.one("#stop").click()
-        wait_until(lambda: not narrow.waiting(), 1, "it has left the queue")
-        chat.ends()
+@pytest.fixture
+def waiting(taken: Scripted, open_chat: Callable[[Scripted], Chat]) -> Chat:
+    """A question that waits in the queue."""
+    chat = open_chat(taken)
+    chat.ask("Speak.", "good")
+    wait_until(lambda: len(taken.waiting()) == 1, 20, "it waits")
+    return chat
 
 
-def test_a_reload_keeps_the_place_in_the_queue(
-    narrow: Scripted, open_chat: Callable[[Scripted], Chat]
-) -> None:
-    narrow.fake.pause()
-    narrow.fake.answer("held", line("x"), Do.WAIT, DONE)
-    narrow.fake.answer("good", line("Hello"), DONE)
-    chat = open_chat(narrow)
-    with somebody_elses(narrow):
-        chat.ask("Speak.", "good")
-        wait_until(lambda: len(narrow.waiting()) == 1, 20, "it waits")
-        [before] = narrow.waiting()
-        chat.page.reload()
-        chat.says("#status", r"(queue|wait)")
-        [after] = narrow.waiting()
-        assert after["request_id"] == before["request_id"]
-    chat.ends()
-    assert chat.words() == ["Hello"]
+def test_the_place_in_the_queue_is_shown_until_it_is_its_turn(taken: Scripted, waiting: Chat) -> None:
+    waiting.says("#status", r"queue.*\b1\b")
+    taken.fake.go_on()
+    waiting.ends()
+    assert waiting.words() == ["Hello"]
+    expect(waiting.one("#status")).not_to_contain_text("queue")
+
+
+def test_stop_leaves_the_queue_within_a_second(taken: Scripted, waiting: Chat) -> None:
+    waiting.one("#stop").click()
+    wait_until(lambda: not taken.waiting(), 1, "it has left the queue")
+    waiting.ends()
+
+
+def test_a_reload_keeps_the_place_in_the_queue(taken: Scripted, waiting: Chat) -> None:
+    waiting.says("#status", "queue")
+    before = taken.waiting()
+    waiting.page.reload()
+    waiting.says("#status", "queue")
+    assert [turn["request_id"] for turn in taken.waiting()] == [turn["request_id"] for turn in before]
+    taken.fake.go_on()
+    waiting.ends()
+    assert waiting.words() == ["Hello"]
 
 
 def test_a_model_that_is_loaded_is_shown_to_be(
@@ -90,7 +73,7 @@ def test_loaded_models_come_first_in_the_picker(
 ) -> None:
     script.fake.answer("aa-cold", line("x"), DONE)
     script.fake.answer("zz-loaded", line("x"), DONE)
-    script.fake.loaded = [{"name": "zz-loaded", "model": "zz-loaded"}]
+    script.fake.loaded.append({"name": "zz-loaded", "model": "zz-loaded"})
     chat = open_chat(script)
     expect(chat.one("#model option").first).to_have_attribute("value", "zz-loaded")
-    script.fake.loaded = []
+    script.fake.loaded.clear()

@@ -53,7 +53,8 @@ def test_a_reload_before_the_first_token_loses_nothing(
     slowly.fake.answer("late", 2.0, *spoken(0.0), DONE)
     chat = open_chat(slowly)
     chat.ask("Speak.", "late")
-    wait_until(lambda: slowly.fake.answering, 20, "the model works on it")
+    kept = "JSON.stringify({...localStorage}).includes('/chat/')"
+    wait_until(lambda: chat.page.evaluate(kept), 20, "the page knows where to read it on")
     chat.page.reload()
     has_words(chat, 1)
     chat.ends()

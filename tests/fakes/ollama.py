@@ -72,8 +72,9 @@ class Received:
 
 class FakeOllama:
     """Has the models with an answer; any other one gets Ollama's 404. A request may choose another model's
-    answer by its field `answers`. Models in `remote` are listed as being
-    on another host. `capacity` is what the embedded engine adds to /api/ps: `slots` and `max_loaded_models`.
+    answer by its field `answers`. Models in `remote` are listed as being on another host. `capacity` is what
+    the embedded engine adds to /api/ps: `slots` and `max_loaded_models`. `gets` has what clients that GET a
+    path are answered.
 
     The gateway's own requests, which load a model, are in `loads`, not in `received`. Each gets the answer
     `loading`.
@@ -89,6 +90,7 @@ class FakeOllama:
         self.models: list[dict[str, str]] = []
         self.recommendations: list[dict[str, str]] = []
         self.loaded: list[dict[str, Any]] = []
+        self.gets: dict[str, object] = {}
         self.capacity: dict[str, int] = {}
         self.remote: dict[str, str] = {}
         self.url = ""
@@ -190,7 +192,8 @@ class FakeOllama:
                 elif model:
                     await _whole(writer, 404, {"error": f"model '{model}' not found"})
                 else:
-                    await _whole(writer, 200, {"method": method, "path": path}, head_only=method == "HEAD")
+                    content = self.gets.get(path, {"method": method, "path": path})
+                    await _whole(writer, 200, content, head_only=method == "HEAD")
 
     def _names(self) -> list[str]:
         return [*self.answers, *(model["id"] for model in self.models if model["id"] not in self.answers)]

@@ -17,6 +17,8 @@ OWN: dict[tuple[str, str], RouteClass | None] = {
     ("GET", "/healthz"): None,
     ("GET", "/readyz"): None,
     ("GET", "/metrics"): "metrics",
+    ("GET", "/chat/{id}"): "inference",
+    ("DELETE", "/chat/{id}"): "inference",
     ("GET", "/v1/responses/{id}"): "inference",
     ("POST", "/v1/responses/{id}/cancel"): "inference",
     ("DELETE", "/v1/responses/{id}"): "inference",

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from tests.fakes.ollama import DONE, Do, line
-from tests.integration.queue.queues import Served, served
+from tests.integration.queue.queues import Served, served, until
 
 KEPT = {"GATEWAY_SLOTS": "2", "GATEWAY_HEARTBEAT": "15", "GATEWAY_EARLY_COMMIT": "2"}
 
@@ -27,6 +27,7 @@ async def alice(gateway: Served) -> AsyncIterator[httpx.AsyncClient]:
         gateway.fake.pause()
         yield client
         gateway.fake.go_on()
+        await until(lambda: not gateway.fake.answering, "nothing of this test is answered any more")
 
 
 @pytest_asyncio.fixture

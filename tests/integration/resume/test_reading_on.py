@@ -82,6 +82,7 @@ async def test_head_does_not_wait_for_the_end(alice: httpx.AsyncClient) -> None:
 
 async def test_the_header_counts_more_than_the_address(alice: httpx.AsyncClient) -> None:
     location = await begun(alice, "short")
+    await alice.get(location)  # until its end
     rest = await alice.get(location, params={"after": 1}, headers={"Last-Event-ID": "3"})
     assert [event.id for event in numbered(rest.content)] == ["4"]
 
