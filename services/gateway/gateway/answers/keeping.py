@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from ..dialects.api import Api
 from ..dialects.refusal import Refusal
@@ -85,7 +86,7 @@ class Keeping:
 
     async def refuse(self, refusal: Refusal, seconds: float) -> None:
         self._record.status = refusal.status
-        self._kept.refuse(refusal)
+        self._kept.refuse(replace(refusal, headers=[*refusal.headers, *self.headers]))
 
     def drop(self) -> None:
         """Readers are dropped one by one."""
