@@ -43,6 +43,9 @@ class Keeping:
     async def left(self) -> None:
         await asyncio.Event().wait()  # it is abandoned when nobody has been reading it for too long
 
+    def asked(self, server: str) -> None:
+        self._tell(self._kept.dialect.status("answering", {"server": server}))
+
     async def commit(self, dialect: Stream | Whole, seconds: float) -> None:
         self.committed, self._dialect = True, dialect
         self._record.status = self._record.status or dialect.http_status
@@ -53,8 +56,6 @@ class Keeping:
     async def send(self, dialect: Stream | Whole, frames: bytes, *, last: bool) -> None:
         if not self.committed:
             await self.commit(dialect, 0)
-        if not self.direct and isinstance(dialect, Stream):
-            self._tell(dialect.status("answering", {"server": self._record.backend}))
         waited = self._kept.write(frames)
         self.complete = last
         if last:
