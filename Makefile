@@ -75,7 +75,7 @@ test-stack: .venv/test.stamp ## Test the containers on a real Docker Engine (T=)
 	$(BIN)/pytest $(or $(T),tests/stack)
 
 test-browser: .venv/browser.stamp ## Test the page in Chromium, from Debian's package `chromium` (T= CHROMIUM=)
-	$(BIN)/pytest $(or $(T),tests/browser)
+	$(BIN)/pytest $(or $(T),tests/browser --numprocesses 2 --dist loadfile)
 
 event-source: .venv/browser.stamp ## Read 500 answers with Chromium's EventSource, cutting each connection three times (ANSWERS=)
 	ANSWERS=$(or $(ANSWERS),500) $(BIN)/pytest --capture no --timeout 1800 tests/browser/test_event_source.py

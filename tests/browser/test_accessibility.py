@@ -105,6 +105,7 @@ def test_the_keyboard_is_enough(script: Scripted, open_chat: Callable[[Scripted]
     script.fake.answer("silent", line("one"), Do.HANG)
     chat = open_chat(script)
     page = chat.page
+    expect(chat.one('#model option[value="silent"]')).to_be_attached()
     tab_to(page, "model")
     page.keyboard.type("aa-good")
     tab_to(page, "message")

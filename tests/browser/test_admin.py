@@ -51,13 +51,19 @@ def test_a_pull_that_fails_is_told_in_words(admin: Chat, guarded: Scripted) -> N
     expect(admin.one("#admin-said")).to_contain_text("file does not exist")
 
 
-def test_a_model_is_deleted_only_when_it_is_said_twice(admin: Chat, guarded: Scripted) -> None:
-    def deletions() -> list[str]:
-        return [one.path for one in guarded.fake.received if one.method == "DELETE"]
-
+def test_a_model_is_deleted_once_that_is_confirmed(admin: Chat, guarded: Scripted) -> None:
+    guarded.fake.gets["/api/delete"] = {}
+    guarded.fake.answers.pop("good")
     delete = admin.one("#models li").filter(has_text="good").get_by_role("button")
+    admin.page.once("dialog", lambda dialog: dialog.dismiss())
     delete.click()
-    assert deletions() == []
+    assert deletions(guarded) == []
+    admin.page.once("dialog", lambda dialog: dialog.accept())
     delete.click()
     expect(admin.one("#admin-said")).to_contain_text("deleted")
-    assert deletions() == ["/api/delete"]
+    assert deletions(guarded) == ["good"]
+
+
+def deletions(stack: Scripted) -> list[str]:
+    """The models that the model server was asked to delete."""
+    return [json.loads(one.body)["model"] for one in stack.fake.received if one.method == "DELETE"]

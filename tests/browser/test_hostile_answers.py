@@ -1,14 +1,15 @@
 """Whatever a model says is shown as text: it runs nothing, makes no element and stops nothing."""
 
-import time
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+from playwright.sync_api import Page
 
 from tests.browser.chat import Chat
 from tests.browser.stacks import Scripted
-from tests.fakes.ollama import DONE, Do, line
-from tests.processes import wait_until
+from tests.fakes.ollama import DONE, line
 
 # Each sets window.harmed if it is parsed as HTML or run.
 ATTACKS = [
@@ -25,6 +26,8 @@ ATTACKS = [
 ]
 MARKS = "\u202eright to left\u202c \u2066isolated\u2069 \u200f\u200e שלום \ufeff\u0000\ud7ff"
 HARMED = "window.harmed"
+# In seconds. What takes longer is noticed by who types.
+LONGEST_TASK = 0.5
 MADE = "img, script, svg, iframe, a[href^='javascript'], style, link, details, b"
 
 
@@ -106,28 +109,25 @@ def test_marks_for_the_direction_of_text_do_not_reach_beyond_the_answer(chat: Ch
     ids=["one word", "words", "code blocks", "stars", "backticks", "empty lines"],
 )
 def test_a_megabyte_leaves_the_page_responsive(chat: Chat, script: Scripted, piece: str) -> None:
-    script.fake.pause()
-    script.fake.answer("large", *[line(piece)] * (1_000_000 // len(piece)), Do.WAIT, line("end"), DONE)
+    script.fake.answer("large", *[line(piece)] * (1_000_000 // len(piece)), line("end"), DONE)
     chat.open()
-    chat.page.evaluate(WATCH)
-    chat.ask("Speak.", "large")
-    wait_until(lambda: len(chat.text()) > 500_000, 60, "half of it is visible")
-    began = time.monotonic()
-    chat.one("#message").fill("typed meanwhile")
+    with longest_task(chat.page) as longest:
+        chat.ask("Speak.", "large")
+        chat.one("#message").fill("typed meanwhile")
+        chat.ends()
+    print(f"the longest task took {longest[0]:.2f} s of the processor")
+    assert chat.text().rstrip().endswith("end")
     assert chat.one("#message").input_value() == "typed meanwhile"
-    assert time.monotonic() - began < 2
-    script.fake.go_on()
-    chat.ends()
-    longest = chat.page.evaluate("window.longest")
-    print(f"the longest pause was {longest:.0f} ms")
-    assert longest < 1_000
+    assert longest[0] < LONGEST_TASK
 
 
-# The longest time between two frames.
-WATCH = """() => {
-    let last = performance.now();
-    window.longest = 0;
-    const frame = (now) => { window.longest = Math.max(window.longest, now - last); last = now;
-        requestAnimationFrame(frame); };
-    requestAnimationFrame(frame);
-}"""
+@contextmanager
+def longest_task(page: Page) -> Iterator[list[float]]:
+    """Seconds of the processor that the page's longest task takes, during which it cannot react."""
+    found: list[float] = []
+    browser = page.context.browser
+    assert browser
+    browser.start_tracing(page=page, categories=["toplevel"])
+    yield found
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    found.append(max(event.get("tdur", 0) for event in events if event["name"].endswith("RunTask")) / 1e6)
