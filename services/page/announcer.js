@@ -3,11 +3,12 @@
 import { $ } from "./dom.js";
 
 const MILLISECONDS = 5_000;
+const MOST = 2_000; // characters at once
 
 let told;
 let last;
 
-export function say(text) {
+function say(text) {
 	$("announcer").textContent = text;
 	last = performance.now();
 }
@@ -17,10 +18,13 @@ export function answerBegins() {
 	say("Asked.");
 }
 
-export function answerGoesOn(text) {
+/** What it waits for, or its text so far. */
+export function answerGoesOn(status, text) {
 	if (performance.now() - last < MILLISECONDS) return;
+	last = performance.now();
 	const end = text.lastIndexOf("\n\n");
 	if (end > told) tell(text, end);
+	else if (status) say(status);
 }
 
 export function answerEnds(text) {
@@ -28,6 +32,6 @@ export function answerEnds(text) {
 }
 
 function tell(text, end = text.length) {
-	say(text.slice(told, end).trim());
+	say(text.slice(Math.max(told, end - MOST), end).trim());
 	told = end;
 }

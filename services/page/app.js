@@ -1,8 +1,9 @@
-// Wires the page up: the conversation that is shown, what is asked, and what is said of it.
+// The conversation that is shown, what is asked, and the page around it.
 
 import { offerAdmin } from "./admin.js";
-import * as announcer from "./announcer.js";
+import { answerBegins, answerEnds, answerGoesOn } from "./announcer.js";
 import { $, button, make } from "./dom.js";
+import { fail } from "./failure.js";
 import { json, key } from "./gateway.js";
 import { askForKey } from "./keys.js";
 import * as log from "./log.js";
@@ -10,7 +11,7 @@ import { showModels } from "./models.js";
 import { optionsOf, showOptions } from "./options.js";
 import { Run, runOf } from "./running.js";
 import * as store from "./store.js";
-import * as words from "./words.js";
+import { failure, limits, waiting } from "./words.js";
 
 const SHOWN = "sluice.shown";
 
@@ -18,21 +19,16 @@ let current;
 let growing; // the answer in the log to which text is added
 let edited; // the question that is edited
 
-// Conversations
-
 function show(conversation) {
 	current = conversation;
 	sessionStorage.setItem(SHOWN, conversation.id);
 	showOptions(conversation);
 	edit();
-	draw();
 	const message = conversation.messages.at(-1);
 	if (message?.running && !runOf(conversation)) {
-		announcer.answerBegins();
-		const before = conversation.messages.slice(0, -2);
-		const text = conversation.messages.at(-2)?.content;
-		new Run(conversation, message, { changed, ended: (run, error) => ended(run, error, before, text) }).goOn();
+		run(message, conversation.messages.slice(0, -2), conversation.messages.at(-2).content).goOn();
 	}
+	draw();
 }
 
 function draw() {
@@ -64,7 +60,6 @@ function rename(conversation) {
 }
 
 function remove(conversation) {
-	runOf(conversation)?.stop();
 	runOf(conversation)?.forget();
 	store.remove(conversation);
 	if (conversation === current) begin();
@@ -81,28 +76,29 @@ function changedElsewhere(id) {
 	const conversation = store.get(id);
 	const run = runOf({ id });
 	if (run) {
-		const at = conversation?.messages.findIndex((message) => message.running && message.id === run.message.id) ?? -1;
-		if (at < 0) run.forget();
-		else conversation.messages[at] = run.message;
+		const last = conversation?.messages.at(-1);
+		if (last?.running && last.id === run.message.id) conversation.messages.splice(-1, 1, run.message);
+		else run.forget();
 		run.conversation = conversation;
 	}
 	if (id !== current.id) return list();
-	const shown = current.messages;
-	current = conversation ?? store.create(current);
-	if (JSON.stringify(current.messages) === JSON.stringify(shown)) list();
-	else show(current);
+	if (JSON.stringify(conversation?.messages) !== JSON.stringify(current.messages)) {
+		return show(conversation ?? store.create(current));
+	}
+	conversation.messages = current.messages;
+	current = conversation;
+	list();
 }
-
-// Asking
 
 function send() {
 	const text = $("message").value;
 	if (!text.trim() || runOf(current)) return;
+	if (!$("model").value) return start();
 	const before = current.messages;
 	const end = edited ? before.indexOf(edited) : before.length;
 	current.title ||= text.trim().split("\n")[0].slice(0, 80);
-	answer([...before.slice(0, end), { role: "user", id: store.newId(), content: text }], text);
 	$("message").value = "";
+	answer([...before.slice(0, end), { role: "user", id: store.newId(), content: text }], text);
 }
 
 function edit(message) {
@@ -125,97 +121,82 @@ log.actions.again = (message) => {
 function answer(messages, text = "") {
 	const before = current.messages;
 	Object.assign(current, optionsOf(), { at: Date.now() });
-	if (!current.model) return fail({ message: "There is no model to ask." });
 	const request = store.requestFor({ ...current, messages });
-	const running = { location: null, after: 0 };
-	const message = { role: "assistant", id: store.newId(), model: current.model, content: "", running };
+	const message = { role: "assistant", id: store.newId(), model: current.model, content: "", running: { after: 0 } };
 	current.messages = [...messages, message];
-	const run = new Run(current, message, { changed, ended: (run, error) => ended(run, error, before, text) });
+	run(message, before, text).ask(request);
 	fail();
 	edit();
 	draw();
-	announcer.answerBegins();
-	run.ask(request);
+}
+
+function run(message, before, text) {
+	answerBegins();
+	return new Run(current, message, changed, (run, error) => ended(run, error, before, text));
 }
 
 function changed(run, text, thinking) {
 	if (run.conversation.id !== current.id) return;
-	if (text || thinking) growing?.add(text, thinking);
-	else facts();
-	if (text) announcer.answerGoesOn(run.message.content);
+	if (text || thinking) {
+		growing.add(text, thinking);
+	} else {
+		list();
+		facts();
+	}
+	answerGoesOn($("status").textContent, run.message.content);
 }
 
 function ended(run, error, before, text) {
 	const { conversation, message } = run;
 	const isEmpty = !message.content && !message.thinking;
-	const isShown = conversation.id === current.id;
 	if (isEmpty) conversation.messages = before;
-	else if (error) message.note = words.failure(error);
-	if (conversation.messages.length) store.save(conversation);
-	else Object.assign(conversation, { title: "" }, store.remove(conversation));
-	if (isShown) {
-		if (isEmpty) $("message").value ||= text;
-		else growing.end();
+	else if (error) message.note = failure(error);
+	if (conversation.messages.length) {
+		store.save(conversation);
+	} else {
+		conversation.title = "";
+		store.remove(conversation);
+	}
+	if (conversation.id === current.id) {
+		growing.end();
 		if (isEmpty) draw();
-		announcer.answerEnds(message.content);
-		if (error) fail(error, () => text && isEmpty && send());
+		if (isEmpty) $("message").value ||= text;
+		answerEnds(message.content);
+		if (error) failed(error, () => text && isEmpty && send());
 	}
 	list();
 	facts();
 	showLimits();
 }
 
-// What is said of it
-
-let countdown;
-
-/** Tell what has failed, or nothing any more; `again` is called once there is a key, if that was missing. */
-function fail(error, again) {
-	clearInterval(countdown);
-	$("error").hidden = !error;
-	if (!error) return;
-	const until = Date.now() + error.retryAfter * 1000;
-	const left = make("span", { ariaLive: "off" });
-	const tick = () => {
-		const seconds = Math.ceil((until - Date.now()) / 1000);
-		left.textContent = seconds > 0 ? `Ask again in ${words.duration(seconds)}.` : "You can ask again now.";
-	};
-	if (error.retryAfter) {
-		tick();
-		countdown = setInterval(tick, 1000);
-	}
-	const said = error.code ? words.failure(error) : error.message;
-	$("error").replaceChildren(make("span", { dir: "auto" }, said), left, button("Dismiss", "dismiss", () => fail()));
-	if (error.status === 401) askForKey().then((isThere) => isThere && start().then(again));
+/** What is missing may be a key: once there is one, `again` is called. */
+async function failed(error, again) {
+	fail(error);
+	if (error.status !== 401 || !(await askForKey())) return;
+	fail();
+	await start();
+	again?.();
 }
 
 /** The state of the answer, below the question. */
 function facts() {
 	const run = runOf(current);
-	const [shown, hidden] = run ? [$("stop"), $("send")] : [$("send"), $("stop")];
-	const hadFocus = document.activeElement === hidden;
-	hidden.hidden = true;
-	shown.hidden = false;
-	if (hadFocus) shown.focus();
+	const hasFocus = [$("send"), $("stop")].includes(document.activeElement);
+	$("send").hidden = Boolean(run);
+	$("stop").hidden = !run;
+	if (hasFocus) $(run ? "stop" : "send").focus();
 	const seconds = run ? (performance.now() - run.told) / 1000 : 0;
 	const { state, elapsed_seconds: elapsed = 0, eta_seconds: left } = run?.status ?? {};
-	tell("status", run ? words.waiting(run.status, seconds) : "");
-	tell("figures", run?.figures ?? current.messages.at(-1)?.figures ?? "");
-	$("progress").hidden = state !== "loading";
-	if (left === undefined) $("progress").removeAttribute("value");
-	else Object.assign($("progress"), { max: elapsed + left, value: elapsed + seconds });
+	$("status").textContent = run ? waiting(run.status, seconds) : "";
+	$("figures").textContent = run?.figures ?? current.messages.at(-1)?.figures;
+	$("progress").hidden = state !== "loading" || left === undefined;
+	Object.assign($("progress"), { max: elapsed + left || 1, value: elapsed + seconds });
 }
 setInterval(() => runOf(current) && facts(), 1000);
 
-function tell(id, text) {
-	if ($(id).textContent !== text) $(id).textContent = text;
-}
-
 async function showLimits() {
-	tell("limits", await json("usage").then(words.limits, () => ""));
+	$("limits").textContent = await json("usage").then(limits, () => "");
 }
-
-// The page
 
 /** What depends on the key. */
 async function start() {
@@ -225,20 +206,17 @@ async function start() {
 		await offerAdmin(start);
 		await showLimits();
 	} catch (error) {
-		fail(error);
+		failed(error);
 	}
 }
 
-function toggleMenu(isOpen) {
-	$("side").classList.toggle("open", isOpen);
-	$("menu").ariaExpanded = String(isOpen);
+function toggleMenu(isWanted) {
+	$("menu").ariaExpanded = $("side").classList.toggle("open", isWanted);
 }
 
 function download(text, type, extension) {
 	const href = URL.createObjectURL(new Blob([text], { type }));
-	const name = (current.title || "conversation").replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 40);
-	make("a", { href, download: `${name}.${extension}` }).click();
-	setTimeout(() => URL.revokeObjectURL(href), 10_000);
+	make("a", { href, download: `${current.title || "conversation"}.${extension}` }).click();
 }
 
 $("composer").onsubmit = (event) => {
@@ -257,16 +235,15 @@ addEventListener("keydown", ({ key }) => {
 });
 $("stop").onclick = () => runOf(current).stop();
 $("cancel").onclick = () => {
-	$("message").value = "";
 	edit();
-	$("message").focus();
+	$("message").value = "";
 };
 $("new").onclick = () => {
 	begin();
 	toggleMenu(false);
 };
 $("menu").onclick = () => toggleMenu();
-$("change-key").onclick = () => askForKey("").then((isThere) => isThere && start());
+$("change-key").onclick = () => askForKey().then((isThere) => isThere && start());
 $("export-json").onclick = () => download(store.asJson(current), "application/json", "json");
 $("export-markdown").onclick = () => download(store.asMarkdown(current), "text/markdown", "md");
 for (const close of document.querySelectorAll("dialog .close")) close.onclick = () => close.closest("dialog").close();
@@ -275,6 +252,7 @@ $("options").onchange = $("model").onchange = () => {
 	if (current.messages.length) store.save(current);
 };
 
+addEventListener("online", start);
 store.open(changedElsewhere, (message) => fail({ message }));
 show(store.get(sessionStorage.getItem(SHOWN)) ?? store.create(store.all()[0] ?? optionsOf()));
 start();

@@ -1,10 +1,11 @@
+import { make } from "./dom.js";
+
 const SHOWN_MILLISECONDS = 2_000;
 
 /** Copy `text`, and say so on the button. */
 export async function copy(text, button) {
-	button.dataset.said ??= button.textContent;
 	button.textContent = (await copied(text)) ? "Copied" : "Not copied";
-	setTimeout(() => (button.textContent = button.dataset.said), SHOWN_MILLISECONDS);
+	setTimeout(() => (button.textContent = "Copy"), SHOWN_MILLISECONDS);
 }
 
 async function copied(text) {
@@ -18,9 +19,7 @@ async function copied(text) {
 
 function copiedBySelection(text) {
 	const focused = document.activeElement;
-	const field = document.createElement("textarea");
-	field.value = text;
-	field.className = "hidden";
+	const field = make("textarea", { value: text, className: "hidden" });
 	document.body.append(field);
 	field.select();
 	const isCopied = document.execCommand("copy");

@@ -3,27 +3,21 @@
 import { copy } from "./clipboard.js";
 import { button, make } from "./dom.js";
 
-// Only the last part is laid out for each token.
-const LONGEST_PART = 4_000;
-
 export class Code {
 	text = "";
-	#shown = 0;
+	#shown = document.createTextNode("");
 	#isEmpty = true;
 
 	constructor(indent, fence, language) {
 		this.indent = indent;
 		this.fence = fence;
-		this.code = make("code");
 		this.element = make("div", { className: "code" },
 			make("div", { className: "bar" }, make("bdi", {}, language), button("Copy", "copy", ({ target }) => copy(this.text, target))),
-			make("pre", { tabIndex: 0, dir: "ltr" }, this.code)); // focus lets the keyboard scroll it
-		this.#addPart();
+			make("pre", { tabIndex: 0, dir: "ltr" }, make("code", {}, this.#shown))); // focus lets the keyboard scroll it
 	}
 
-	/** @param line  the beginning of one */
 	mayEndWith(line) {
-		return line.length < 100 && /^ *(`*|~*) *$/.test(line);
+		return /^ {0,99}(`{0,99}|~{0,99}) *$/.test(line);
 	}
 
 	endsWith(line) {
@@ -42,17 +36,6 @@ export class Code {
 	}
 
 	show() {
-		while (this.#shown < this.text.length) {
-			const end = this.text.indexOf("\n", this.#shown + LONGEST_PART - this.part.length) + 1;
-			const next = end || this.text.length;
-			this.part.appendData(this.text.slice(this.#shown, next));
-			this.#shown = next;
-			if (end) this.#addPart();
-		}
-	}
-
-	#addPart() {
-		this.part = document.createTextNode("");
-		this.code.append(make("span", {}, this.part));
+		this.#shown.appendData(this.text.slice(this.#shown.length));
 	}
 }

@@ -9,7 +9,7 @@ export function make(name, properties = {}, ...content) {
 }
 
 export function button(text, className, onclick, label = "") {
-	const made = make("button", { type: "button", className, onclick }, text);
+	const made = make("button", { type: "button", className: `plain ${className}`, onclick }, text);
 	if (label) made.ariaLabel = label;
 	return made;
 }

@@ -1,17 +1,16 @@
 // Asks for a key.
 
 import { $ } from "./dom.js";
-import { json, keepKey, key } from "./gateway.js";
-import { duration } from "./words.js";
+import { json, keepKey } from "./gateway.js";
 
 let asking; // while the dialog is open
 
 /** Resolves to whether there is a key that works. */
-export function askForKey(problem = key() && "Your key is not valid any more. Enter another one.") {
+export function askForKey() {
 	asking ??= new Promise((resolve) => {
 		let isThere = false;
 		$("key").value = "";
-		$("key-problem").textContent = problem;
+		$("key-problem").textContent = "";
 		$("key-dialog").onclose = () => {
 			asking = undefined;
 			resolve(isThere);
@@ -19,8 +18,7 @@ export function askForKey(problem = key() && "Your key is not valid any more. En
 		$("key-form").onsubmit = async (event) => {
 			event.preventDefault();
 			const text = $("key").value.trim();
-			const problem = await refusal(text);
-			$("key-problem").textContent = problem;
+			const problem = ($("key-problem").textContent = await refusal(text));
 			if (problem) return $("key").select();
 			keepKey(text);
 			isThere = true;
@@ -33,13 +31,11 @@ export function askForKey(problem = key() && "Your key is not valid any more. En
 
 /** Why this key cannot be used; empty if it can. */
 async function refusal(text) {
-	if (!/^[\x21-\x7e]+$/.test(text)) return "This is not a valid key: keys have no spaces and no special characters.";
+	if (!/^[\x21-\x7e]+$/.test(text)) return "This is not a valid key. Check it and try again.";
 	try {
 		await json("api/tags", { key: text });
-	} catch ({ status, message, retryAfter }) {
-		if (status === 401) return "This key is not valid: it is unknown or has expired. Check it and try again.";
-		if (status === 429) return `Too many tries. Try again in ${duration(retryAfter ?? 5)}.`;
-		return `This key cannot be used: ${message}.`;
+		return "";
+	} catch ({ status, message }) {
+		return status === 401 ? "This key is unknown or has expired. Check it and try again." : `It cannot be used: ${message}.`;
 	}
-	return "";
 }

@@ -1,10 +1,9 @@
 // Shows a conversation: its questions and answers.
 
-import { copy } from "./clipboard.js";
 import { $, button, make } from "./dom.js";
 import { Markdown } from "./markdown.js";
 
-// Often enough to look continuous: each time, the end of the answer is laid out and painted.
+// Often enough to look continuous.
 const MILLISECONDS = 60;
 
 /** `edit` and `again`, which get a message. */
@@ -46,11 +45,10 @@ class Answer {
 	end() {
 		this.#show();
 		this.#markdown.end();
-		const { content, note } = this.message;
-		if (note) this.element.append(make("p", { className: "note", dir: "auto" }, note));
-		const tools = [button("Ask again", "again", () => actions.again(this.message))];
-		if (content) tools.unshift(button("Copy answer", "copy-answer", ({ target }) => copy(content, target)));
-		this.element.append(make("div", { className: "tools" }, ...tools));
+		const { note = "" } = this.message;
+		this.element.append(
+			make("p", { className: "quiet", dir: "auto" }, note),
+			make("div", { className: "tools" }, button("Ask again", "again", () => actions.again(this.message))));
 		keepUp();
 	}
 
@@ -61,7 +59,7 @@ class Answer {
 		this.#timer = undefined;
 		this.#shownAt = performance.now();
 		if (thinking && !this.#thinking) {
-			this.#thinking = make("div", { className: "text plain", dir: "auto" });
+			this.#thinking = make("div", { className: "text unformatted", dir: "auto" });
 			this.#text.before(make("details", {}, make("summary", {}, "Thinking"), this.#thinking));
 		}
 		this.#thinking?.append(thinking);
@@ -73,7 +71,7 @@ class Answer {
 function question(message) {
 	return make("article", { className: "question" },
 		make("h2", { className: "hidden" }, "You"),
-		make("div", { className: "text plain", dir: "auto" }, message.content),
+		make("div", { className: "text unformatted", dir: "auto" }, message.content),
 		make("div", { className: "tools" }, button("Edit", "edit", () => actions.edit(message))));
 }
 

@@ -3,7 +3,7 @@
 
 import { Code } from "./code.js";
 import { make } from "./dom.js";
-import { showInline } from "./inline.js";
+import { inline } from "./inline.js";
 
 // A longer paragraph goes on in another element: an element is laid out as a whole for each token.
 const LONGEST_PARAGRAPH = 2_000;
@@ -15,13 +15,13 @@ const BLOCK = 100;
 const HEADING = /^ {0,3}(#{1,6}) +(.*)$/s;
 const ITEM = /^( *)(?:[-*+]|(\d{1,9})[.)]) +(.*)$/s;
 const RULE = /^ {0,3}([-*_])\1{2,99} *$/;
-const FENCE = /^( *)(`{3,}|~{3,})([^`]{0,100})$/;
+const FENCE = /^( *)(`{3,20}|~{3,20})([^`]{0,100})$/;
 
 // What may become one of these.
-const UNDECIDED = /^ *(?:(?:-*|\**|_*) *|\+ *|#{1,6} *|\d{1,9}[.)]? *|`{0,2}|(?:`{3,}|~{3,})[^`]{0,100})$/;
-const LONGEST_UNDECIDED = 200;
+const UNDECIDED = /^ {0,99}(?:(?:-{0,99}|\*{0,99}|_{0,99}) ?|\+ ?|#{1,6} ?|\d{1,9}[.)]? ?|`{0,2}|(?:`{3,20}|~{3,20})[^`]{0,100})$/;
 
 class Prose {
+	nodes = inline;
 	text = "";
 
 	constructor(element, text) {
@@ -34,27 +34,27 @@ class Prose {
 		while (this.text.length > LONGEST_PARAGRAPH) {
 			const space = this.text.lastIndexOf(" ", LONGEST_PARAGRAPH) + 1;
 			const cut = space > LONGEST_PARAGRAPH / 2 ? space : LONGEST_PARAGRAPH;
-			showInline(this.element, this.text.slice(0, cut));
+			this.element.replaceChildren(...this.nodes(this.text.slice(0, cut)));
+			this.text = this.text.slice(cut);
 			const next = make(this.element.localName, { className: "more", dir: "auto" });
 			this.element.after(next);
 			this.element = next;
-			this.text = this.text.slice(cut);
 		}
 	}
 
 	show() {
-		showInline(this.element, this.text);
+		this.element.replaceChildren(...this.nodes(this.text));
 	}
 }
 
 export class Markdown {
 	#open; // the block that is still written
-	#lists = []; // the open ones, the innermost last
+	#items = []; // of lists, each within the one before
 	#line = ""; // what is not decided
 	#isDecided = false;
 	#left = LONGEST_FORMATTED;
 	#level = 2;
-	#plain;
+	#isRest = false;
 
 	constructor(root) {
 		this.root = root;
@@ -70,7 +70,7 @@ export class Markdown {
 			this.#left -= next - start;
 			start = next;
 		}
-		if (start < text.length) this.#addPlain(text.slice(start));
+		if (start < text.length) this.#addRest(text.slice(start));
 		this.#open?.show();
 	}
 
@@ -87,7 +87,7 @@ export class Markdown {
 		} else {
 			this.#line += piece;
 			const isOpen = this.#open instanceof Code ? this.#open.mayEndWith(this.#line) : UNDECIDED.test(this.#line);
-			if (!isEnded && isOpen && this.#line.length < LONGEST_UNDECIDED) return;
+			if (!isEnded && isOpen) return;
 			this.#begin(this.#line.replace(/\r$/, ""));
 			this.#line = "";
 		}
@@ -95,7 +95,6 @@ export class Markdown {
 		if (isEnded && /^h\d$/.test(this.#open?.element.localName)) this.#close();
 	}
 
-	/** @param line  a line, or its beginning */
 	#begin(line) {
 		if (this.#open instanceof Code) {
 			if (this.#open.endsWith(line)) this.#close();
@@ -129,27 +128,23 @@ export class Markdown {
 	}
 
 	#item(indent, number) {
-		this.#close();
 		const name = number ? "ol" : "ul";
-		while (this.#lists.at(-1)?.indent > indent) this.#lists.pop();
-		if (this.#lists.at(-1)?.indent > indent - 2 && this.#lists.at(-1).element.localName !== name) this.#lists.pop();
-		if (!(this.#lists.at(-1)?.indent > indent - 2)) {
-			const element = make(name);
-			this.#put(this.#lists.at(-1)?.item ?? this.root, element);
-			this.#lists.push({ indent, element });
-		}
-		const list = this.#lists.at(-1);
-		list.item = make("li", { dir: "auto" });
-		if (number) list.item.value = number;
-		this.#put(list.element, list.item);
-		return list.item;
+		const parent = this.#place(indent);
+		const last = parent.lastElementChild;
+		const list = last?.localName === name ? last : make(name);
+		if (list !== last) this.#put(parent, list);
+		const item = make("li", { dir: "auto" });
+		if (number) item.value = number;
+		this.#put(list, item);
+		this.#items.push({ indent, item });
+		return item;
 	}
 
-	/** Where a block with this indent belongs: an item of a list, or the answer itself, which ends all lists. */
+	/** Where a block with this indent belongs: an item of a list, or the answer itself. */
 	#place(indent) {
 		this.#close();
-		while (this.#lists.at(-1)?.indent > indent - 2) this.#lists.pop();
-		return this.#lists.at(-1)?.item ?? this.root;
+		while (this.#items.at(-1)?.indent > indent - 2) this.#items.pop();
+		return this.#items.at(-1)?.item ?? this.root;
 	}
 
 	#write(name, parent, text) {
@@ -169,16 +164,14 @@ export class Markdown {
 		this.#open = undefined;
 	}
 
-	#addPlain(text) {
-		this.end();
-		for (let start = 0; start < text.length; ) {
-			if (!this.#plain || this.#plain.length >= LONGEST_PARAGRAPH) {
-				this.#plain = document.createTextNode("");
-				this.root.append(make("div", { className: "plain", dir: "auto" }, this.#plain));
-			}
-			const piece = text.slice(start, start + LONGEST_PARAGRAPH - this.#plain.length);
-			this.#plain.appendData(piece);
-			start += piece.length;
+	/** Of an answer that is too long. */
+	#addRest(text) {
+		if (!this.#isRest) {
+			this.end();
+			this.#write("p", this.root, "");
+			this.#open.nodes = (plain) => [plain];
+			this.#isRest = true;
 		}
+		this.#open.add(text);
 	}
 }

@@ -1,7 +1,7 @@
 // Answers that run: asked for in this tab, or read on after a reload or beside another tab.
 
 import { key } from "./gateway.js";
-import { chat, follow, SluiceError } from "./sluice.js";
+import { chat, follow } from "./sluice.js";
 import * as store from "./store.js";
 import { figures } from "./words.js";
 
@@ -19,7 +19,7 @@ export class Run {
 	#figures = {};
 	#saved = 0;
 
-	constructor(conversation, message, { changed, ended }) {
+	constructor(conversation, message, changed, ended) {
 		Object.assign(this, { conversation, message, changed, ended });
 		running.set(conversation.id, this);
 	}
@@ -30,22 +30,28 @@ export class Run {
 
 	goOn() {
 		const { location, after } = this.message.running;
-		if (location) this.#read(follow({ location, after, key: key(), signal: this.#abort.signal }));
-		else this.#end(new SluiceError("", { code: "connection_lost" }));
+		this.#read(follow({ location, after, key: key(), signal: this.#abort.signal }));
 	}
 
 	stop() {
 		this.#abort.abort();
 	}
 
-	/** Another tab has ended it. */
+	/** It has ended in another tab, or is not wanted any more. */
 	forget() {
 		running.delete(this.conversation.id);
-		this.changed = this.ended = this.save = () => {};
+		this.changed = () => {};
+		this.stop();
 	}
 
-	save() {
+	#save() {
 		this.#saved = performance.now();
+		if (this.message.running.location && runOf(this.conversation) === this) store.save(this.conversation);
+	}
+
+	/** The page is left: the answer goes on without it, if it is kept. */
+	leave() {
+		if (!this.message.running.location) delete this.message.running;
 		store.save(this.conversation);
 	}
 
@@ -68,23 +74,27 @@ export class Run {
 		if (type === "chunk") {
 			message.content += event.text;
 			if (event.thinking) message.thinking = (message.thinking ?? "") + event.thinking;
-			if (this.status.state !== "not_resumable") this.status = { state: "answering" };
+			if (!["answering", "not_resumable"].includes(this.status.state)) this.#tell({ state: "answering" });
 			this.changed(this, event.text, event.thinking);
-			if (performance.now() - this.#saved > SAVED_EVERY) this.save();
+			if (performance.now() - this.#saved > SAVED_EVERY) this.#save();
 		} else if (type === "done") {
 			Object.assign(this.#figures, event.stats);
 		} else {
 			if (event.server) this.#figures.server = event.server;
 			if (type === "accepted") message.running.location = event.location;
-			this.status = { state: type, ...event };
-			this.told = performance.now();
-			this.changed(this);
-			if (type === "accepted") this.save();
+			if (type === "accepted") this.#save();
+			this.#tell({ state: type, ...event });
 		}
 	}
 
+	#tell(status) {
+		this.status = status;
+		this.told = performance.now();
+		this.changed(this);
+	}
+
 	#end(error) {
-		if (running.get(this.conversation.id) !== this) return;
+		if (runOf(this.conversation) !== this) return;
 		running.delete(this.conversation.id);
 		delete this.message.running;
 		this.message.figures = this.figures;
@@ -92,7 +102,6 @@ export class Run {
 	}
 }
 
-// The answer goes on without the page, and what is here is kept.
 addEventListener("pagehide", () => {
-	for (const run of running.values()) run.save();
+	for (const run of running.values()) run.leave();
 });

@@ -2,18 +2,18 @@
  * A client for Sluice's `POST /chat`, whose answers go on after a lost connection. For browsers and Node 20.
  *
  * @typedef {{role: string, content: string, [field: string]: unknown}} Message
- * @typedef {{limit: number, remaining: number, reset: number}} Quota  `reset` is in seconds
+ * @typedef {Record<string, {limit: number, remaining: number}>} Limits  of `requests` and `tokens`
  * @typedef {{[field: string]: any}} Line  one line of Ollama's stream
  * @typedef {{inputTokens?: number, outputTokens?: number, tokensPerSecond?: number, firstTokenSeconds?: number}} Stats
- * @typedef {{type: "accepted", location: string | null, requestId: string | null, limits: Record<string, Quota>}
+ * @typedef {{type: "accepted", location: string | null, requestId: string | null, limits: Limits}
  *   | {type: "status", state: string, [field: string]: unknown}
  *   | {type: "chunk", id: number | null, text: string, thinking: string, data: Line}
  *   | {type: "reconnecting", attempt: number, seconds: number}
  *   | {type: "resumed", after: number}
  *   | {type: "done", id: number | null, data: Line | null, stats: Stats}} ChatEvent
  * @typedef {{url?: string, key?: string, resume?: number, signal?: AbortSignal}} Common
- *   `url`: the gateway's address, in a page by default its own. `resume`: for how many seconds the answer waits for a
- *   lost connection to come back; 0: it ends with it. An abort of `signal` stops the answer.
+ *   `url`: the gateway's address, in a page by default its own; `resume`: how many seconds the answer waits for a lost
+ *   connection, 0: none; an abort of `signal` stops it
  */
 
 const FIRST_DELAY = 0.5;
@@ -25,31 +25,25 @@ const LONGEST_SILENCE = 45_000;
 
 /** `code` is the gateway's. `status` is 0 without an answer, or if it failed midway; `retryAfter` is in seconds. */
 export class SluiceError extends Error {
-	name = "SluiceError";
-	code = "error";
-	status = 0;
-	/** @type {number | null} */
-	retryAfter = null;
-	/** @type {string | null} */
-	requestId = null;
-
 	/**
 	 * @param {string} message
-	 * @param {{code?: string, status?: number, retryAfter?: number | null, requestId?: string | null}} [details]
+	 * @param {{code?: string, status?: number, retryAfter?: number | null, requestId?: string | null}} details
 	 */
-	constructor(message, details) {
+	constructor(message, { code = "error", status = 0, retryAfter = null, requestId = null } = {}) {
 		super(message);
-		Object.assign(this, details);
+		this.name = "SluiceError";
+		this.code = code;
+		this.status = status;
+		this.retryAfter = retryAfter;
+		this.requestId = requestId;
 	}
 }
 
 /**
- * Parses an event stream, wherever it is split; one for each connection.
+ * Parses the event stream of one connection, wherever it is split. `retry` is ignored.
  * https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
  */
 export class EventStreamParser {
-	/** In how many milliseconds to reconnect, if the server has said so. @type {number | null} */
-	retry = null;
 	#decoder = new TextDecoder();
 	#line = "";
 	#endedWithCr = false;
@@ -88,52 +82,42 @@ export class EventStreamParser {
 		if (field === "data") this.#data += `${value}\n`;
 		else if (field === "event") this.#event = value;
 		else if (field === "id" && !value.includes("\0")) this.#id = value;
-		else if (field === "retry" && /^\d+$/.test(value)) this.retry = Number(value);
 	}
 }
 
 /**
- * Ask for an answer. Leaving the loop stops it, as an abort does. Throws SluiceError; further fields are sent as they
- * are, such as `think`.
+ * Ask for an answer. Leaving the loop stops it, as an abort does. Further fields are sent as they are. Throws SluiceError.
  *
  * @param {Common & {model: string, messages: Message[], options?: object, [field: string]: unknown}} question
- * @returns {AsyncGenerator<ChatEvent, void, undefined>}
+ * @returns {AsyncGenerator<ChatEvent>}
  */
 export async function* chat({ url = "", key, resume = 60, signal, ...body }) {
 	signal?.throwIfAborted();
 	const began = performance.now();
-	const connection = new Connection(key);
-	const opened = connection.open(at(url, "chat"), {
+	const opened = open(url, "chat", key, {
 		method: "POST",
 		headers: { "Content-Type": "application/json", ...(resume ? { Prefer: `resume=${resume}` } : {}) },
 		body: JSON.stringify(body),
 	});
-	const leave = ({ headers }) => {
-		connection.close();
+	let hasEnded = false;
+	try {
+		const connection = await unlessAborted(opened, signal);
+		const { headers } = connection;
 		const location = headers.get("location");
-		if (location) stop({ url, key, location }).catch(() => {});
-	};
-	let response;
-	try {
-		response = await unlessAborted(opened, signal);
-	} catch (error) {
-		// If it is an abort, the answer has begun, and its address is about to come.
-		opened.then(leave, () => connection.close());
-		throw error;
-	}
-	const { headers } = response;
-	const location = headers.get("location");
-	const applied = /resume=(\d+)/.exec(headers.get("preference-applied") ?? "");
-	let ended = false;
-	try {
+		const applied = /resume=(\d+)/.exec(headers.get("preference-applied"))?.[1] ?? resume;
 		yield { type: "accepted", location, requestId: headers.get("x-request-id"), limits: limits(headers) };
-		yield* read({ url, key, location, after: 0, resume: applied ? Number(applied[1]) : resume, signal, began }, connection);
-		ended = true;
+		yield* read({ url, key, location, after: 0, resume: Number(applied), signal, began }, connection);
+		hasEnded = true;
 	} catch (error) {
-		ended = error instanceof SluiceError;
+		hasEnded = error instanceof SluiceError;
 		throw error;
 	} finally {
-		if (!ended) leave(response);
+		// Without its head, the answer has begun all the same, and its address is about to come.
+		opened.then(({ headers, close }) => {
+			close();
+			const location = headers.get("location");
+			if (location && !hasEnded) stop({ url, key, location }).catch(() => {});
+		}, () => {});
 	}
 }
 
@@ -141,7 +125,7 @@ export async function* chat({ url = "", key, resume = 60, signal, ...body }) {
  * Read an answer that runs, or has ended, after the event with the id `after`. Leaving the loop leaves it running.
  *
  * @param {Common & {location: string, after?: number}} options
- * @returns {AsyncGenerator<ChatEvent, void, undefined>}
+ * @returns {AsyncGenerator<ChatEvent>}
  */
 export async function* follow({ url = "", key, location, after = 0, resume = 60, signal }) {
 	signal?.throwIfAborted();
@@ -157,18 +141,14 @@ export async function* follow({ url = "", key, location, after = 0, resume = 60,
 /**
  * Stop and forget an answer.
  *
- * @param {{url?: string, key?: string, location: string}} options
+ * @param {Common & {location: string}} options
  */
 export async function stop({ url = "", key, location }) {
 	// `keepalive`: also while the page is left.
-	const connection = new Connection(key);
-	try {
-		await connection.open(address(url, location), { method: "DELETE", keepalive: true });
-	} catch (error) {
+	const stopped = open(url, pathOf(location), key, { method: "DELETE", keepalive: true });
+	await stopped.then(({ close }) => close(), (error) => {
 		if (error.status !== 404) throw error;
-	} finally {
-		connection.close();
-	}
+	});
 }
 
 /**
@@ -210,19 +190,17 @@ async function* read({ url, key, location, after, resume, signal, began = NaN },
 	try {
 		for (let isFirst = !connection; ; isFirst = false) {
 			if (!connection) {
-				connection = new Connection(key);
+				const headers = { "Last-Event-ID": String(last) };
 				try {
-					const headers = { "Last-Event-ID": String(last) };
-					const { status } = await unlessAborted(connection.open(address(url, location), { headers }), signal);
-					if (status === 204) return yield { type: "done", id: last, data: null, stats: {} };
+					connection = await unlessAborted(open(url, pathOf(location), key, { headers }), signal);
+					if (connection.status === 204) return yield { type: "done", id: last, data: null, stats: {} };
 					if (!isFirst) yield { type: "resumed", after: last };
 				} catch (error) {
 					if (!PASSING.includes(error.status)) throw error;
 				}
 			}
 			const parser = new EventStreamParser();
-			connection.isKept = Boolean(location);
-			for (let bytes; (bytes = await unlessAborted(connection.read(), signal)); attempt = 0) {
+			for (let bytes; connection && (bytes = await unlessAborted(connection.read(), signal)); attempt = 0) {
 				heard = performance.now();
 				for (const { event, data, id } of parser.push(bytes)) {
 					if (event === "status") yield { type: "status", ...parsed(data) };
@@ -237,7 +215,7 @@ async function* read({ url, key, location, after, resume, signal, began = NaN },
 					if (line.done) return yield { type: "done", ...common, stats: stats(line, (firstToken - began) / 1000) };
 				}
 			}
-			connection.close();
+			connection?.close();
 			connection = undefined;
 			const isOnline = globalThis.navigator?.onLine !== false;
 			if (!location || (attempt && isOnline && performance.now() - heard > resume * 1000)) {
@@ -252,59 +230,43 @@ async function* read({ url, key, location, after, resume, signal, began = NaN },
 	}
 }
 
-/** One request. If the answer is kept, it is cut when it is silent for too long or the browser is offline. */
-class Connection {
-	isKept = false;
-	#abort = new AbortController();
-	#key;
-	#reader;
-	#silence;
-	#cut = () => this.isKept && this.#abort.abort();
-
-	constructor(key) {
-		this.#key = key;
+/** A request. If its answer is kept, it is cut when it is silent for too long or the browser is offline. */
+async function open(url, path, key, init) {
+	const where = new URL(path, url ? `${url.replace(/\/+$/, "")}/` : globalThis.document?.baseURI);
+	const headers = { ...init.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+	const abort = new AbortController();
+	const cut = () => abort.abort();
+	let response;
+	try {
+		response = await fetch(where, { ...init, headers, cache: "no-store", signal: abort.signal });
+	} catch (error) {
+		throw new SluiceError(`The gateway cannot be reached: ${error.message}`, { code: "unreachable" });
 	}
-
-	/** Throws SluiceError. */
-	async open(where, init) {
-		const headers = { ...init.headers, ...(this.#key ? { Authorization: `Bearer ${this.#key}` } : {}) };
-		let response;
-		try {
-			response = await fetch(where, { ...init, headers, cache: "no-store", signal: this.#abort.signal });
-		} catch (error) {
-			throw new SluiceError(`The gateway cannot be reached: ${error.message}`, { code: "unreachable" });
-		}
-		if (!response.ok) throw await errorOf(response);
-		this.#reader = response.body?.getReader();
-		globalThis.addEventListener?.("offline", this.#cut);
-		return response;
-	}
-
-	/** The next bytes; none once it has ended, in whatever way. */
-	async read() {
-		clearTimeout(this.#silence);
-		this.#silence = setTimeout(this.#cut, LONGEST_SILENCE);
-		return (await this.#reader?.read().catch(() => undefined))?.value;
-	}
-
-	close() {
-		clearTimeout(this.#silence);
-		globalThis.removeEventListener?.("offline", this.#cut);
-		this.#abort.abort();
-	}
+	if (!response.ok) throw await errorOf(response);
+	const reader = response.body?.getReader();
+	const isKept = init.method !== "POST" || response.headers.has("location");
+	let silence;
+	if (isKept) globalThis.addEventListener?.("offline", cut);
+	return {
+		status: response.status,
+		headers: response.headers,
+		/** The next bytes; none once it has ended, in whatever way. */
+		async read() {
+			clearTimeout(silence);
+			if (isKept) silence = setTimeout(cut, LONGEST_SILENCE);
+			return (await reader?.read().catch(() => undefined))?.value;
+		},
+		close() {
+			clearTimeout(silence);
+			globalThis.removeEventListener?.("offline", cut);
+			cut();
+		},
+	};
 }
 
-/** @returns {string} */
-function at(url, path) {
-	return new URL(path, url ? `${url.replace(/\/+$/, "")}/` : globalThis.document?.baseURI).href;
-}
+/** The gateway does not know below which prefix it is reached. */
+const pathOf = (location) => `chat/${location.split("/").pop()}`;
 
-/** Below `url`: the gateway does not know at which prefix it is reached. */
-function address(url, location) {
-	return at(url, `chat/${location.split("/").pop()}`);
-}
-
-/** @returns {any} */
 function parsed(text) {
 	try {
 		const value = JSON.parse(text);
@@ -327,36 +289,24 @@ function unlessAborted(promise, signal) {
 
 /** Until so many seconds are over, or the browser is online again. */
 async function delay(seconds, signal) {
-	let over = () => {};
-	const waited = new Promise((resolve) => (over = () => resolve(undefined)));
-	const timer = setTimeout(over, seconds * 1000);
-	globalThis.addEventListener?.("online", over);
-	try {
-		await unlessAborted(waited, signal);
-	} finally {
-		clearTimeout(timer);
-		globalThis.removeEventListener?.("online", over);
-	}
+	await unlessAborted(new Promise((over) => {
+		setTimeout(over, seconds * 1000);
+		globalThis.addEventListener?.("online", over, { once: true });
+	}), signal);
 }
 
 /** @returns {Stats} */
 function stats({ prompt_eval_count: inputTokens, eval_count: outputTokens, eval_duration: nanoseconds }, firstToken) {
-	return {
-		inputTokens,
-		outputTokens,
-		tokensPerSecond: nanoseconds ? (outputTokens * 1e9) / nanoseconds : undefined,
-		firstTokenSeconds: firstToken || undefined,
-	};
+	const tokensPerSecond = nanoseconds ? (outputTokens * 1e9) / nanoseconds : undefined;
+	return { inputTokens, outputTokens, tokensPerSecond, firstTokenSeconds: firstToken || undefined };
 }
 
 function limits(headers) {
-	/** @type {Record<string, Quota>} */
+	/** @type {Limits} */
 	const found = {};
 	for (const unit of ["requests", "tokens"]) {
-		const field = (name) => headers.get(`x-ratelimit-${name}-${unit}`);
-		if (field("limit") === null) continue;
-		const [, h = 0, m = 0, s = 0] = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?/.exec(field("reset") ?? "") ?? [];
-		found[unit] = { limit: +field("limit"), remaining: +field("remaining"), reset: +h * 3600 + +m * 60 + +s };
+		const [limit, remaining] = ["limit", "remaining"].map((name) => headers.get(`x-ratelimit-${name}-${unit}`));
+		if (limit) found[unit] = { limit: Number(limit), remaining: Number(remaining) };
 	}
 	return found;
 }

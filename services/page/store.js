@@ -1,21 +1,18 @@
 // Conversations, kept in this browser only: each under a key of its own, so that tabs do not overwrite each other's.
-//
-// A conversation has: id, title, at, model, system, think, options, messages. A message has: id, role, content; an
-// answer also thinking, model, figures, note, and while it runs `running`: its location, and the event `after` which
-// it is to be read on.
+// An answer that runs has `running`: its location, and the event `after` which to go on.
 
 const PREFIX = "sluice.conversation.";
 
 const conversations = new Map();
 let failed;
 
-/** `changed` is told the id of what another tab has changed, `whenFailed` in words why nothing can be saved. */
+/** `changed` is told the id of what another tab has changed, `whenFailed` why nothing can be saved. */
 export function open(changed, whenFailed) {
 	failed = whenFailed;
 	try {
 		for (const [key, text] of Object.entries(localStorage)) take(key, text);
 	} catch {
-		failed("This browser keeps nothing for the page: conversations are lost when it is closed.");
+		failed("This browser keeps nothing: conversations are lost when the page is closed.");
 	}
 	addEventListener("storage", ({ key, newValue }) => {
 		if (key?.startsWith(PREFIX)) changed(take(key, newValue));
@@ -25,12 +22,8 @@ export function open(changed, whenFailed) {
 function take(key, text) {
 	if (!key.startsWith(PREFIX)) return;
 	const id = key.slice(PREFIX.length);
-	conversations.delete(id);
-	try {
-		if (text) conversations.set(id, JSON.parse(text));
-	} catch {
-		// Not written by this page.
-	}
+	if (text) conversations.set(id, JSON.parse(text));
+	else conversations.delete(id);
 	return id;
 }
 
@@ -62,16 +55,9 @@ export const newId = () => crypto.getRandomValues(new Uint32Array(2)).join("");
 
 /** The request for the next answer. */
 export function requestFor({ model, system, think, options, messages }) {
-	const said = messages.filter(({ content, running }) => content && !running);
-	return {
-		model,
-		messages: [
-			...(system ? [{ role: "system", content: system }] : []),
-			...said.map(({ role, content }) => ({ role, content })),
-		],
-		...(Object.keys(options).length ? { options } : {}),
-		...(think ? { think: think === "on" } : {}),
-	};
+	const said = messages.filter(({ content }) => content).map(({ role, content }) => ({ role, content }));
+	if (system) said.unshift({ role: "system", content: system });
+	return { model, messages: said, options, ...(think && { think: think === "on" }) };
 }
 
 export function asJson(conversation) {
@@ -80,5 +66,6 @@ export function asJson(conversation) {
 
 export function asMarkdown({ title, system, messages }) {
 	const said = messages.map(({ role, model, content }) => `## ${role === "user" ? "You" : model}\n\n${content}\n`);
-	return [`# ${title}\n`, ...(system ? [`## System prompt\n\n${system}\n`] : []), ...said].join("\n");
+	if (system) said.unshift(`## System prompt\n\n${system}\n`);
+	return [`# ${title}\n`, ...said].join("\n");
 }

@@ -3,43 +3,35 @@
 export const number = (value) => Math.round(value).toLocaleString("en");
 
 export function duration(seconds) {
-	const whole = Math.max(Math.ceil(seconds), 0);
-	if (whole < 100) return `${whole} s`;
-	return whole < 5400 ? `${Math.round(whole / 60)} minutes` : `${Math.round(whole / 3600)} hours`;
+	if (seconds < 100) return `${Math.max(Math.ceil(seconds), 0)} s`;
+	return `${Math.round(seconds / 60)} minutes`;
 }
 
 export const size = (bytes) => (bytes < 1e9 ? `${Math.ceil(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`);
 
-const BY_CODE = {
-	unreachable: "The gateway cannot be reached. Check your connection, and that it runs; then ask again.",
-	connection_lost: "The connection was lost in mid-answer and did not come back in time. Ask again.",
-	answer_not_found: "The rest of this answer is not kept any longer. Ask again.",
-	answer_not_kept: "This answer was too long to be kept. Ask again.",
-	answer_stopped: "The answer was stopped.",
+const FAILURES = {
+	unreachable: "The gateway cannot be reached. Check that it runs and that you are online, then ask again.",
+	connection_lost: "The connection was lost in mid-answer. Ask again.",
 	model_not_found: "This model is not installed, or your key may not use it. Choose another one.",
-};
-const BY_STATUS = {
 	401: "This gateway needs a key. Enter one to go on.",
 	403: "You may not do this:",
-	413: "This conversation is too large to be sent. Begin a new one, or edit an earlier question.",
 	429: "A limit is reached:",
-	502: "The model server has failed. Ask again; if it fails again, tell whoever runs it. It says:",
+	502: "The model server has failed. Ask again, or tell whoever runs it:",
 	503: "The gateway is busy:",
-	504: "The model server is too slow. Ask again later. The gateway says:",
 };
 
 /** What has gone wrong, and what to do. */
 export function failure({ status, code, message }) {
-	const words = BY_CODE[code] ?? BY_STATUS[status] ?? "This has failed:";
+	const words = FAILURES[code] ?? FAILURES[status] ?? "This has failed:";
 	return words.endsWith(":") ? `${words} ${message.replace(/[^.!?]$/, "$&.")}` : words;
 }
 
-/** What an answer waits for; `seconds` ago it was told so. */
-export function waiting({ state, ...fields }, seconds) {
-	const left = fields.eta_seconds === undefined ? "" : `, about ${duration(fields.eta_seconds - seconds)} left`;
-	if (state === "queued") return `In the queue: place ${fields.position} of ${fields.of}${left}`;
-	if (state === "loading") return `Loading ${fields.model ?? "the model"}: ${duration((fields.elapsed_seconds ?? 0) + seconds)}${left}`;
-	if (state === "reconnecting") return `Connection lost. Reconnecting, attempt ${fields.attempt}…`;
+/** What an answer waits for, as it was told `seconds` ago. */
+export function waiting({ state, position, of, model, attempt, elapsed_seconds: elapsed = 0, eta_seconds: eta }, seconds) {
+	const left = eta === undefined ? "" : `, about ${duration(eta - seconds)} left`;
+	if (state === "queued") return `In the queue: place ${position} of ${of}${left}`;
+	if (state === "loading") return `Loading ${model}: ${duration(elapsed + seconds)}${left}`;
+	if (state === "reconnecting") return `Connection lost. Reconnecting, attempt ${attempt}…`;
 	if (state === "not_resumable") return "This answer is too long to be kept: a reload would lose it.";
 	return state === "answering" ? "" : "Waiting for the first token…";
 }
