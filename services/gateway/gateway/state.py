@@ -71,6 +71,8 @@ class State:
         self.loop_watch = LoopWatch()
         self.scrape = Scrape(settings, lambda: pool.backends, keyring, self.loop_watch)
         self.tracer = tracer
+        # Bound once: binding for each request costs as much as writing the line.
+        self.log = structlog.get_logger().bind()
         self.audit = Audit(settings)
         self.generations: set[Generation] = set()
         self.turnstiles = Turnstiles()

@@ -17,6 +17,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(tmp_path_factory.mktemp("resume"), KEPT) as running:
         running.fake.answer("short", line("a"), line("b"), line("c"), DONE)
         running.fake.answer("halts", line("a"), line("b"), Do.WAIT, line("c"), DONE)
+        running.fake.answer("hangs", Do.HANG)
         running.fake.answer("fails", line("a"), Do.WAIT, b'{"error":"out of memory"}\n')
         yield running
 

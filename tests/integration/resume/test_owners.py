@@ -124,6 +124,20 @@ async def test_it_counts_as_running_until_its_end_not_its_readers(
     assert (await http.post("/chat", json=question("short"), headers=key)).status_code == 200
 
 
+@pytest.mark.parametrize("prefer", ["resume=60", "respond-async"])
+async def test_a_refusal_says_what_is_left_of_the_limits(
+    http: httpx.AsyncClient, keys: KeyFile, prefer: str
+) -> None:
+    terms = parse_terms("requests=1/m")
+    key = await known(http, keys.create(f"limited-{len(prefer)}", "user", EVERY_MODEL, None, terms))
+    seen = []
+    for wishes in ({"Prefer": prefer}, {"Prefer": prefer}, {}):
+        sent = await http.post("/chat", json=question("short"), headers={**key, **wishes})
+        seen.append((sent.status_code, sent.headers["x-ratelimit-remaining-requests"]))
+    assert [status for status, _ in seen] == [200 if prefer == "resume=60" else 202, 429, 429]
+    assert {left for _, left in seen} == {"0"}
+
+
 @pytest.mark.parametrize(
     "name",
     [

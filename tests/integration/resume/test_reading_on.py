@@ -110,6 +110,23 @@ async def test_the_address_comes_before_the_first_token(alice: httpx.AsyncClient
         gateway.fake.go_on()
 
 
+async def test_who_waited_is_told_when_the_model_server_has_it(
+    alice: httpx.AsyncClient, gateway: Served
+) -> None:
+    for _ in range(2):
+        await begun(alice, "halts")
+    await until(lambda: gateway.fake.answering == 2, "both slots are busy")
+    sent = await alice.post("/chat", json=question("halts", answers="hangs"), headers=ASYNC)
+    location = sent.headers["location"]
+    async with alice.stream("GET", location) as waits:
+        pieces = waits.aiter_raw()
+        told = await read_until(pieces, b"queued")
+        gateway.fake.go_on()
+        told += await read_until(pieces, b"answering")
+    assert not numbered(told)  # there is no token yet
+    assert (await alice.delete(location)).status_code == 204
+
+
 async def test_it_is_told_which_server_answers(alice: httpx.AsyncClient, gateway: Served) -> None:
     location = await begun(alice, "halts")
     for _ in range(2):  # also to who comes later

@@ -48,6 +48,8 @@ class Trial:
             self.wrong.append(f"{self.memory} bytes of memory, {before} before")
         wait_until(lambda: self._logged() >= tally.sent, 30, "every request has its log line")
         self._check_log(tally)
+        texts = self.process.output.splitlines()
+        self.wrong += [text for text in texts if text[:1] != "{" or '"level": "error"' in text]
         self._check_upstream(tally)
         return tally
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from ..dialects.api import Api
 from ..dialects.refusal import Refusal
@@ -42,6 +43,9 @@ class Keeping:
     async def left(self) -> None:
         await asyncio.Event().wait()  # it is abandoned when nobody has been reading it for too long
 
+    def asked(self, server: str) -> None:
+        self._tell(self._kept.dialect.status("answering", {"server": server}))
+
     async def commit(self, dialect: Stream | Whole, seconds: float) -> None:
         self.committed, self._dialect = True, dialect
         self._record.status = self._record.status or dialect.http_status
@@ -52,8 +56,6 @@ class Keeping:
     async def send(self, dialect: Stream | Whole, frames: bytes, *, last: bool) -> None:
         if not self.committed:
             await self.commit(dialect, 0)
-        if not self.direct and isinstance(dialect, Stream):
-            self._tell(dialect.status("answering", {"server": self._record.backend}))
         waited = self._kept.write(frames)
         self.complete = last
         if last:
@@ -85,7 +87,7 @@ class Keeping:
 
     async def refuse(self, refusal: Refusal, seconds: float) -> None:
         self._record.status = refusal.status
-        self._kept.refuse(refusal)
+        self._kept.refuse(replace(refusal, headers=[*refusal.headers, *self.headers]))
 
     def drop(self) -> None:
         """Readers are dropped one by one."""

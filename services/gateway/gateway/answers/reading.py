@@ -104,21 +104,16 @@ class Reading(Response):
             return
         await self._send(send, {"type": "http.response.start", "status": 200, "headers": self.head()})
         self._aside = b""  # at most what `status` says too
-        if beginning := self._beginning + kept.status:
+        if beginning := self._beginning + kept.status + self._next():
             await self._send(send, _part(beginning))
 
     async def _step(self, send: Send) -> None:
         """Send what there is, or wait until there is something."""
-        log = self._kept.log
         if self._drained:
             drained, self._drained = self._drained, None
             async with asyncio.timeout(self._stall_seconds):
                 await drained
-        elif self.position < log.start:
-            raise TimeoutError  # what it should read next is gone
-        elif piece := log.read(self.position, PIECE_BYTES):
-            self.position += len(piece)
-            self._kept.read()
+        elif piece := self._next():
             await self._send(send, _part(piece))
         elif self._kept.ended:
             await self._send(send, {"type": "http.response.body", "body": b""})
@@ -131,6 +126,16 @@ class Reading(Response):
             self._is_live = True
             self._kept.go_live(self)
             await self._changed.wait()
+
+    def _next(self) -> bytes:
+        """Of what is in the log. Raises TimeoutError if this reader is too late for it."""
+        log = self._kept.log
+        if self.position < log.start:
+            raise TimeoutError
+        piece = log.read(self.position, PIECE_BYTES)
+        self.position += len(piece)
+        self._kept.read()
+        return piece
 
     async def _send(self, send: Send, message: Message) -> None:
         async with asyncio.timeout(self._stall_seconds):

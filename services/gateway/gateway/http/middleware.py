@@ -5,7 +5,6 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Iterable
 
-import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.requests import Request
@@ -39,8 +38,6 @@ class RequestObserver:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        # Bound once: binding for each request costs as much as writing the line.
-        self._log = structlog.get_logger().bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,13 +73,13 @@ class RequestObserver:
             await refuse(drained)
         except Exception:
             # A bug: the client gets an error of the usual shape, never a stack trace.
-            self._log.exception("unhandled_exception", request_id=record.request_id)
+            state.log.exception("unhandled_exception", request_id=record.request_id)
             failure = InternalError()
             record.outcome = failure.outcome
             await refuse(failure)
         finally:
             if not record.outlives_request:
-                settle(scope, self._log, state.audit)
+                settle(scope, state.log, state.audit)
 
 
 class ShortCut:

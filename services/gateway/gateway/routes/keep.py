@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -48,7 +47,7 @@ def start(request: Request, ask: Ask, seconds: float, form: Callable[[str], Stre
         finally:
             destination.finish()
             record.reads = kept.reads
-            settle(request.scope, structlog.get_logger(), state.audit)
+            settle(request.scope, state.log, state.audit)
 
     record.outlives_request = True
     kept.stop = relay.stop

@@ -64,6 +64,9 @@ class Delivery:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
+    def asked(self, server: str) -> None:
+        """A client is told nothing of it."""
+
     async def commit(self, dialect: Stream | Whole, seconds: float) -> None:
         """Begin the answer before its first frame. Raises ReaderStalled.
 

@@ -47,6 +47,9 @@ class Destination(Protocol):
     async def left(self) -> None:
         """Return when nobody can receive the answer."""
 
+    def asked(self, server: str) -> None:
+        """The model server of this name has the request."""
+
     async def commit(self, dialect: Stream | Whole, seconds: float) -> None:
         """Begin the answer before its first frame. Raises ReaderStalled."""
 

@@ -146,6 +146,7 @@ class Generation:
 
     def asked(self, backend: str) -> None:
         self._record.asked(backend)
+        self._delivery.asked(backend)
         self.asked_at = self.last_in = self._loop.time()
 
     def tokens(self) -> Used:
