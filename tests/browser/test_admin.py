@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.browser.chat import Chat
 from tests.browser.stacks import SERVER, Scripted
-from tests.fakes.ollama import DONE, Do, line
+from tests.fakes.ollama import DONE, Do, Raw, line
 
 
 def told(**fields: object) -> bytes:
@@ -52,8 +52,7 @@ def test_a_pull_that_fails_is_told_in_words(admin: Chat, guarded: Scripted) -> N
 
 
 def test_a_model_is_deleted_once_that_is_confirmed(admin: Chat, guarded: Scripted) -> None:
-    guarded.fake.gets["/api/delete"] = {}
-    guarded.fake.answers.pop("good")
+    guarded.fake.answer("good", Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"))
     delete = admin.one("#models li").filter(has_text="good").get_by_role("button")
     admin.page.once("dialog", lambda dialog: dialog.dismiss())
     delete.click()

@@ -97,10 +97,9 @@ def test_marks_for_the_direction_of_text_do_not_reach_beyond_the_answer(chat: Ch
     chat.ends()
     assert squeezed(MARKS) in squeezed(chat.text())
     isolated = "(element) => getComputedStyle(element).unicodeBidi"
-    for selector in (".text", ".question .text"):
-        found = chat.one(f"#conversation {selector}")
-        if found.count():
-            assert found.last.evaluate(isolated) in ("isolate", "plaintext", "isolate-override"), selector
+    for selector in (".answer .text", ".question .text", "#conversations button.open"):
+        found = chat.one(selector).last.evaluate(isolated)
+        assert found in ("isolate", "plaintext", "isolate-override"), selector
 
 
 @pytest.mark.parametrize(
