@@ -44,12 +44,12 @@ async function refresh() {
 }
 
 function entry(name, facts, ...controls) {
-	const shown = facts.map((fact) => make("div", {}, fact ?? ""));
+	const shown = facts.map((fact) => make("div", { className: "quiet" }, fact));
 	return make("li", {}, make("div", {}, make("strong", { dir: "auto" }, name), ...shown), ...controls);
 }
 
-function model({ name, size: bytes, details, servers }) {
-	return entry(name, [size(bytes), details?.quantization_level, servers?.join(", ")], button("Delete", "", () => {
+function model({ name, size: bytes, servers = [] }) {
+	return entry(name, [size(bytes), servers.join(", ")], button("Delete", "", () => {
 		if (confirm(`Delete ${name} from all servers?`)) attempt(`${name} is deleted.`, () => remove(name));
 	}, `Delete ${name}`));
 }

@@ -71,13 +71,12 @@ function begin() {
 	$("message").focus();
 }
 
-/** Another tab has changed a conversation. */
 function changedElsewhere(id) {
 	const conversation = store.get(id);
 	const run = runOf({ id });
 	if (run) {
 		const last = conversation?.messages.at(-1);
-		if (last?.running && last.id === run.message.id) conversation.messages.splice(-1, 1, run.message);
+		if ((last?.running || run.isOwn) && last?.id === run.message.id) conversation.messages.splice(-1, 1, run.message);
 		else run.forget();
 		run.conversation = conversation;
 	}
@@ -114,7 +113,8 @@ log.actions.edit = (message) => {
 };
 
 log.actions.again = (message) => {
-	if (!runOf(current)) answer(current.messages.slice(0, current.messages.indexOf(message)));
+	if (runOf(current) || (message !== current.messages.at(-1) && !confirm("Replace what follows?"))) return;
+	answer(current.messages.slice(0, current.messages.indexOf(message)));
 };
 
 /** Ask for the answer to `messages`. If nothing comes of it, all is as before, and `text` can be sent again. */
@@ -178,7 +178,6 @@ async function failed(error, again) {
 	again?.();
 }
 
-/** The state of the answer, below the question. */
 function facts() {
 	const run = runOf(current);
 	const hasFocus = [$("send"), $("stop")].includes(document.activeElement);
@@ -198,7 +197,6 @@ async function showLimits() {
 	$("limits").textContent = await json("usage").then(limits, () => "");
 }
 
-/** What depends on the key. */
 async function start() {
 	try {
 		$("no-model").hidden = (await showModels(current.model)) > 0;

@@ -24,11 +24,10 @@ export async function json(path, init) {
 
 /** The objects of a response with a line for each, as they come. */
 export async function* lines(response) {
-	const decoder = new TextDecoder();
-	const reader = response.body.getReader();
+	const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
 	let rest = "";
 	for (let part; (part = await reader.read()), !part.done; ) {
-		const found = (rest + decoder.decode(part.value, { stream: true })).split("\n");
+		const found = (rest + part.value).split("\n");
 		rest = found.pop();
 		for (const line of found) if (line.trim()) yield JSON.parse(line);
 	}

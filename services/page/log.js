@@ -3,20 +3,18 @@
 import { $, button, make } from "./dom.js";
 import { Markdown } from "./markdown.js";
 
-// Often enough to look continuous.
-const MILLISECONDS = 60;
+// Showing text costs as much as 30 tokens.
+const MILLISECONDS = 200;
 
 /** `edit` and `again`, which get a message. */
 export const actions = {};
 
 const scroller = $("scroller");
-let isAtEnd = true;
-scroller.onscroll = () => {
-	isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
-};
 
-function keepUp() {
-	if (isAtEnd) scroller.scrollTop = scroller.scrollHeight;
+const isAtEnd = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
+
+function scrollToEnd() {
+	scroller.scrollTop = scroller.scrollHeight;
 }
 
 class Answer {
@@ -43,28 +41,30 @@ class Answer {
 	}
 
 	end() {
+		const follows = isAtEnd();
 		this.#show();
 		this.#markdown.end();
 		const { note = "" } = this.message;
 		this.element.append(
 			make("p", { className: "quiet", dir: "auto" }, note),
 			make("div", { className: "tools" }, button("Ask again", "again", () => actions.again(this.message))));
-		keepUp();
+		if (follows) scrollToEnd();
 	}
 
 	#show() {
 		clearTimeout(this.#timer);
-		const [text, thinking] = this.#new;
-		this.#new = ["", ""];
 		this.#timer = undefined;
 		this.#shownAt = performance.now();
+		const follows = isAtEnd();
+		const [text, thinking] = this.#new;
+		this.#new = ["", ""];
 		if (thinking && !this.#thinking) {
 			this.#thinking = make("div", { className: "text unformatted", dir: "auto" });
 			this.#text.before(make("details", {}, make("summary", {}, "Thinking"), this.#thinking));
 		}
 		this.#thinking?.append(thinking);
 		this.#markdown.append(text);
-		keepUp();
+		if (follows) scrollToEnd();
 	}
 }
 
@@ -85,7 +85,6 @@ export function show(messages) {
 		return answer.element;
 	}));
 	$("empty").hidden = messages.length > 0;
-	isAtEnd = true;
-	keepUp();
+	scrollToEnd();
 	return running;
 }

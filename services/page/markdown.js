@@ -1,5 +1,5 @@
 // Shows an answer as it comes: paragraphs, headings, lists, and code that can be copied. What a line is, is decided
-// once, as soon as its beginning is certain, so that new text changes the last block only.
+// once, as soon as its beginning is certain: new text changes the last block only.
 
 import { Code } from "./code.js";
 import { make } from "./dom.js";
@@ -122,8 +122,7 @@ export class Markdown {
 		} else if (this.#open) {
 			this.#open.add(`\n${line.trimStart()}`);
 		} else {
-			// The lines of a table are aligned by what is in them.
-			this.#write(line.startsWith("|") ? "pre" : "p", this.#place(indent), line.trimStart());
+			this.#write("p", this.#place(indent), line.trimStart());
 		}
 	}
 

@@ -10,7 +10,7 @@ export async function showModels(wanted) {
 	const isLoaded = (name) => resident.some((model) => model.name === name);
 	const names = models.map(({ name }) => name).sort((one, other) => isLoaded(other) - isLoaded(one) || one.localeCompare(other));
 	const chosen = [wanted, $("model").value, ...names].find((name) => names.includes(name));
-	$("model").replaceChildren(...names.map((value) => make("option", { value }, value, isLoaded(value) ? " · in memory" : "")));
+	$("model").replaceChildren(...names.map((value) => make("option", { value }, value, isLoaded(value) ? " · loaded" : "")));
 	$("model").value = chosen;
 	return names.length;
 }

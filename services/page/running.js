@@ -25,7 +25,8 @@ export class Run {
 	}
 
 	ask(request) {
-		this.#read(chat({ ...request, key: key(), signal: this.#abort.signal }));
+		this.isOwn = true; // whatever other tabs say
+		this.#read(chat({ ...request, resume: 300, key: key(), signal: this.#abort.signal }));
 	}
 
 	goOn() {
@@ -37,7 +38,6 @@ export class Run {
 		this.#abort.abort();
 	}
 
-	/** It has ended in another tab, or is not wanted any more. */
 	forget() {
 		running.delete(this.conversation.id);
 		this.changed = () => {};
@@ -51,6 +51,7 @@ export class Run {
 
 	/** The page is left: the answer goes on without it, if it is kept. */
 	leave() {
+		this.ended = () => {};
 		if (!this.message.running.location) delete this.message.running;
 		store.save(this.conversation);
 	}
@@ -74,7 +75,7 @@ export class Run {
 		if (type === "chunk") {
 			message.content += event.text;
 			if (event.thinking) message.thinking = (message.thinking ?? "") + event.thinking;
-			if (!["answering", "not_resumable"].includes(this.status.state)) this.#tell({ state: "answering" });
+			if (!["writing", "not_resumable"].includes(this.status.state)) this.#tell({ state: "writing" });
 			this.changed(this, event.text, event.thinking);
 			if (performance.now() - this.#saved > SAVED_EVERY) this.#save();
 		} else if (type === "done") {

@@ -98,7 +98,7 @@ export async function* chat({ url = "", key, resume = 60, signal, ...body }) {
 		method: "POST",
 		headers: { "Content-Type": "application/json", ...(resume ? { Prefer: `resume=${resume}` } : {}) },
 		body: JSON.stringify(body),
-	});
+	}, signal);
 	let hasEnded = false;
 	try {
 		const connection = await unlessAborted(opened, signal);
@@ -192,7 +192,7 @@ async function* read({ url, key, location, after, resume, signal, began = NaN },
 			if (!connection) {
 				const headers = { "Last-Event-ID": String(last) };
 				try {
-					connection = await unlessAborted(open(url, pathOf(location), key, { headers }), signal);
+					connection = await unlessAborted(open(url, pathOf(location), key, { headers }, signal), signal);
 					if (connection.status === 204) return yield { type: "done", id: last, data: null, stats: {} };
 					if (!isFirst) yield { type: "resumed", after: last };
 				} catch (error) {
@@ -200,7 +200,7 @@ async function* read({ url, key, location, after, resume, signal, began = NaN },
 				}
 			}
 			const parser = new EventStreamParser();
-			for (let bytes; connection && (bytes = await unlessAborted(connection.read(), signal)); attempt = 0) {
+			for (let bytes; connection && (bytes = await connection.read()); attempt = 0) {
 				heard = performance.now();
 				for (const { event, data, id } of parser.push(bytes)) {
 					if (event === "status") yield { type: "status", ...parsed(data) };
@@ -230,8 +230,11 @@ async function* read({ url, key, location, after, resume, signal, began = NaN },
 	}
 }
 
-/** A request. If its answer is kept, it is cut when it is silent for too long or the browser is offline. */
-async function open(url, path, key, init) {
+/**
+ * A request, which `signal` ends once its head is there. If its answer is kept, it is cut when it is silent for too
+ * long or the browser is offline.
+ */
+async function open(url, path, key, init, signal) {
 	const where = new URL(path, url ? `${url.replace(/\/+$/, "")}/` : globalThis.document?.baseURI);
 	const headers = { ...init.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
 	const abort = new AbortController();
@@ -244,21 +247,27 @@ async function open(url, path, key, init) {
 	}
 	if (!response.ok) throw await errorOf(response);
 	const reader = response.body?.getReader();
-	const isKept = init.method !== "POST" || response.headers.has("location");
-	let silence;
-	if (isKept) globalThis.addEventListener?.("offline", cut);
+	let heard = performance.now();
+	let watch;
+	signal?.addEventListener("abort", cut);
+	if (init.method !== "POST" || response.headers.has("location")) {
+		globalThis.addEventListener?.("offline", cut);
+		watch = setInterval(() => performance.now() - heard > LONGEST_SILENCE && cut(), LONGEST_SILENCE / 3);
+	}
 	return {
 		status: response.status,
 		headers: response.headers,
 		/** The next bytes; none once it has ended, in whatever way. */
 		async read() {
-			clearTimeout(silence);
-			if (isKept) silence = setTimeout(cut, LONGEST_SILENCE);
-			return (await reader?.read().catch(() => undefined))?.value;
+			const part = await reader?.read().catch(() => undefined);
+			signal?.throwIfAborted();
+			heard = performance.now();
+			return part?.value;
 		},
 		close() {
-			clearTimeout(silence);
+			clearInterval(watch);
 			globalThis.removeEventListener?.("offline", cut);
+			signal?.removeEventListener("abort", cut);
 			cut();
 		},
 	};

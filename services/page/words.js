@@ -3,15 +3,15 @@
 export const number = (value) => Math.round(value).toLocaleString("en");
 
 export function duration(seconds) {
-	if (seconds < 100) return `${Math.max(Math.ceil(seconds), 0)} s`;
-	return `${Math.round(seconds / 60)} minutes`;
+	return seconds < 100 ? `${Math.max(Math.ceil(seconds), 0)} s` : `${Math.round(seconds / 60)} minutes`;
 }
 
 export const size = (bytes) => (bytes < 1e9 ? `${Math.ceil(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`);
 
 const FAILURES = {
 	unreachable: "The gateway cannot be reached. Check that it runs and that you are online, then ask again.",
-	connection_lost: "The connection was lost in mid-answer. Ask again.",
+	connection_lost: "The connection was lost. Ask again.",
+	answer_not_found: "The rest of this answer is gone, because you were away for too long. Ask again.",
 	model_not_found: "This model is not installed, or your key may not use it. Choose another one.",
 	401: "This gateway needs a key. Enter one to go on.",
 	403: "You may not do this:",
@@ -33,7 +33,7 @@ export function waiting({ state, position, of, model, attempt, elapsed_seconds: 
 	if (state === "loading") return `Loading ${model}: ${duration(elapsed + seconds)}${left}`;
 	if (state === "reconnecting") return `Connection lost. Reconnecting, attempt ${attempt}…`;
 	if (state === "not_resumable") return "This answer is too long to be kept: a reload would lose it.";
-	return state === "answering" ? "" : "Waiting for the first token…";
+	return { asked: "Asking…", writing: "" }[state] ?? "Waiting for the first token…";
 }
 
 export function figures({ firstTokenSeconds, tokensPerSecond, outputTokens, server }) {
