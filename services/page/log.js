@@ -4,7 +4,7 @@ import { $, button, make } from "./dom.js";
 import { Markdown } from "./markdown.js";
 
 // Showing text costs as much as 30 tokens.
-const MILLISECONDS = 200;
+const MILLISECONDS = 240;
 
 /** `edit` and `again`, which get a message. */
 export const actions = {};

@@ -5,7 +5,7 @@ import { chat, follow } from "./sluice.js";
 import * as store from "./store.js";
 import { figures } from "./words.js";
 
-const SAVED_EVERY = 2_000;
+const SAVED_EVERY = 5_000;
 
 const running = new Map(); // by the id of their conversation
 
