@@ -15,6 +15,7 @@ export async function offerAdmin(whenChanged) {
 
 $("admin").onclick = () => {
 	$("admin-dialog").showModal();
+	say("");
 	attempt("", refresh);
 };
 $("pull").onsubmit = (event) => {
@@ -27,7 +28,7 @@ $("pull-stop").onclick = () => pulling.abort();
 async function attempt(success, work) {
 	try {
 		await work();
-		say(success);
+		if (success) say(success);
 	} catch ({ name, message }) {
 		say(name === "AbortError" ? "Stopped. Pull it again to go on." : `This has failed: ${message}.`);
 	}

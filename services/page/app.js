@@ -1,4 +1,4 @@
-// The conversation that is shown, what is asked, and the page around it.
+// The conversation that is shown, and the page around it.
 
 import { offerAdmin } from "./admin.js";
 import { answerBegins, answerEnds, answerGoesOn } from "./announcer.js";
