@@ -25,7 +25,7 @@ export class Run {
 	}
 
 	ask(request) {
-		this.isOwn = true; // whatever other tabs say
+		this.isOwn = true; // other tabs cannot end it
 		this.#read(chat({ ...request, resume: 300, key: key(), signal: this.#abort.signal }));
 	}
 

@@ -85,7 +85,7 @@ def slow_reader(address: str) -> Iterator[socket.socket]:
 
 
 def read_slowly(connection: socket.socket, seconds: float) -> bytes:
-    """All of it, in many pieces."""
+    """All of it, with a pause after each piece: a client whose network is slow."""
     body = b""
     while piece := connection.recv(16_384):
         body += piece

@@ -86,7 +86,8 @@ class Counted:
             if message.get("body"):
                 sent.set()
 
-        running = asyncio.create_task(self.relay.run(Delivery(asyncio.Event().wait, send, self.client)))  # type: ignore[arg-type]
+        receive: Any = asyncio.Event().wait  # the client stays
+        running = asyncio.create_task(self.relay.run(Delivery(receive, send, self.client)))
         await asyncio.sleep(0)
         self.read(unit)
         async with asyncio.timeout(10):

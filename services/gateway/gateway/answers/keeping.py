@@ -96,7 +96,7 @@ class Keeping:
         """The relay has ended: nobody has been there to be told how, or it was stopped in mid-answer."""
         if self._kept.ended:
             return
-        failure = AnswerStopped(f"nobody has read the answer for {self._kept.seconds:g} s, so it was stopped")
+        failure = AnswerStopped("nobody has read the answer for too long, so it was stopped")
         request_id = self._record.request_id
         if self.committed:
             self._kept.write(self._dialect.error(failure, request_id))

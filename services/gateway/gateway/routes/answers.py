@@ -16,7 +16,7 @@ router = APIRouter(tags=["chat"])
 # How long an EventSource waits before it comes back, in milliseconds.
 RETRY = b"retry: 1000\n\n"
 
-ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+ID_PARAMETER = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 AFTER = {"name": "after", "in": "query", "schema": {"type": "integer", "minimum": 0}}
 LAST_EVENT_ID = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}}
 NOT_FOUND = {"description": "None of the caller's answers has this id"}
@@ -33,7 +33,7 @@ NOT_FOUND = {"description": "None of the caller's answers has this id"}
         410: {"description": "The answer has grown too large to be kept"},
         429: {"description": "Too many connections read the answer"},
     },
-    openapi_extra={"parameters": [ID, AFTER, LAST_EVENT_ID]},
+    openapi_extra={"parameters": [ID_PARAMETER, AFTER, LAST_EVENT_ID]},
 )
 async def read(request: Request) -> Response:
     """The events of an answer that was asked for with `Prefer`, after the one that `Last-Event-ID` or else
@@ -63,7 +63,7 @@ async def head(request: Request) -> Response:
     status_code=204,
     summary="End and forget an answer",
     responses={404: NOT_FOUND},
-    openapi_extra={"parameters": [ID]},
+    openapi_extra={"parameters": [ID_PARAMETER]},
 )
 async def delete(request: Request) -> Response:
     """Whoever reads it gets an error as its end, and its slot is free within a second."""

@@ -18,14 +18,13 @@ from ..errors import AnswerCancelled, InvalidRequest
 from ..state import record_of, state_of
 from ..telemetry.metrics import ANSWERS_RESUMED
 from .answer import answer
-from .answers import NOT_FOUND, Resumed, end, position_after
+from .answers import ID_PARAMETER, NOT_FOUND, Resumed, end, position_after
 from .heads import answer_heads
 from .keep import start
 from .table import RESPONSES_ROUTE
 
 router = APIRouter(tags=[RESPONSES_ROUTE.api.name])
 
-ID_PARAMETER = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 STREAM = {"name": "stream", "in": "query", "schema": {"type": "boolean"}}
 STARTING_AFTER = {"name": "starting_after", "in": "query", "schema": {"type": "integer", "minimum": 0}}
 RESPONSE = {"description": "The response as it is", "content": {"application/json": {}}}
