@@ -1,7 +1,7 @@
 # `make` alone lists the commands. They need make and Python 3.11 or newer; everything else is installed into .venv.
 # The commands under Containers also need Docker, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-faults test-stack test-browser event-source chaos fuzz workers fairness servers telemetry resume bench bench-peers lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-model test-faults test-stack test-browser event-source chaos fuzz workers fairness servers telemetry resume bench bench-peers lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -65,8 +65,11 @@ certs: ## Make a self-signed certificate to try TLS=on (FORCE=1 replaces an exis
 	@FORCE=$(FORCE) $(PYTHON) -m deploy.compose.certs
 
 ##@ Develop
-test: lint ## Run lint, then static, unit and integration tests with the real engine, gateway and nginx (T= selects tests)
-	$(BIN)/pytest $(if $(T),$(T),--numprocesses 4 --dist loadfile)
+test: lint ## Run lint, then static, unit and integration tests with the real gateway and nginx (T= selects tests)
+	$(BIN)/pytest $(if $(T),$(T),--numprocesses 4 --dist loadfile --no-loadscope-reorder)
+
+test-model: .venv/test.stamp ## Test the engine and the whole stack with a real model, and client libraries with it (T=)
+	$(BIN)/pytest $(or $(T),tests/model --numprocesses 2 --dist loadfile)
 
 test-faults: .venv/test.stamp ## Test full disks, blocked output, exhausted descriptors, signals and broken upstreams (T=)
 	$(BIN)/pytest $(or $(T),tests/faults --numprocesses 2)

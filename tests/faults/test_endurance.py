@@ -56,7 +56,7 @@ async def leave_at_random(url: str, number: int) -> None:
 LEFT: dict[str, float] = {}
 
 
-def test_upstream_notices_every_disconnect_within_a_second(fake: FakeOllama, tmp_path: Path) -> None:
+def test_upstream_notices_every_disconnect_at_once(fake: FakeOllama, tmp_path: Path) -> None:
     async def all_of_them() -> None:
         for start in range(0, 300, 100):
             await asyncio.gather(*(leave_at_random(url, number) for number in range(start, start + 100)))

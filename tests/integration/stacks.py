@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,7 +74,8 @@ def nobody_listens(running: Running) -> bool:
     return not any(listens(int(port)) for port in running.ports.values())
 
 
-def seconds_until_free(stack: Running) -> float:
-    left = time.monotonic()
-    wait_until(lambda: stack.busy_slots() == 0, 30, "the slot is free")
-    return time.monotonic() - left
+def wait_until_free(stack: Running) -> None:
+    """Fails unless the model stops working: within a second or, on a busy machine, a few. The answers that
+    tests leave would take far longer.
+    """
+    wait_until(lambda: stack.busy_slots() == 0, 5, "the slot is free")

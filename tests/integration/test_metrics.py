@@ -112,8 +112,8 @@ def test_an_unloaded_model_disappears_from_the_metrics(url: str, fake: FakeOllam
     fake.loaded = []
     for _ in range(4):
         wait_until(lambda: value(url, "gateway_backend_memory_bytes") is None, 10, "it is gone")
+    wait_until(lambda: value(url, "gateway_backend_models_loaded", backend="ollama") == 0, 10, "none is left")
     assert value(url, "gateway_backend_up", backend="ollama") == 1
-    assert value(url, "gateway_backend_models_loaded", backend="ollama") == 0
 
 
 def folder_of(process: Process) -> Path:

@@ -7,9 +7,9 @@ import openai
 import pytest
 
 from tests.fakes.ollama import Do, FakeOllama
-from tests.integration.clients.answers import RESPONSE
 from tests.integration.programs import gateway, line_of
 from tests.integration.resume.background import HALF, NUMBERS, client_of, until_status
+from tests.model.clients.answers import RESPONSE
 from tests.processes import wait_until
 
 SHORT = {"GATEWAY_RESUME_MAX": "2", "GATEWAY_RESUME_KEEP": "1", "GATEWAY_RESUME_BYTES": "20000"}

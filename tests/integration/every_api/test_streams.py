@@ -3,7 +3,6 @@
 import json
 import re
 import socket
-import time
 from pathlib import Path
 
 import httpx
@@ -142,6 +141,4 @@ def test_a_client_that_disconnects_closes_the_connection_upstream(
         wait_until(lambda: len(fake.received) > asked_before, 5, "upstream is asked")
         if phase == "midway":
             assert connection.recv(1000)
-    left = time.monotonic()
     assert fake.received[-1].gone.wait(5)
-    assert time.monotonic() - left < 1

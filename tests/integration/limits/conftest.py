@@ -14,9 +14,9 @@ from gateway.access.key_file import KeyFile
 from gateway.access.terms import parse_terms
 from tests.fakes.ollama import Do, FakeOllama, line
 from tests.integration.apis import CASES
-from tests.integration.clients.answers import MESSAGE
 from tests.integration.limits.edge import KEYS_OF_EACH, TERMS, Edge
 from tests.integration.programs import gateway, nginx
+from tests.model.clients.answers import MESSAGE
 
 
 @pytest.fixture(scope="module")

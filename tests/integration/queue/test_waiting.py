@@ -128,5 +128,5 @@ async def test_the_log_has_who_waited_and_how_long(queue: Queue) -> None:
     wait_until(lambda: waiting.id in process.output, 5, "it is logged")
     first, second = line_of(process, holder.id), line_of(process, waiting.id)
     assert (first["caller"], second["caller"]) == ("alice", "bob")
-    assert 0 <= first["queue_seconds"] < 0.1
+    assert 0 <= first["queue_seconds"] < second["queue_seconds"]
     assert 0.2 <= second["queue_seconds"] <= second["duration_seconds"]

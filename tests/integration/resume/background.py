@@ -3,7 +3,7 @@
 import openai
 from openai.types.responses import Response
 
-from tests.integration.clients.answers import RESPONSE
+from tests.model.clients.answers import RESPONSE
 from tests.processes import wait_until
 
 NUMBERS = [*range(len(RESPONSE))]

@@ -9,10 +9,10 @@ import openai
 import pytest
 
 from tests.fakes.ollama import DONE, Do, FakeOllama, line
-from tests.integration.clients.answers import OPENAI_ERROR, RESPONSE
 from tests.integration.programs import line_of
 from tests.integration.queue.queues import Served
 from tests.integration.resume.background import HALF, NUMBERS, begun, client_of, until_status
+from tests.model.clients.answers import OPENAI_ERROR, RESPONSE
 from tests.processes import wait_until
 
 

@@ -6,8 +6,9 @@ import openai
 import pytest
 
 from tests.fakes.ollama import Do, FakeOllama, Step
-from tests.integration.clients.answers import REASON, RESPONSE, compact, response, response_item
-from tests.integration.clients.libraries import (
+from tests.integration.programs import nginx_and_gateway
+from tests.model.clients.answers import REASON, RESPONSE, compact, response, response_item
+from tests.model.clients.libraries import (
     MIDWAY,
     AsyncClients,
     Clients,
@@ -15,9 +16,8 @@ from tests.integration.clients.libraries import (
     refused,
     shared_loop,
 )
-from tests.integration.clients.questions import STORY, text_of
-from tests.integration.clients.ways import OPENAI_RESPONSE, Way, every_way
-from tests.integration.programs import nginx_and_gateway
+from tests.model.clients.questions import STORY, text_of
+from tests.model.clients.ways import OPENAI_RESPONSE, Way, every_way
 
 
 @every_way

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from tests.fakes.ollama import Do, FakeOllama, Step
-from tests.integration.clients.libraries import Clients, clients_of, refused
-from tests.integration.clients.questions import STORY
-from tests.integration.clients.ways import (
+from tests.integration.programs import nginx_and_gateway
+from tests.model.clients.libraries import Clients, clients_of, refused
+from tests.model.clients.questions import STORY
+from tests.model.clients.ways import (
     ANTHROPIC_MESSAGE,
     CHAT,
     GENERATE,
@@ -18,7 +19,6 @@ from tests.integration.clients.ways import (
     Way,
     every_way,
 )
-from tests.integration.programs import nginx_and_gateway
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,10 @@ import pytest
 import pytest_asyncio
 
 from tests.fakes.ollama import FakeOllama
-from tests.integration.clients.answers import REASON, compact
-from tests.integration.clients.libraries import (
+from tests.integration.programs import MAX_BODY, nginx, nginx_and_gateway
+from tests.integration.stacks import MODEL
+from tests.model.clients.answers import REASON, compact
+from tests.model.clients.libraries import (
     AsyncClients,
     Clients,
     Library,
@@ -18,11 +20,9 @@ from tests.integration.clients.libraries import (
     refused,
     shared_loop,
 )
-from tests.integration.clients.questions import text_of
-from tests.integration.clients.tools import ANTHROPIC_TOOL, TOOL
-from tests.integration.clients.ways import Way, every_way
-from tests.integration.programs import MAX_BODY, nginx, nginx_and_gateway
-from tests.integration.stacks import MODEL
+from tests.model.clients.questions import text_of
+from tests.model.clients.tools import ANTHROPIC_TOOL, TOOL
+from tests.model.clients.ways import Way, every_way
 from tests.processes import free_port
 
 USER: Any = {"role": "user", "content": "hi"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.fakes.ollama import DONE, line
-from tests.integration.clients.answers import (
+from tests.model.clients.answers import (
     MESSAGE,
     NATIVE_ERROR,
     OPENAI_ERROR,
@@ -17,8 +17,8 @@ from tests.integration.clients.answers import (
     event,
     generated,
 )
-from tests.integration.clients.libraries import AsyncClients, Clients, Library
-from tests.integration.clients.questions import (
+from tests.model.clients.libraries import AsyncClients, Clients, Library
+from tests.model.clients.questions import (
     Asked,
     AsyncAsked,
     anthropic_message,

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Generator
 
-from tests.integration.clients.libraries import AsyncClients, Clients, ResponseFailed
+from tests.model.clients.libraries import AsyncClients, Clients, ResponseFailed
 
 STORY = "Tell me a very long story."
 BEGINNING = "Once upon a time"

@@ -7,10 +7,10 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel
 
-from tests.integration.clients.libraries import AsyncClients, Clients, shared_loop
-from tests.integration.clients.questions import BEGINNING, GREEDY, STORY
-from tests.integration.clients.ways import Way, every_way
 from tests.integration.stacks import MODEL
+from tests.model.clients.libraries import AsyncClients, Clients, shared_loop
+from tests.model.clients.questions import BEGINNING, GREEDY, STORY
+from tests.model.clients.ways import Way, every_way
 
 
 @every_way

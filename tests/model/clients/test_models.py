@@ -1,9 +1,9 @@
 """Models that the official clients list, show and ask for."""
 
-from tests.integration.clients.libraries import AsyncClients, Clients, refused, shared_loop
-from tests.integration.clients.questions import anthropic_message, ollama_chat, openai_chat, text_of
-from tests.integration.clients.ways import Way, every_way
 from tests.integration.stacks import MODEL
+from tests.model.clients.libraries import AsyncClients, Clients, refused, shared_loop
+from tests.model.clients.questions import anthropic_message, ollama_chat, openai_chat, text_of
+from tests.model.clients.ways import Way, every_way
 
 
 def test_models_are_listed_and_retrieved(clients: Clients) -> None:

@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 
 from tests.fakes.ollama import FakeOllama
-from tests.integration.clients.libraries import AsyncClients, Clients, async_clients_of, clients_of
 from tests.integration.programs import nginx_and_gateway
 from tests.integration.stacks import Running, started
+from tests.model.clients.libraries import AsyncClients, Clients, async_clients_of, clients_of
 
 
 @pytest.fixture(scope="session")

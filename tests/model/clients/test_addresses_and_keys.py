@@ -11,11 +11,11 @@ import pytest
 from gateway.access.allow_list import EVERY_MODEL
 from gateway.access.key_file import KeyFile
 from tests.fakes.ollama import FakeOllama
-from tests.integration.clients.answers import MESSAGE
-from tests.integration.clients.libraries import Clients, clients_of
-from tests.integration.clients.questions import STORY, ollama_chat, openai_chat
-from tests.integration.clients.ways import CHAT, OPENAI_CHAT
 from tests.integration.programs import nginx_and_gateway
+from tests.model.clients.answers import MESSAGE
+from tests.model.clients.libraries import Clients, clients_of
+from tests.model.clients.questions import STORY, ollama_chat, openai_chat
+from tests.model.clients.ways import CHAT, OPENAI_CHAT
 
 
 def test_clients_expose_the_request_id(faked: Clients, fake: FakeOllama) -> None:

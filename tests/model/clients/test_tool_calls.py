@@ -1,9 +1,9 @@
 """Tool calls at the official clients, streamed and whole."""
 
 from tests.fakes.ollama import DONE, FakeOllama, line
-from tests.integration.clients.answers import chat_chunk, compact, event, message_end, message_start
-from tests.integration.clients.libraries import Clients
-from tests.integration.clients.tools import ANTHROPIC_TOOL, TOOL
+from tests.model.clients.answers import chat_chunk, compact, event, message_end, message_start
+from tests.model.clients.libraries import Clients
+from tests.model.clients.tools import ANTHROPIC_TOOL, TOOL
 
 CALL = {"id": "call_7", "function": {"index": 0, "name": "weather", "arguments": {"city": "Paris"}}}
 
