@@ -18,7 +18,8 @@ from .admission.estimates import Estimates
 from .admission.gauges import Gauges
 from .admission.ledger import Ledger
 from .admission.limits import RateLimiter
-from .admission.memory import Bounds, MemoryLedger
+from .admission.memory import MemoryLedger
+from .admission.schedule import Bounds
 from .admission.slots import Slots
 from .answers.shelf import Shelf
 from .ask.reading import Reader
@@ -62,10 +63,10 @@ class State:
         self.policy = Policy(settings, pool)
         self.reader = Reader(settings, pool)
         estimates = Estimates()
-        self.slots = Slots(pool, settings.workers, settings.affinity_slack)
-        self.ledger: Ledger = MemoryLedger(self.slots, estimates, _bounds(settings))
+        slots = Slots(pool, settings.workers, settings.affinity_slack)
+        self.ledger: Ledger = MemoryLedger(slots, estimates, _bounds(settings))
         pool.when_changed = self.ledger.advance
-        self._slot_gauges = Gauges(self.ledger, self.slots, pool)
+        self._slot_gauges = Gauges(self.ledger, pool)
         self.limiter = RateLimiter(MemoryAccounts(), estimates, settings.workers)
         self.admission = Admission(self.policy, self.limiter, pool, self.ledger, estimates)
         self.loop_watch = LoopWatch()

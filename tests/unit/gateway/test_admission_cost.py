@@ -11,7 +11,8 @@ from gateway.admission.accounts import MemoryAccounts
 from gateway.admission.admission import Admission
 from gateway.admission.estimates import Estimates
 from gateway.admission.limits import RateLimiter
-from gateway.admission.memory import Bounds, MemoryLedger
+from gateway.admission.memory import MemoryLedger
+from gateway.admission.schedule import Bounds
 from gateway.admission.slots import Slots
 from gateway.ask.ask import Ask
 from gateway.ask.waiting import Status, Used

@@ -20,6 +20,7 @@ FLOORS = [
     {"admission"},
     {"streaming"},
     {"answers"},
+    {"shared"},
     {"state"},
     {"routes"},
     {"http"},

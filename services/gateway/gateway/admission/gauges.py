@@ -5,13 +5,11 @@ from collections import Counter
 from ..backends.pool import Pool
 from ..telemetry.metrics import QUEUE_LENGTH, SLOTS, child
 from .ledger import Ledger
-from .slots import Slots
 
 
 class Gauges:
-    def __init__(self, ledger: Ledger, slots: Slots, pool: Pool) -> None:
+    def __init__(self, ledger: Ledger, pool: Pool) -> None:
         self._ledger = ledger
-        self._slots = slots
         self._pool = pool
         # Servers and models with a series, which cannot be removed from a worker's file.
         self._series: set[tuple[str, str]] = set()
@@ -27,7 +25,7 @@ class Gauges:
             backend, running = backends.get(name), busy[name, model]
             is_used = running or (name, model) in loaded
             # A server whose address is gone has none to offer.
-            slots = self._slots.share(backend.slots(model)) if backend and is_used else 0
+            free = self._ledger.free(name, model, backend.slots(model)) if backend and is_used else 0
             child(SLOTS, name, model, "busy").set(running)
-            child(SLOTS, name, model, "free").set(max(0, slots - running))
+            child(SLOTS, name, model, "free").set(free)
         self._series |= busy.keys()

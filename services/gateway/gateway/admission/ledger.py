@@ -1,4 +1,4 @@
-"""Who has a slot and who waits for one: what several gateways will share, and one gateway keeps in memory."""
+"""Who has a slot and who waits for one: what several gateways share, and one gateway keeps in memory."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -27,7 +27,13 @@ class Ledger(Protocol):
         """Let everyone begin whose turn it is. Call it when the model servers can do more than before."""
 
     def turns(self) -> Sequence[Turn]:
-        """All turns: those that run, then those that wait, in their order, each with its standing."""
+        """This gateway's turns: those that run, then those that wait, in their order, with their standings."""
 
     def update(self) -> None:
         """Update the standing of those that wait; at most once a second."""
+
+    def share(self, slots: int) -> int:
+        """Of a server's slots for a model those that this gateway may give; 0: no limit."""
+
+    def free(self, server: str, model: str, slots: int) -> int:
+        """Of a server's slots for a model those that it could give now; 0 also if there is no limit."""

@@ -52,18 +52,18 @@ class _Server:
 
 
 class Slots:
-    """Counts running turns by server and model. Each of several workers has its share of the slots."""
+    """Counts running turns by server and model. Gives one of `shares` equal shares of the slots."""
 
-    def __init__(self, capacity: Capacity, workers: int, slack: int = 0) -> None:
+    def __init__(self, capacity: Capacity, shares: int, slack: int = 0) -> None:
         self._capacity = capacity
-        self._workers = workers
+        self._shares = shares
         self._slack = slack
         # Only those that answer.
         self._servers: dict[str, _Server] = {}
 
     def share(self, slots: int) -> int:
-        """Of a server's slots those of this worker; 0: no limit."""
-        return slots if self._workers == 1 else slots and max(1, slots // self._workers)
+        """Of a server's slots those that may be given; 0: no limit."""
+        return slots if self._shares == 1 else slots and max(1, slots // self._shares)
 
     def total(self, model: str) -> int:
         """The slots of this model at all servers; 0: no limit."""
@@ -106,6 +106,10 @@ class Slots:
         model.count += 1
         server.answers += 1
 
+    def take_over(self, turn: Turn) -> None:
+        """Count a turn that runs already, whether there is a slot for it or not."""
+        self.take(turn, Place("now", turn.server, 1))
+
     def give_back(self, turn: Turn) -> None:
         server = self._servers[turn.server]
         model = server.models[turn.model]
@@ -137,11 +141,11 @@ class Slots:
         self, offers: Sequence[Offer], turn: Turn, held: Collection[Held]
     ) -> list[tuple[int, float, bool]]:
         """As `choice.Load`, without free slots where the turn cannot begin. One loop, for many servers."""
-        servers, name, options, workers = self._servers, turn.model, turn.options, self._workers
+        servers, name, options, shares = self._servers, turn.model, turn.options, self._shares
         loads: list[tuple[int, float, bool]] = []
         for offer in offers:
             at, _, _, slots, _, is_loaded = offer
-            free = slots if workers == 1 else self.share(slots)
+            free = slots if shares == 1 else self.share(slots)
             server = servers.get(at)
             if server is None:
                 loads.append((0, free or inf, is_loaded))

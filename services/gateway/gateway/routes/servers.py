@@ -51,7 +51,7 @@ def _server(state: State, backend: Backend, busy: Counter[tuple[str, str]]) -> d
         "models": sorted(backend.models),
         "loaded": [_loaded(model) for model in backend.loaded],
         "slots": {
-            model: {"busy": running.get(model, 0), "of": state.slots.share(backend.slots(model))}
+            model: {"busy": running.get(model, 0), "of": state.ledger.share(backend.slots(model))}
             for model in used
         },
         "speeds": {

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.admission.estimates import Estimates
-from gateway.admission.memory import Bounds, MemoryLedger
+from gateway.admission.memory import MemoryLedger
+from gateway.admission.schedule import Bounds
 from gateway.admission.slots import Slots
 from gateway.admission.turn import Turn
 from gateway.ask.waiting import Used

@@ -44,8 +44,8 @@ class Fairness(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.ledger = ledger(Server())
         self.requests: list[Request] = []
-        self._begin = self.ledger._start
-        self.ledger._start = self._note_start  # type: ignore[method-assign, assignment]
+        self._begin = self.ledger.schedule._start
+        self.ledger.schedule._start = self._note_start  # type: ignore[method-assign, assignment]
         self.last_number: dict[tuple[str, str], int] = {}
 
     def _note_start(self, started: Turn, place: Place) -> None:
@@ -73,7 +73,7 @@ class Fairness(RuleBasedStateMachine):
         new = turn(f"caller {number}", model=model, cost=cost, weight=1 + number % 5)
 
         async def begin() -> None:
-            is_new = new.caller not in self.ledger.queue._callers
+            is_new = new.caller not in self.ledger.schedule.queue._callers
             request = Request(self, new, true_cost)
             request.is_callers_only_one = is_new
             for other in self.requests:
@@ -133,13 +133,19 @@ class Fairness(RuleBasedStateMachine):
     def slots_are_counted_exactly(self) -> None:
         self.settle()
         running = Counter(request.turn.model for request in self.requests if request.turn.is_running)
-        assert running == Counter({model: self.ledger.slots.count("ollama", model) for model in MODELS})
+        assert running == Counter(
+            {model: self.ledger.schedule.slots.count("ollama", model) for model in MODELS}
+        )
         assert all(count <= SLOTS for count in running.values())
-        assert len(self.ledger.queue) == sum(not request.turn.is_running for request in self.requests)
+        assert len(self.ledger.schedule.queue) == sum(
+            not request.turn.is_running for request in self.requests
+        )
 
     @invariant()
     def no_slot_is_idle_while_somebody_waits_for_it(self) -> None:
-        assert all(self.ledger.slots.place(waiting).fit != "now" for waiting in self.ledger.queue)
+        assert all(
+            self.ledger.schedule.slots.place(waiting).fit != "now" for waiting in self.ledger.schedule.queue
+        )
 
     @invariant()
     def positions_count_those_that_wait(self) -> None:
@@ -163,9 +169,9 @@ class Fairness(RuleBasedStateMachine):
             for request in tuple(self.requests):
                 request.done.set()
             self.settle()
-        assert not any(self.ledger.slots.count("ollama", model) for model in MODELS)
-        assert not self.ledger.queue
-        assert not self.ledger.queue._callers
+        assert not any(self.ledger.schedule.slots.count("ollama", model) for model in MODELS)
+        assert not self.ledger.schedule.queue
+        assert not self.ledger.schedule.queue._callers
         assert self.ledger.turns() == []
 
 

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from gateway.admission.memory import Bounds, MemoryLedger
+from gateway.admission.memory import MemoryLedger
+from gateway.admission.schedule import Bounds
 from gateway.admission.turn import Turn
 from gateway.ask.waiting import Used
 from gateway.errors import CallerQueueFull, QueueFull, QueueTimeout
@@ -181,4 +182,4 @@ async def test_what_is_not_reported_costs_the_tokens_of_its_time() -> None:
     held.leave(learned)
     left = turn("a")
     left.tokens = lambda: Used(None, 0, 20.0)
-    assert held.used(left) == pytest.approx(200, rel=0.01)
+    assert held.schedule.used(left) == pytest.approx(200, rel=0.01)

@@ -11,7 +11,6 @@ import pytest
 from gateway import state
 from gateway.admission.gauges import Gauges
 from gateway.admission.ledger import Ledger
-from gateway.admission.slots import Slots
 from gateway.backends import group, pool
 from gateway.backends.client import UpstreamAnswer
 from gateway.backends.listing import LoadedModel
@@ -78,7 +77,10 @@ async def test_a_server_whose_address_is_gone_has_no_slots(found: list[str]) -> 
         def turns(self) -> Sequence[object]:
             return ()
 
-    gauges = Gauges(cast(Ledger, Idle()), Slots(models, 1), models)
+        def free(self, server: str, model: str, slots: int) -> int:
+            return slots
+
+    gauges = Gauges(cast(Ledger, Idle()), models)
     gauges.update()
     free = child(SLOTS, models.backends[1].name, "m:latest", "free")
     assert free._value.get() > 0

@@ -58,8 +58,8 @@ async def test_requests_wait_only_if_no_server_has_a_free_slot() -> None:
 
 
 async def test_the_slots_of_all_servers_count_for_the_estimates() -> None:
-    assert ledger(*two(slots=3)).slots.total("one") == 6
-    assert ledger(Offer("a", slots=3), Offer("b")).slots.total("one") == 0
+    assert ledger(*two(slots=3)).schedule.slots.total("one") == 6
+    assert ledger(Offer("a", slots=3), Offer("b")).schedule.slots.total("one") == 0
 
 
 async def test_a_server_without_the_model_is_never_chosen() -> None:
@@ -100,7 +100,7 @@ async def test_a_failed_turn_goes_to_another_server_at_once() -> None:
     held.enter_again(failing)
     assert failing.is_running
     assert {first, failing.server} == {"a", "b"}
-    assert held.slots.count(first, "one") == 0
+    assert held.schedule.slots.count(first, "one") == 0
     held.leave(failing)
     assert held.turns() == []
 
@@ -153,9 +153,9 @@ async def test_an_attempt_that_has_failed_costs_its_caller_nothing() -> None:
     await entered(held, failing, other)
     waiting = turn("z")
     await entered(held, waiting)
-    before = held.queue._callers["x"].due
+    before = held.schedule.queue._callers["x"].due
     held.enter_again(failing)
-    assert held.queue._callers["x"].due == pytest.approx(before - failing.cost)
+    assert held.schedule.queue._callers["x"].due == pytest.approx(before - failing.cost)
 
 
 async def test_each_of_several_workers_has_its_share_of_each_servers_slots() -> None:

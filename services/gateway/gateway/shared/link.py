@@ -1,0 +1,210 @@
+"""The connection to Valkey, or Redis: commands in batches, messages, and what happens when it is not there.
+
+All commands go over one connection, those of one moment in one write: a pool would open hundreds of
+connections for a burst. Messages arrive on a second one.
+"""
+
+import asyncio
+import hashlib
+import random
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, cast
+
+import structlog
+from valkey.asyncio import Valkey
+from valkey.asyncio.connection import Connection
+from valkey.exceptions import NoScriptError, ResponseError, ValkeyError
+
+# A gateway goes on without Valkey within a second: this long after the last pulse that is not answered.
+LIMIT_SECONDS = 0.7
+PULSE_SECONDS = 0.2
+# The pauses between attempts to connect grow up to this, with some jitter: others try too.
+LONGEST_PAUSE_SECONDS = 1.0
+
+Part = str | bytes | int | float
+
+
+class Unavailable(Exception):
+    """Valkey has not answered in time, or is known not to be there."""
+
+
+class _Command:
+    __slots__ = ("answered", "parts")
+
+    def __init__(self, parts: tuple[Part, ...], answered: asyncio.Future[Any] | None) -> None:
+        self.parts = parts
+        self.answered = answered  # None: nobody waits for it
+
+    def answer(self, reply: object) -> None:
+        if self.answered is None or self.answered.done():
+            return
+        if isinstance(reply, Exception):
+            self.answered.set_exception(reply)
+        else:
+            self.answered.set_result(reply)
+
+
+class Link:
+    """`member` is the name of this process, which nobody else can guess; `problem` says why it is not `up`.
+
+    Replies are bytes, numbers, None, or lists of them.
+    """
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.member = secrets.token_urlsafe(9)
+        self.up = False
+        self.problem = "not connected yet"
+        self._prefix = prefix
+        self._pool = Valkey.from_url(
+            url,
+            socket_timeout=LIMIT_SECONDS,
+            socket_connect_timeout=LIMIT_SECONDS,
+            client_name="sluice",
+        ).connection_pool
+        self._outbox: list[_Command] = []
+        self._wake = asyncio.Event()
+        self._channels: dict[bytes, Callable[[bytes], None]] = {}
+        self._told_up: list[Callable[[], None]] = []
+        self._told_down: list[Callable[[], None]] = []
+        self._heard_at = 0.0
+        self.subscribe(self.key("pulse", self.member), self._heard)
+
+    def key(self, *parts: str) -> str:
+        """The name of a key or channel, such as `sluice:members`."""
+        return ":".join((self._prefix, *parts))
+
+    async def call(self, script: str, keys: Sequence[str], args: Sequence[Part]) -> Any:
+        """Run a Lua script, which is one step that nothing interrupts. Raises Unavailable."""
+        digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+        try:
+            return await self.command("EVALSHA", digest, len(keys), *keys, *args)
+        except NoScriptError:
+            return await self.command("EVAL", script, len(keys), *keys, *args)
+
+    async def command(self, *parts: Part) -> Any:
+        """Raises Unavailable, and the client's ResponseError for what Valkey refuses."""
+        if not self.up:
+            raise Unavailable(self.problem)
+        answered = asyncio.get_running_loop().create_future()
+        self.send(*parts, answered=answered)
+        return await answered
+
+    def send(self, *parts: Part, answered: asyncio.Future[Any] | None = None) -> None:
+        """The same without waiting for it; lost while Valkey is not there. In the order of the calls."""
+        if self.up:
+            self._outbox.append(_Command(parts, answered))
+            self._wake.set()
+
+    def publish(self, channel: str, message: bytes) -> None:
+        self.send("PUBLISH", channel, message)
+
+    def subscribe(self, channel: str, told: Callable[[bytes], None]) -> None:
+        """`told` gets each message of the channel; call it before `run`."""
+        self._channels[channel.encode()] = told
+
+    def when_up(self, told: Callable[[], None]) -> None:
+        """`told` is called each time Valkey is there again; messages arrive from then on."""
+        self._told_up.append(told)
+
+    def when_down(self, told: Callable[[], None]) -> None:
+        self._told_down.append(told)
+
+    async def run(self) -> None:
+        """Connect, and connect again whenever the connection is lost, until cancelled."""
+        pause = 0.0
+        while True:
+            commands, messages = (cast(Connection, self._pool.make_connection()) for _ in range(2))
+            try:
+                await self._connect(commands, messages)
+                pause = 0.0
+                await self._serve(commands, messages)
+            except (ValkeyError, OSError, TimeoutError) as error:
+                self._is_down(error)
+            finally:
+                for connection in (commands, messages):
+                    with suppress(ValkeyError, OSError, TimeoutError):
+                        await connection.disconnect(nowait=True)
+            pause = min(pause * 2 + 0.1, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause * random.uniform(0.7, 1))  # noqa: S311  # not for cryptography
+
+    async def _connect(self, commands: Connection, messages: Connection) -> None:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            for connection in (commands, messages):
+                await connection.connect()  # type: ignore[no-untyped-call]
+            await messages.send_command("SUBSCRIBE", *self._channels)
+            for _ in self._channels:
+                await messages.read_response()
+        self._heard(b"")
+        self.up, self.problem = True, ""
+        structlog.get_logger().info("shared_found")
+        for told in self._told_up:
+            told()
+
+    async def _serve(self, commands: Connection, messages: Connection) -> None:
+        """Until the connection is lost, which raises the reason."""
+        parts = self._send_all(commands), self._read(messages), self._pulse()
+        tasks = [asyncio.ensure_future(part) for part in parts]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _send_all(self, connection: Connection) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._outbox = self._outbox, []
+            try:
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    packed = connection.pack_commands([command.parts for command in batch])
+                    await connection.send_packed_command(packed)
+                    for command in batch:
+                        command.answer(await _reply(connection))
+            except BaseException:
+                self._fail(batch)
+                raise
+
+    async def _read(self, connection: Connection) -> None:
+        while True:
+            _, channel, message = await connection.read_response(timeout=None)
+            self._channels[channel](message)
+
+    async def _pulse(self) -> None:
+        """Notice that Valkey, or one of the two connections, is silent."""
+        loop = asyncio.get_running_loop()
+        while loop.time() < self._heard_at + LIMIT_SECONDS:
+            self.publish(self.key("pulse", self.member), b"")
+            await asyncio.sleep(PULSE_SECONDS)
+        raise TimeoutError("it does not answer")
+
+    def _heard(self, _: bytes) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
+
+    def _is_down(self, error: Exception) -> None:
+        was_up, self.up = self.up, False
+        problem = str(error) or "it does not answer in time"
+        if was_up or problem != self.problem:
+            structlog.get_logger().warning("shared_lost", error=problem)
+        self.problem = problem
+        batch, self._outbox = self._outbox, []
+        self._fail(batch)
+        if was_up:
+            for told in self._told_down:
+                told()
+
+    def _fail(self, batch: Sequence[_Command]) -> None:
+        for command in batch:
+            command.answer(Unavailable("it does not answer"))
+
+
+async def _reply(connection: Connection) -> object:
+    try:
+        return await connection.read_response()
+    except ResponseError as refused:
+        return refused
