@@ -47,13 +47,19 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         async with tracing(settings) as tracer:
             pool = Pool(settings)
             state = State(settings, pool, keyring, tracer)
-            tasks = (pool.watch(), keyring.watch(), state.update_metrics(), state.loop_watch.run())
+            tasks = [pool.watch(), keyring.watch(), state.update_metrics(), state.loop_watch.run()]
+            if state.sharing:
+                tasks.append(state.sharing.run())
             background = [asyncio.create_task(task) for task in tasks]
             try:
                 await pool.wait_polled(FIRST_POLL_SECONDS)
+                if state.sharing:
+                    await state.sharing.wait_member()
                 yield {"gateway": state}
             finally:
                 await state.shelf.aclose()
+                if state.sharing:
+                    await state.sharing.aclose()
                 for task in background:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)

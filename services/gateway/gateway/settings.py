@@ -15,6 +15,7 @@ from .name_lists import check_models, check_patterns, check_registries, split
 from .names import REGISTRY, full_name, is_in_cloud
 from .origins import Origins
 from .servers import ONLY, Server, parse_servers
+from .shared_url import check_shared_url
 
 
 def _checked_by(check: Callable[[str], object]) -> AfterValidator:
@@ -188,6 +189,14 @@ class Settings(BaseSettings):
     resume_bytes: int = Field(4 << 20, ge=0, description="most memory of an answer that is kept")
     resume_total_bytes: int = Field(128 << 20, ge=0, description="the same for all of them")
     grace: float = Field(30, gt=2, description="time that running streams have to finish after SIGTERM")
+
+    shared_url: Annotated[str, _checked_by(check_shared_url)] = Field(
+        "", repr=False, description="Valkey or Redis in which gateways share their state; empty: they do not"
+    )
+    shared_url_file: str = Field("", description="file with that URL; without the file, nothing is shared")
+    shared_prefix: str = Field(
+        "sluice", pattern="^[!-~]{1,100}$", description="beginning of all keys and channels there"
+    )
 
     log_format: Literal["json", "console"] = Field(
         "json", description="json for log collectors, console for people"

@@ -1,8 +1,7 @@
 """State of one worker, shared by its requests."""
 
 import asyncio
-import math
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import structlog
 from opentelemetry.trace import Tracer
@@ -29,6 +28,7 @@ from .errors import Drained
 from .garbage import Collector
 from .policy.policy import Policy
 from .settings import Settings
+from .shared_url import find_shared_url
 from .streaming.generation import Generation
 from .telemetry.audit import Audit
 from .telemetry.loop_watch import LoopWatch
@@ -36,6 +36,9 @@ from .telemetry.metrics import AUDIT_LOST, AUDIT_WAITING, LOG_LINES_DROPPED, OLD
 from .telemetry.output import stdout
 from .telemetry.record import RequestRecord
 from .turnstile import Turnstiles
+
+if TYPE_CHECKING:
+    from .shared.sharing import Sharing
 
 # Time between the terminal events of a drain and uvicorn's own limit, to deliver the events.
 DRAIN_MARGIN = 1.0
@@ -63,8 +66,16 @@ class State:
         self.policy = Policy(settings, pool)
         self.reader = Reader(settings, pool)
         estimates = Estimates()
-        slots = Slots(pool, settings.workers, settings.affinity_slack)
-        self.ledger: Ledger = MemoryLedger(slots, estimates, _bounds(settings))
+        bounds = Bounds(
+            settings.queue, settings.queue_per_caller, settings.queue_timeout, settings.swap_patience
+        )
+        self.sharing = _sharing(settings, pool, estimates, bounds)
+        self.ledger: Ledger
+        if self.sharing:
+            self.ledger = self.sharing.ledger
+        else:
+            slots = Slots(pool, settings.workers, settings.affinity_slack)
+            self.ledger = MemoryLedger(slots, estimates, bounds.share(settings.workers))
         pool.when_changed = self.ledger.advance
         self._slot_gauges = Gauges(self.ledger, pool)
         self.limiter = RateLimiter(MemoryAccounts(), estimates, settings.workers)
@@ -134,12 +145,13 @@ class State:
             generation.stop(Drained())
 
 
-def _bounds(settings: Settings) -> Bounds:
-    """Each worker has its share of the queue."""
-    queue, per_caller = (
-        math.ceil(most / settings.workers) for most in (settings.queue, settings.queue_per_caller)
-    )
-    return Bounds(queue, per_caller, settings.queue_timeout, settings.swap_patience)
+def _sharing(settings: Settings, pool: Pool, estimates: Estimates, bounds: Bounds) -> "Sharing | None":
+    url = find_shared_url(settings.shared_url, settings.shared_url_file)
+    if not url:
+        return None
+    from .shared.sharing import Sharing  # with the client, which others need not load
+
+    return Sharing(url, settings, pool, estimates, bounds)
 
 
 def state_of(request: Request) -> State:

@@ -8,7 +8,7 @@ import gateway
 ROOT = Path(gateway.__file__).parent
 FLOORS = [
     {"redaction"},
-    {"names", "errors", "origins", "limits", "servers", "garbage", "turnstile"},
+    {"names", "errors", "origins", "limits", "servers", "shared_url", "garbage", "turnstile"},
     {"aliases", "name_lists"},
     {"settings"},
     {"telemetry"},

@@ -27,7 +27,7 @@ class Ledger(Protocol):
         """Let everyone begin whose turn it is. Call it when the model servers can do more than before."""
 
     def turns(self) -> Sequence[Turn]:
-        """This gateway's turns: those that run, then those that wait, in their order, with their standings."""
+        """This gateway's turns: those that run, then those that wait in their order, with their standings."""
 
     def update(self) -> None:
         """Update the standing of those that wait; at most once a second."""

@@ -1,5 +1,6 @@
 """Who has a slot and who waits, decided at one place: the fair queue over the slots of the model servers."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -23,6 +24,12 @@ class Bounds(NamedTuple):
     per_caller: int
     timeout: float
     patience: float
+
+    def share(self, shares: int) -> "Bounds":
+        """An equal share of the queue."""
+        return self._replace(
+            queue=math.ceil(self.queue / shares), per_caller=math.ceil(self.per_caller / shares)
+        )
 
 
 class Schedule:
@@ -71,8 +78,8 @@ class Schedule:
         self.advance()
 
     def take_over(self, running: Sequence[Turn], waiting: Sequence[Turn]) -> None:
-        """Take over turns that somebody else has admitted: those that run, whether there are slots for them or
-        not, and those that wait, in this order, whether there is room for them or not.
+        """Take over turns that somebody else has admitted, whether there are slots and room for them or not:
+        those that run, and those that wait, in this order.
         """
         for turn in running:
             self.queue.begin_at_once(turn)

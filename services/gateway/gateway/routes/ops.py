@@ -39,7 +39,8 @@ async def readyz(request: Request) -> JSONResponse:
         return JSONResponse({"status": "not ready", "missing": missing, **servers}, status_code=503)
     access = {"access": "open" if state.keyring.is_open else "keys"}
     audit = {"audit": state.audit.problem} if state.audit.problem else {}
-    return JSONResponse({"status": "ready", **access, **audit, **servers})
+    shared = {"shared": sharing.link.problem} if (sharing := state.sharing) and not sharing.link.up else {}
+    return JSONResponse({"status": "ready", **access, **audit, **shared, **servers})
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)

@@ -17,6 +17,8 @@ from valkey.asyncio import Valkey
 from valkey.asyncio.connection import Connection
 from valkey.exceptions import NoScriptError, ResponseError, ValkeyError
 
+from ..telemetry.metrics import SHARED_UP, child
+
 # A gateway goes on without Valkey within a second: this long after the last pulse that is not answered.
 LIMIT_SECONDS = 0.7
 PULSE_SECONDS = 0.2
@@ -57,6 +59,7 @@ class Link:
         self.up = False
         self.problem = "not connected yet"
         self._prefix = prefix
+        child(SHARED_UP, prefix).set(0)
         self._pool = Valkey.from_url(
             url,
             socket_timeout=LIMIT_SECONDS,
@@ -68,8 +71,8 @@ class Link:
         self._channels: dict[bytes, Callable[[bytes], None]] = {}
         self._told_up: list[Callable[[], None]] = []
         self._told_down: list[Callable[[], None]] = []
-        self._heard_at = 0.0
-        self.subscribe(self.key("pulse", self.member), self._heard)
+        self._pulse_channel = self.key("pulse", self.member)
+        self.subscribe(self._pulse_channel, lambda _: None)
 
     def key(self, *parts: str) -> str:
         """The name of a key or channel, such as `sluice:members`."""
@@ -136,8 +139,8 @@ class Link:
             await messages.send_command("SUBSCRIBE", *self._channels)
             for _ in self._channels:
                 await messages.read_response()
-        self._heard(b"")
         self.up, self.problem = True, ""
+        child(SHARED_UP, self._prefix).set(1)
         structlog.get_logger().info("shared_found")
         for told in self._told_up:
             told()
@@ -172,22 +175,18 @@ class Link:
 
     async def _read(self, connection: Connection) -> None:
         while True:
-            _, channel, message = await connection.read_response(timeout=None)
+            _, channel, message = await connection.read_response()
             self._channels[channel](message)
 
     async def _pulse(self) -> None:
-        """Notice that Valkey, or one of the two connections, is silent."""
-        loop = asyncio.get_running_loop()
-        while loop.time() < self._heard_at + LIMIT_SECONDS:
-            self.publish(self.key("pulse", self.member), b"")
+        """Let something arrive, or else `_read` finds that Valkey is silent."""
+        while True:
+            self.publish(self._pulse_channel, b"")
             await asyncio.sleep(PULSE_SECONDS)
-        raise TimeoutError("it does not answer")
-
-    def _heard(self, _: bytes) -> None:
-        self._heard_at = asyncio.get_running_loop().time()
 
     def _is_down(self, error: Exception) -> None:
         was_up, self.up = self.up, False
+        child(SHARED_UP, self._prefix).set(0)
         problem = str(error) or "it does not answer in time"
         if was_up or problem != self.problem:
             structlog.get_logger().warning("shared_lost", error=problem)

@@ -54,6 +54,25 @@ TASKS = Gauge(
     "Tasks of the event loop: two or three per running stream, and a few permanent ones.",
     multiprocess_mode="livesum",
 )
+# Without shared state they have no series.
+SHARED_UP = Gauge(
+    "gateway_shared_up",
+    "Whether the gateway is connected to what it shares with others.",
+    ["prefix"],
+    multiprocess_mode="livemin",
+)
+SHARED_GATEWAYS = Gauge(
+    "gateway_shared_gateways",
+    "Gateway workers that share their state, as this one last knew.",
+    ["prefix"],
+    multiprocess_mode="livemax",
+)
+SHARED_SCHEDULER = Gauge(
+    "gateway_shared_scheduler",
+    "Whether the gateway decides for all of them who has a slot.",
+    ["prefix"],
+    multiprocess_mode="livesum",
+)
 TIME_TO_FIRST_CHUNK = Histogram(
     "gen_ai_client_operation_time_to_first_chunk_seconds",
     "Time from the arrival of a streaming request to its first chunk.",

@@ -1,0 +1,36 @@
+"""What this gateway shares with others, put together."""
+
+import asyncio
+
+from ..admission.estimates import Estimates
+from ..admission.schedule import Bounds
+from ..backends.pool import Pool
+from ..settings import Settings
+from .ledger import SharedLedger
+from .link import Link
+from .members import Members
+
+# How long the start waits for Valkey; without it, the gateway decides for itself at first.
+FIRST_BEAT_SECONDS = 1.0
+
+
+class Sharing:
+    """Created inside the event loop, before anything of it `run`s."""
+
+    def __init__(
+        self, url: str, settings: Settings, pool: Pool, estimates: Estimates, bounds: Bounds
+    ) -> None:
+        self.link = Link(url, settings.shared_prefix)
+        self.members = Members(self.link, settings.shared_prefix, settings.workers)
+        self.ledger = SharedLedger(self.link, self.members, pool, settings.affinity_slack, estimates, bounds)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await asyncio.gather(self.link.run(), self.members.run(), self.ledger.run())
+
+    async def wait_member(self) -> None:
+        """Wait until this gateway is one of them, but not for long."""
+        await asyncio.wait({self.members.joined}, timeout=FIRST_BEAT_SECONDS)
+
+    async def aclose(self) -> None:
+        await self.members.leave()
