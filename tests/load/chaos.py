@@ -187,7 +187,7 @@ def several(mode: str, requests: int, seed: int) -> Row:
             if fake.most_answering > together.SLOTS:
                 row.wrong.append(f"{fake.most_answering} at once at the model server")
             print(
-                f"{gateways} gateways, {kills} killed: {tally.asked} requests, {tally.lost} lost with a gateway, "
+                f"{gateways} gateways, {kills} killed: {tally.asked} requests, {tally.lost} lost, "
                 f"at most {fake.most_answering} at once; median wait of the greedy caller "
                 f"{tally.wait(greedy=True):.2f} s, of the modest ones {tally.wait(greedy=False):.2f} s"
             )
