@@ -81,7 +81,7 @@ class State:
             self.ledger = MemoryLedger(slots, estimates, bounds.share(settings.workers))
         pool.when_changed = self.ledger.advance
         self._slot_gauges = Gauges(self.ledger, pool)
-        self.limiter = RateLimiter(MemoryAccounts(), estimates, settings.workers)
+        self.limiter = RateLimiter(MemoryAccounts(workers=lambda: settings.workers), estimates)
         self.admission = Admission(self.policy, self.limiter, pool, self.ledger, estimates)
         self.loop_watch = LoopWatch()
         self.scrape = Scrape(settings, lambda: pool.backends, keyring, self.loop_watch)
