@@ -15,7 +15,14 @@ from typing import Any, cast
 import structlog
 from valkey.asyncio import Valkey
 from valkey.asyncio.connection import Connection
-from valkey.exceptions import NoScriptError, ResponseError, ValkeyError
+from valkey.exceptions import (
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    ValkeyError,
+)
 
 from ..telemetry.metrics import SHARED_UP, child
 
@@ -24,6 +31,11 @@ LIMIT_SECONDS = 0.7
 PULSE_SECONDS = 0.2
 # The pauses between attempts to connect grow up to this, with some jitter: others try too.
 LONGEST_PAUSE_SECONDS = 1.0
+
+# A server that answers so is no better than none: it is full, a replica, cannot write to its disk, or has
+# been told to forget the scripts, which are loaded again after a new connection.
+_UNFIT = (OutOfMemoryError, ReadOnlyError, NoPermissionError, NoScriptError)
+_UNFIT_WORDS = ("MISCONF", "NOREPLICAS", "MASTERDOWN")
 
 Part = str | bytes | int | float
 
@@ -65,6 +77,7 @@ class Link:
             url, client_name="sluice", socket_timeout=None, socket_connect_timeout=None
         ).connection_pool
         self._outbox: list[_Command] = []
+        self._digests: dict[str, str] = {}  # of the scripts that are loaded
         self._wake = asyncio.Event()
         self._channels: dict[bytes, Callable[[bytes], None]] = {}
         self._told_up: list[Callable[[], None]] = []
@@ -78,11 +91,16 @@ class Link:
 
     async def call(self, script: str, keys: Sequence[str], args: Sequence[Part]) -> Any:
         """Run a Lua script, which is one step that nothing interrupts. Raises Unavailable."""
-        digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-        try:
-            return await self.command("EVALSHA", digest, len(keys), *keys, *args)
-        except NoScriptError:
-            return await self.command("EVAL", script, len(keys), *keys, *args)
+        return await self.post(script, keys, args)
+
+    def post(self, script: str, keys: Sequence[str], args: Sequence[Part]) -> asyncio.Future[Any]:
+        """The same without waiting for it: the future gets its reply, or Unavailable."""
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self.up:
+            self.send("EVALSHA", self._loaded(script), len(keys), *keys, *args, answered=answered)
+        else:
+            answered.set_exception(Unavailable(self.problem))
+        return answered
 
     async def command(self, *parts: Part) -> Any:
         """Raises Unavailable, and the client's ResponseError for what Valkey refuses."""
@@ -97,6 +115,13 @@ class Link:
         if self.up:
             self._outbox.append(_Command(parts, answered))
             self._wake.set()
+
+    def _loaded(self, script: str) -> str:
+        """The script's digest. A script that is loaded is never evicted, unlike one that is only run."""
+        if script not in self._digests:
+            self._digests[script] = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+            self.send("SCRIPT", "LOAD", script)
+        return self._digests[script]
 
     def publish(self, channel: str, message: bytes) -> None:
         self.send("PUBLISH", channel, message)
@@ -137,6 +162,9 @@ class Link:
             await messages.send_command("SUBSCRIBE", *self._channels)
             for _ in self._channels:
                 await messages.read_response()
+            # One that can only be read would otherwise seem to come and go all the time.
+            await commands.send_command("SET", self.key("probe"), self.member, "PX", 1)
+            await commands.read_response()
         self.up, self.problem = True, ""
         child(SHARED_UP, self._prefix).set(1)
         structlog.get_logger().info("shared_found")
@@ -195,6 +223,7 @@ class Link:
         if was_up or problem != self.problem:
             structlog.get_logger().warning("shared_lost", error=problem)
         self.problem = problem
+        self._digests.clear()
         batch, self._outbox = self._outbox, []
         self._fail(batch)
         if was_up:
@@ -207,7 +236,12 @@ class Link:
 
 
 async def _reply(connection: Connection) -> object:
+    """The reply, or the error that the command itself has caused."""
     try:
         return await connection.read_response()
+    except _UNFIT:
+        raise
     except ResponseError as refused:
+        if str(refused).startswith(_UNFIT_WORDS):
+            raise
         return refused

@@ -2,10 +2,12 @@
 
 import asyncio
 
+from ..admission.accounts import MemoryAccounts
 from ..admission.estimates import Estimates
 from ..admission.schedule import Bounds
 from ..backends.pool import Pool
 from ..settings import Settings
+from .accounts import SharedAccounts
 from .ledger import SharedLedger
 from .link import Link
 from .members import Members
@@ -25,6 +27,7 @@ class Sharing:
         self.members = Members(self.link, settings.shared_prefix, settings.workers)
         self.questions = Questions(self.link, self.members)
         self.ledger = SharedLedger(self.link, self.members, pool, settings.affinity_slack, estimates, bounds)
+        self.accounts = SharedAccounts(self.link, MemoryAccounts(workers=lambda: self.members.count))
 
     async def run(self) -> None:
         """Until cancelled."""
