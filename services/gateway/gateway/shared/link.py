@@ -26,8 +26,8 @@ from valkey.exceptions import (
 
 from ..telemetry.metrics import SHARED_UP, child
 
-# A gateway goes on without Valkey within a second, when so many pulses have not come back. They are counted, not
-# timed: a gateway that was itself held up has heard nothing either.
+# A gateway goes on without Valkey within a second, when so many pulses have not come back. They are counted,
+# not timed: a gateway that was itself held up has heard nothing either.
 PULSE_SECONDS = 0.2
 MOST_UNANSWERED = 4
 CONNECT_SECONDS = 0.7
