@@ -10,6 +10,7 @@ from ..settings import Settings
 from .accounts import SharedAccounts
 from .ledger import SharedLedger
 from .link import Link
+from .loads import SharedLoads
 from .members import Members
 from .questions import Questions
 
@@ -28,6 +29,7 @@ class Sharing:
         self.questions = Questions(self.link, self.members)
         self.ledger = SharedLedger(self.link, self.members, pool, settings.affinity_slack, estimates, bounds)
         self.accounts = SharedAccounts(self.link, MemoryAccounts(workers=lambda: self.members.count))
+        pool.share(SharedLoads(self.link))
 
     async def run(self) -> None:
         """Until cancelled."""
