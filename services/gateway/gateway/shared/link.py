@@ -26,9 +26,11 @@ from valkey.exceptions import (
 
 from ..telemetry.metrics import SHARED_UP, child
 
-# A gateway goes on without Valkey within a second: this long after the last pulse that is not answered.
-LIMIT_SECONDS = 0.7
+# A gateway goes on without Valkey within a second, when so many pulses have not come back. They are counted,
+# not timed: a gateway that was itself held up has heard nothing either.
 PULSE_SECONDS = 0.2
+MOST_UNANSWERED = 4
+CONNECT_SECONDS = 0.7
 # The pauses between attempts to connect grow up to this, with some jitter: others try too.
 LONGEST_PAUSE_SECONDS = 1.0
 
@@ -82,8 +84,9 @@ class Link:
         self._channels: dict[bytes, Callable[[bytes], None]] = {}
         self._told_up: list[Callable[[], None]] = []
         self._told_down: list[Callable[[], None]] = []
+        self._unanswered = 0
         self._pulse_channel = self.key("pulse", self.member)
-        self.subscribe(self._pulse_channel, lambda _: None)
+        self.subscribe(self._pulse_channel, self._heard)
 
     def key(self, *parts: str) -> str:
         """The name of a key or channel, such as `sluice:members`."""
@@ -156,7 +159,7 @@ class Link:
             await asyncio.sleep(pause * random.uniform(0.7, 1))  # noqa: S311  # not for cryptography
 
     async def _connect(self, commands: Connection, messages: Connection) -> None:
-        async with asyncio.timeout(LIMIT_SECONDS):
+        async with asyncio.timeout(CONNECT_SECONDS):
             for connection in (commands, messages):
                 await connection.connect()  # type: ignore[no-untyped-call]
             await messages.send_command("SUBSCRIBE", *self._channels)
@@ -190,19 +193,17 @@ class Link:
             self._wake.clear()
             batch, self._outbox = self._outbox, []
             try:
-                async with asyncio.timeout(LIMIT_SECONDS):
-                    packed = connection.pack_commands([command.parts for command in batch])
-                    await connection.send_packed_command(packed)
-                    for command in batch:
-                        command.answer(await _reply(connection))
+                packed = connection.pack_commands([command.parts for command in batch])
+                await connection.send_packed_command(packed)
+                for command in batch:
+                    command.answer(await _reply(connection))
             except BaseException:
                 self._fail(batch)
                 raise
 
     async def _read(self, connection: Connection) -> None:
         while True:
-            async with asyncio.timeout(LIMIT_SECONDS):
-                _, channel, message = await connection.read_response()
+            _, channel, message = await connection.read_response()
             try:
                 self._channels[channel](message)
             except Exception:
@@ -211,10 +212,16 @@ class Link:
                 raise ConnectionError("a message could not be understood") from None
 
     async def _pulse(self) -> None:
-        """Let something arrive, or else `_read` finds that Valkey is silent."""
-        while True:
+        """Notice that Valkey, or one of the connections, is silent. Raises TimeoutError."""
+        self._unanswered = 0
+        while self._unanswered < MOST_UNANSWERED:
+            self._unanswered += 1
             self.publish(self._pulse_channel, b"")
             await asyncio.sleep(PULSE_SECONDS)
+        raise TimeoutError
+
+    def _heard(self, _: bytes) -> None:
+        self._unanswered = 0
 
     def _is_down(self, error: Exception) -> None:
         was_up, self.up = self.up, False
