@@ -55,9 +55,14 @@ def gateways(
         running = [
             Gateway(*stack.enter_context(gateway(upstream, folder, **settings))) for _ in range(number)
         ]
-        name = "gateway_shared_gateways"
-        wait_until(lambda: {value(each.url, name) for each in running} == {number}, 30, "they meet")
+        wait_until_met(running)
         yield running
+
+
+def wait_until_met(running: list[Gateway]) -> None:
+    """Until each of them knows all."""
+    name = "gateway_shared_gateways"
+    wait_until(lambda: {value(each.url, name) for each in running} == {len(running)}, 30, "they have met")
 
 
 @contextmanager
