@@ -44,7 +44,7 @@ PROFILED := $(if $(PROFILE),COMPOSE_PROFILES=$(PROFILE))
 ALL_PROFILES := docker compose --profile '*'
 
 ##@ Containers
-up: ## Start the stack in containers and wait until it is ready (PROFILE=cpu, gpu, amd, embedded, external; cpu,monitoring)
+up: ## Start the stack in containers and wait until it is ready (PROFILE=cpu, gpu, amd, embedded, external; cpu,monitoring,shared)
 	@$(PROFILED) $(PYTHON) -m deploy.compose.up
 
 # Compose removes only networks that a service is in, and the gateway is in one of them only if OLLAMA_URLS is set.
