@@ -17,6 +17,7 @@ from .admission.estimates import Estimates
 from .admission.gauges import Gauges
 from .admission.ledger import Ledger
 from .admission.limits import RateLimiter
+from .admission.listing import Listing, listed, merged, stop
 from .admission.memory import MemoryLedger
 from .admission.schedule import Bounds
 from .admission.slots import Slots
@@ -73,6 +74,8 @@ class State:
         self.ledger: Ledger
         if self.sharing:
             self.ledger = self.sharing.ledger
+            self.sharing.questions.answer("queue", lambda identity: listed(self.ledger.turns(), identity))
+            self.sharing.questions.answer("stop", lambda asked: stop(self.ledger.turns(), *asked))
         else:
             slots = Slots(pool, settings.workers, settings.affinity_slack)
             self.ledger = MemoryLedger(slots, estimates, bounds.share(settings.workers))
@@ -119,6 +122,16 @@ class State:
         OLDEST_ANSWER.set(max((generation.seconds for generation in self.generations), default=0))
         for generation in self.generations:
             generation.count_chunks()
+
+    async def queue(self, identity: str | None) -> Listing:
+        """What runs and waits at all gateways, as `listed`."""
+        others = await self.sharing.questions.ask("queue", identity) if self.sharing else []
+        return merged([listed(self.ledger.turns(), identity), *others])
+
+    async def stop(self, request_id: str, identity: str | None, by: str) -> int:
+        """End a request at whatever gateway, as `admission.listing.stop`."""
+        others = await self.sharing.questions.ask("stop", [request_id, identity, by]) if self.sharing else []
+        return sum([stop(self.ledger.turns(), request_id, identity, by), *others])
 
     async def update_metrics(self) -> None:
         """Update the metrics until cancelled: a scrape updates only the worker that answers it."""

@@ -60,11 +60,9 @@ class Link:
         self.problem = "not connected yet"
         self._prefix = prefix
         child(SHARED_UP, prefix).set(0)
+        # Without the client's own time limit, which runs each write in a task, and can lose a cancellation.
         self._pool = Valkey.from_url(
-            url,
-            socket_timeout=LIMIT_SECONDS,
-            socket_connect_timeout=LIMIT_SECONDS,
-            client_name="sluice",
+            url, client_name="sluice", socket_timeout=None, socket_connect_timeout=None
         ).connection_pool
         self._outbox: list[_Command] = []
         self._wake = asyncio.Event()
@@ -175,7 +173,8 @@ class Link:
 
     async def _read(self, connection: Connection) -> None:
         while True:
-            _, channel, message = await connection.read_response()
+            async with asyncio.timeout(LIMIT_SECONDS):
+                _, channel, message = await connection.read_response()
             self._channels[channel](message)
 
     async def _pulse(self) -> None:

@@ -30,6 +30,7 @@ class Members:
         self._prefix = prefix
         self._keys = [link.key(name) for name in ("members", "scheduler", "epoch")]
         self._valid_until = 0.0
+        self._has_left = False
         self._poked = asyncio.Event()
         self.joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._told: Callable[[bool], None] = lambda _: None
@@ -49,8 +50,8 @@ class Members:
         self._told = told
 
     async def run(self) -> None:
-        """Beat until cancelled."""
-        while True:
+        """Beat until cancelled, or until it leaves."""
+        while not self._has_left:
             with suppress(Unavailable):
                 await self._beat()
             with suppress(TimeoutError):
@@ -64,6 +65,7 @@ class Members:
 
     async def leave(self) -> None:
         """Be a member no longer: its slots are free, and another one decides."""
+        self._has_left = True
         with suppress(Unavailable):
             await self._link.call(LEAVE, self._keys[:2], [self._link.member])
             self.poke()

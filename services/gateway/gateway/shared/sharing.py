@@ -9,6 +9,7 @@ from ..settings import Settings
 from .ledger import SharedLedger
 from .link import Link
 from .members import Members
+from .questions import Questions
 
 # How long the start waits for Valkey; without it, the gateway decides for itself at first.
 FIRST_BEAT_SECONDS = 1.0
@@ -22,6 +23,7 @@ class Sharing:
     ) -> None:
         self.link = Link(url, settings.shared_prefix)
         self.members = Members(self.link, settings.shared_prefix, settings.workers)
+        self.questions = Questions(self.link, self.members)
         self.ledger = SharedLedger(self.link, self.members, pool, settings.affinity_slack, estimates, bounds)
 
     async def run(self) -> None:

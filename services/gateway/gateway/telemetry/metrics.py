@@ -54,12 +54,12 @@ TASKS = Gauge(
     "Tasks of the event loop: two or three per running stream, and a few permanent ones.",
     multiprocess_mode="livesum",
 )
-# Without shared state they have no series.
+# Without shared state these have no series.
 SHARED_UP = Gauge(
     "gateway_shared_up",
-    "Whether the gateway is connected to what it shares with others.",
+    "Gateway workers that are connected to what they share with others.",
     ["prefix"],
-    multiprocess_mode="livemin",
+    multiprocess_mode="livesum",
 )
 SHARED_GATEWAYS = Gauge(
     "gateway_shared_gateways",
