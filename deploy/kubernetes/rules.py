@@ -1,7 +1,7 @@
-"""Writes components/monitoring/rules.yaml: the rules of deploy/prometheus as the Prometheus Operator reads them.
+"""Writes components/monitoring/rules.yaml: deploy/prometheus/rules as the Prometheus Operator reads them.
 
-Prometheus accepts no other fields in its files, and Kustomize cannot put a file's content into a list, so this is
-generated. A test compares them. Run it after a change: python -m deploy.kubernetes.rules
+Prometheus accepts no other fields in its files, and Kustomize cannot put a file's content into a list. A test
+compares them. After a change: python -m deploy.kubernetes.rules
 """
 
 from pathlib import Path
