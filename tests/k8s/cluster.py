@@ -124,6 +124,10 @@ class Client:
         assert self._popen.stdout
         return self._popen.stdout
 
+    @property
+    def has_ended(self) -> bool:
+        return self._popen.poll() is not None
+
     def next(self) -> dict[str, Any]:
         line = self.output.readline()
         assert line, "the client has ended"

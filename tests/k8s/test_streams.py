@@ -19,16 +19,22 @@ def test_an_answer_streams_through_service_and_edge_token_by_token(key: str) -> 
 
 
 def test_a_rolling_update_under_40_streams_loses_none(key: str) -> None:
-    before = pods("gateway").keys() | pods("edge").keys()
-    with client(key, "streams", "40", "60") as asking:
+    gateways, edges = pods("gateway").keys(), pods("edge").keys()
+
+    def told_to_end() -> bool:
+        return all("Handling signal: term" in kubectl("logs", pod) for pod in gateways)
+
+    with client(key, "streams", "40", "200") as asking:
         assert asking.next() == {"begun": 40}
         kubectl("rollout", "restart", "deployment/gateway", "deployment/edge")
         for name in ("gateway", "edge"):
             kubectl("rollout", "status", f"deployment/{name}", "--timeout=180s")
+        wait_until(told_to_end, 120, f"the old gateways drain\n{state()}")
+        assert not asking.has_ended, "the answers are too short to be running then"
         answers = asking.answers()
     assert len(answers) == 40
     assert failed(answers) == []
-    assert not before & (pods("gateway").keys() | pods("edge").keys())
+    assert not (gateways | edges) & (pods("gateway").keys() | pods("edge").keys())
 
 
 def test_requests_that_begin_during_a_rolling_update_do_not_fail(key: str) -> None:
