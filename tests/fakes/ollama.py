@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+# An answer whose client has left is noticed a little later than the next request.
+MOMENT = 0.02
+
 
 class Do(Enum):
     """Steps that are not bytes."""
@@ -85,7 +88,7 @@ class FakeOllama:
         self.received: list[Received] = []
         self.loads: list[Received] = []
         self.loading = Answer([b'{"done":true,"done_reason":"load"}'])
-        self.answering = 0
+        self.answering = self.most_answering = 0
         self.polls = 0
         self.models: list[dict[str, str]] = []
         self.recommendations: list[dict[str, str]] = []
@@ -205,6 +208,7 @@ class FakeOllama:
         self, answer: Answer, received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.answering += 1
+        self._loop.call_later(MOMENT, self._note_answering, self.answering)
         received.began_at = time.monotonic()
         gone = asyncio.ensure_future(reader.read(1))
         steps = asyncio.ensure_future(self._steps(answer, received, writer))
@@ -219,6 +223,9 @@ class FakeOllama:
         await asyncio.gather(gone, steps, return_exceptions=True)
         if not complete:
             raise ConnectionError("the client disconnected, or DROP reset the connection")
+
+    def _note_answering(self, before: int) -> None:
+        self.most_answering = max(self.most_answering, min(before, self.answering))
 
     async def _steps(self, answer: Answer, received: Received, writer: asyncio.StreamWriter) -> None:
         started = False

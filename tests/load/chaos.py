@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,12 @@ import httpx
 
 from tests.fakes.ollama import FakeOllama
 from tests.integration.programs import SERVE, gateway_as, nginx
-from tests.load import contention, remains, stalls, storm
+from tests.load import contention, remains, stalls, storm, together
 from tests.load.returning.clients import SETTINGS as RETURNING_SETTINGS
 from tests.load.returning.trial import Trial
 from tests.outputs import broken, full, unread
 from tests.processes import Process, wait_until
+from tests.valkey import valkey
 
 # Limit for gaps in a stream while others run, as the median of RUNS.
 LONGEST_STALL_SECONDS = 0.05
@@ -63,6 +64,7 @@ ATTACKS = {
 }
 
 
+TOGETHER = f"{together.SLOTS} slots for three gateways"
 CONTENDED = f"{contention.SLOTS} slots for all"
 RETURNING = "clients that leave and come back"
 
@@ -164,6 +166,33 @@ def contended(mode: str, requests: int, seed: int) -> Row:
     return row
 
 
+def several(mode: str, requests: int, seed: int) -> Row:
+    """Gateways that share one queue: two are killed on the way, and one is added."""
+    row = Row(mode, requests)
+    waits = {}
+    for gateways, kills in ((1, 0), (3, 2)):
+        share = requests if kills else requests // 5
+        with (
+            failures(row),
+            tempfile.TemporaryDirectory() as folder,
+            FakeOllama().running() as fake,
+            valkey(Path(folder)) as server,
+            ExitStack() as stack,
+        ):
+            trial = together.Together(fake, server, Path(folder), stack)
+            for _ in range(gateways):
+                trial.add()
+            tally = asyncio.run(trial.run(share, seed, kills))
+            row.left = _left(trial.left_over)
+            row.wrong += tally.report.wrong
+            if fake.most_answering > together.SLOTS:
+                row.wrong.append(f"{fake.most_answering} at once at the model server")
+            waits[gateways] = tally.wait(greedy=True), tally.wait(greedy=False)
+            print(f"{gateways} gateways: {tally.asked} requests, {tally.lost} lost with a killed gateway, ")
+            print(f"at most {fake.most_answering} at once; median waits: greedy, modest {waits[gateways]}")
+    return row
+
+
 def returning(mode: str, answers: int, seed: int) -> Row:
     """Answers that stay; at the end each was read once and in full, and nothing is left of them."""
     row = Row(mode, answers)
@@ -233,6 +262,7 @@ def modes(streams: int, fewer: int, seed: int) -> dict[str, Callable[[], Row]]:
     return {
         "as it should be": lambda: in_full(streams, seed),
         CONTENDED: partial(contended, CONTENDED, streams // 2, seed),
+        TOGETHER: partial(several, TOGETHER, streams // 2, seed),
         RETURNING: partial(returning, RETURNING, streams // 20, seed),
         **{around.name: partial(within, around, fewer, seed) for around in SURROUNDINGS},
         **{name: partial(beside, name, attack) for name, attack in ATTACKS.items()},

@@ -13,7 +13,7 @@ from tests.processes import Process
 TASKS_AT_REST = 8
 
 
-def in_gateway(url: str) -> list[str]:
+def in_gateway(url: str, tasks: int = TASKS_AT_REST) -> list[str]:
     text = httpx.get(f"{url}/metrics", timeout=30).text
     values: Counter[str] = Counter()
     for name, value in re.findall(r"^(gateway_requests_in_flight|gateway_tasks)\b.* (\S+)$", text, re.M):
@@ -22,7 +22,7 @@ def in_gateway(url: str) -> list[str]:
     found = []
     if values["gateway_requests_in_flight"]:
         found.append(f"{values['gateway_requests_in_flight']} requests in flight")
-    if values["gateway_tasks"] > TASKS_AT_REST:
+    if values["gateway_tasks"] > tasks:
         found.append(f"{values['gateway_tasks']} tasks")
     return found
 

@@ -108,13 +108,19 @@ async def one(url: str, case: Case, fault: str, report: Report) -> None:
         report.wrong.append(f"{case.name}, {fault}: {problem}")
 
 
-async def ask(url: str, case: Case, model: str, *, leaves: bool, **fields: str) -> bytes | None:
-    """The whole answer; None if the client leaves when it begins. `fields` are added to the request."""
+async def ask(
+    url: str, case: Case, model: str, *, leaves: bool, source: str = "", **fields: str
+) -> bytes | None:
+    """The whole answer; None if the client leaves when it begins. `source` is the client's address, and
+    `fields` are added to the request.
+    """
     host, port = url.removeprefix("http://").split(":")
     body = json.dumps(case.request(model, **fields)).encode()
     head = f"POST {case.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     async with asyncio.timeout(60):
-        reader, writer = await asyncio.open_connection(host, int(port), limit=16 * 1024 * 1024)
+        reader, writer = await asyncio.open_connection(
+            host, int(port), limit=16 * 1024 * 1024, local_addr=(source, 0) if source else None
+        )
         try:
             writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             if not leaves:

@@ -31,6 +31,7 @@ from .messages import (
     Refuse,
     Standings,
     Sync,
+    Tell,
     ToScheduler,
     Wait,
     pack,
@@ -201,6 +202,9 @@ class SharedLedger:
             return
         if not isinstance(message, FromScheduler):
             self._asked(sender, message)
+        elif isinstance(message, Tell):
+            if self._local is None and message.epoch == self._members.epoch:
+                self._follow()
         elif self._local is None and message.session == self._session:
             self._decided(message)
 
@@ -210,7 +214,7 @@ class SharedLedger:
         elif message.epoch > self._members.epoch:
             self._early.append((sender, message))
 
-    def _decided(self, message: FromScheduler) -> None:
+    def _decided(self, message: Begin | Wait | Refuse | Standings) -> None:
         """What the scheduler has decided. A turn that it names may have left since then."""
         if isinstance(message, Standings):
             for number, standing in message.standings.items():

@@ -175,7 +175,12 @@ class Link:
         while True:
             async with asyncio.timeout(LIMIT_SECONDS):
                 _, channel, message = await connection.read_response()
-            self._channels[channel](message)
+            try:
+                self._channels[channel](message)
+            except Exception:
+                # A defect, of this version or of another gateway's: a new connection begins anew.
+                structlog.get_logger().exception("shared_message_failed", channel=channel.decode())
+                raise ConnectionError("a message could not be understood") from None
 
     async def _pulse(self) -> None:
         """Let something arrive, or else `_read` finds that Valkey is silent."""

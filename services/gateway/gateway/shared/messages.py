@@ -83,6 +83,12 @@ class Refuse(msgspec.Struct, tag=True, array_like=True):
     of_caller: bool
 
 
+class Tell(msgspec.Struct, tag=True, array_like=True):
+    """Tell me all your turns again: I know nothing of them. Unlike the others, this has the epoch."""
+
+    epoch: int
+
+
 class Standings(msgspec.Struct, tag=True, array_like=True):
     """Those that have changed, by number."""
 
@@ -91,7 +97,7 @@ class Standings(msgspec.Struct, tag=True, array_like=True):
 
 
 ToScheduler = Sync | Enter | EnterAgain | Leave
-FromScheduler = Begin | Wait | Refuse | Standings
+FromScheduler = Begin | Wait | Refuse | Standings | Tell
 
 
 class Letter(NamedTuple):

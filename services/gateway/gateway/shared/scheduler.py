@@ -17,6 +17,7 @@ from .messages import (
     Refuse,
     Standings,
     Sync,
+    Tell,
     ToScheduler,
     Wait,
 )
@@ -85,15 +86,19 @@ class Scheduler:
 
     def receive(self, sender: str, message: ToScheduler) -> None:
         """A message of this epoch."""
+        if isinstance(message, Sync):
+            self._sync(sender, message)
+            return
         member = self._members.get(sender)
+        if member is None:
+            self._send(sender, Tell(self.epoch))
+            return
         match message:
-            case Sync():
-                self._sync(sender, message)
-            case Enter() if member:
+            case Enter():
                 self._enter(sender, member, message.turn)
-            case EnterAgain() if member and (turn := member.turns.get(message.number)):
+            case EnterAgain() if turn := member.turns.get(message.number):
                 self.schedule.enter_again(turn)
-            case Leave() if member and (turn := member.turns.pop(message.number, None)):
+            case Leave() if turn := member.turns.pop(message.number, None):
                 member.told.pop(message.number, None)
                 self._remove(turn, message.used)
 
@@ -105,7 +110,9 @@ class Scheduler:
         self._begin_if_complete()
 
     def tell_standings(self) -> None:
-        """Tell each gateway what has changed for those that wait."""
+        """Tell each gateway what has changed for those that wait; ask those that have said nothing yet."""
+        for name in self._awaited:
+            self._send(name, Tell(self.epoch))
         self.schedule.update()
         for name, member in self._members.items():
             if changed := _changed(member):
