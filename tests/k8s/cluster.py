@@ -6,13 +6,15 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tests.processes import BIN, ROOT, wait_until
 
 NAMESPACE = "sluice-test"
 OVERLAY = Path(__file__).with_name("overlay")
 KUBECTL = str(BIN / "kubectl")
+ASKING = Path(__file__).with_name("asking.py").read_text()
+EDGE, GATEWAY = "http://edge", "http://127.0.0.1:8001"
 
 Object = dict[str, Any]
 
@@ -108,59 +110,60 @@ class Keys:
 
 
 class Client:
-    """overlay/client.py at work in its pod."""
+    """asking.py at work in a pod."""
 
-    def __init__(self, key: str, *arguments: str) -> None:
-        command = [KUBECTL, "--namespace", NAMESPACE, "exec", "--stdin", "client", "--"]
+    def __init__(self, pod: str, *arguments: str) -> None:
+        command = [KUBECTL, "--namespace", NAMESPACE, "exec", "--stdin", pod, "--"]
         self._popen = subprocess.Popen(
-            [*command, "python", "/client/client.py", key, *arguments],
+            [*command, "python", "-c", ASKING, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
     @property
-    def output(self) -> IO[str]:
-        assert self._popen.stdout
-        return self._popen.stdout
-
-    @property
     def has_ended(self) -> bool:
         return self._popen.poll() is not None
 
     def next(self) -> dict[str, Any]:
-        line = self.output.readline()
+        assert self._popen.stdout
+        line = self._popen.stdout.readline()
         assert line, "the client has ended"
         found: dict[str, Any] = json.loads(line)
         return found
 
     def answers(self) -> list[dict[str, Any]]:
         """Those that are left, once the client has ended. It is told to."""
-        assert self._popen.stdin
-        self._popen.stdin.close()
-        return [json.loads(line) for line in self.output]
+        rest, _ = self._popen.communicate()
+        return [json.loads(line) for line in rest.splitlines()]
 
     def stop(self) -> None:
         self._popen.kill()
-        self._popen.wait()
-        self.output.close()
+        self._popen.communicate()
 
 
 @contextmanager
 def client(key: str, *arguments: str) -> Iterator[Client]:
-    working = Client(key, *arguments)
-    try:
+    """Asks through the Service `edge`."""
+    with _working(Client("client", EDGE, key, *arguments)) as working:
         yield working
+
+
+@contextmanager
+def client_of(gateway: str, key: str, *arguments: str) -> Iterator[Client]:
+    """Asks this gateway, within its pod, because nobody else but the edge may reach it."""
+    with _working(Client(gateway, GATEWAY, key, *arguments)) as working:
+        yield working
+
+
+@contextmanager
+def _working(client: Client) -> Iterator[Client]:
+    try:
+        yield client
     finally:
-        working.stop()
+        client.stop()
 
 
 def failed(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those that did not end as they should."""
     return [answer for answer in answers if '"done":true' not in answer["end"]]
-
-
-def check_cluster() -> None:
-    assert os.environ.get("KUBECONFIG"), (
-        "KUBECONFIG is not set: name a cluster that has the images; tests/README.md says how to get one"
-    )

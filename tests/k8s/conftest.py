@@ -1,13 +1,21 @@
 """One stack shared by the tests, made from nothing; each test leaves it as it was."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.k8s.cluster import NAMESPACE, OVERLAY, Keys, check_cluster, kubectl, objects, run, wait_pods
+from tests.k8s.cluster import NAMESPACE, OVERLAY, Keys, kubectl, objects, run, wait_pods
 from tests.processes import wait_until
 
 READY = {"edge": 2, "gateway": 2, "engine": 1, "valkey": 1, "client": 1}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cluster() -> None:
+    assert os.environ.get("KUBECONFIG"), (
+        "KUBECONFIG is not set: name a cluster that has the images; tests/README.md says how to get one"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +31,6 @@ def key(keys: Keys) -> str:
 @pytest.fixture(scope="session")
 def applied(keys: Keys, key: str) -> Iterator[str]:
     """What kubectl says while it applies everything."""
-    check_cluster()
     _delete()
     done = run("apply", "--server-side", "--kustomize", str(OVERLAY))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from tests.k8s.cluster import KUBECTL, check_cluster
+from tests.k8s.cluster import KUBECTL
 from tests.processes import ROOT, free_port, listens, wait_until
 
 README = (ROOT / "deploy/kubernetes/README.md").read_text()
@@ -39,7 +39,6 @@ def forwarded() -> Iterator[str]:
 
 @pytest.fixture
 def _nothing_there() -> Iterator[None]:
-    check_cluster()
     found = subprocess.run(
         [KUBECTL, "get", "namespace", "sluice"], capture_output=True, text=True, check=False
     )

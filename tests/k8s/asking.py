@@ -1,7 +1,7 @@
-"""Asks through the Service `edge`, from within the cluster, and prints one JSON object per line about it.
+"""Asks from within a pod, and prints one JSON object per line about each answer. Arguments:
 
-client.py KEY streams COUNT TOKENS    that many answers at once
-client.py KEY asking COUNT TOKENS     that many clients, one answer after the other, until standard input ends
+URL KEY streams COUNT TOKENS    that many answers at once
+URL KEY asking COUNT TOKENS     that many clients, one answer after the other, until standard input ends
 """
 
 import asyncio
@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 
-EDGE = "http://edge"
 # A prompt to which the model's answer does not end by itself.
 PROMPT = "Write a very long story about a lighthouse keeper."
 
@@ -66,11 +65,11 @@ async def asking(client: httpx.AsyncClient, count: int, tokens: int) -> None:
     await asyncio.gather(*(one() for _ in range(count)))
 
 
-async def main(key: str, way: str, count: str, tokens: str) -> None:
+async def main(url: str, key: str, way: str, count: str, tokens: str) -> None:
     headers = {"Authorization": f"Bearer {key}"}
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(
-        base_url=EDGE, headers=headers, timeout=300, limits=limits, trust_env=False
+        base_url=url, headers=headers, timeout=300, limits=limits, trust_env=False
     ) as client:
         await {"streams": streams, "asking": asking}[way](client, int(count), int(tokens))
 
