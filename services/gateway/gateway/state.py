@@ -11,7 +11,7 @@ from .access.caller import Caller
 from .access.guard import Guard
 from .access.keyring import Keyring
 from .access.roles import RouteClass
-from .admission.accounts import MemoryAccounts
+from .admission.accounts import Accounts, MemoryAccounts
 from .admission.admission import Admission
 from .admission.estimates import Estimates
 from .admission.gauges import Gauges
@@ -72,16 +72,18 @@ class State:
         )
         self.sharing = _sharing(settings, pool, estimates, bounds)
         self.ledger: Ledger
+        accounts: Accounts
         if self.sharing:
-            self.ledger = self.sharing.ledger
+            self.ledger, accounts = self.sharing.ledger, self.sharing.accounts
             self.sharing.questions.answer("queue", lambda identity: listed(self.ledger.turns(), identity))
             self.sharing.questions.answer("stop", lambda asked: stop(self.ledger.turns(), *asked))
         else:
             slots = Slots(pool, settings.workers, settings.affinity_slack)
             self.ledger = MemoryLedger(slots, estimates, bounds.share(settings.workers))
+            accounts = MemoryAccounts(workers=lambda: settings.workers)
         pool.when_changed = self.ledger.advance
         self._slot_gauges = Gauges(self.ledger, pool)
-        self.limiter = RateLimiter(MemoryAccounts(), estimates, settings.workers)
+        self.limiter = RateLimiter(accounts, estimates)
         self.admission = Admission(self.policy, self.limiter, pool, self.ledger, estimates)
         self.loop_watch = LoopWatch()
         self.scrape = Scrape(settings, lambda: pool.backends, keyring, self.loop_watch)

@@ -136,7 +136,7 @@ async def test_a_free_slot_costs_few_calls() -> None:
     pool = cast(Pool, Models())
     estimates = Estimates()
     ledger = MemoryLedger(Slots(pool, 1), estimates, Bounds(100, 20, 300, 10))
-    limiter = RateLimiter(MemoryAccounts(), estimates, 1)
+    limiter = RateLimiter(MemoryAccounts(), estimates)
     admission = Admission(cast(Policy, pool), limiter, pool, ledger, estimates)
     async with running(admission, OTHERS):
         for _ in range(100):

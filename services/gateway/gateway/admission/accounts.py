@@ -33,10 +33,13 @@ class Level(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """`in_flight` requests wait or run. The totals cover the last `age` seconds."""
+    """`in_flight` requests wait or run, of the `concurrent` that may. The totals cover the last `age`
+    seconds.
+    """
 
     requests: tuple[Level, ...]
     tokens: tuple[Level, ...]
+    concurrent: int | None
     in_flight: int
     total_requests: int
     total_tokens: int
@@ -51,6 +54,8 @@ class Entry(NamedTuple):
 
 
 class Accounts(Protocol):
+    """`limits` are the caller's own; the balance has those that apply here, which may be a share of them."""
+
     async def enter(self, identity: str, limits: Limits) -> Entry:
         """Count a request, unless a limit is reached. Every request that is counted must leave."""
 
@@ -98,24 +103,39 @@ class _Account:
         return Level(window, moving.used(now), moving.wait(window.amount, now), moving.reset(now))
 
 
-class MemoryAccounts:
-    """The accounts of one worker, in memory: the `most` callers that asked last."""
+def _alone() -> int:
+    return 1
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = MAX_ACCOUNTS) -> None:
+
+class MemoryAccounts:
+    """The accounts of one worker, in memory: the `most` callers that asked last. `workers` is how many there
+    are: each enforces its share of the limits, since it counts by itself.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        most: int = MAX_ACCOUNTS,
+        workers: Callable[[], int] = _alone,
+    ) -> None:
+        self.in_flight: Counter[str] = Counter()
         self._clock = clock
         self._most = most
+        self._workers = workers
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
-        self._in_flight: Counter[str] = Counter()
 
     async def enter(self, identity: str, limits: Limits) -> Entry:
+        limits = limits.share(self._workers())
         account, now = self._account(identity), self._clock()
-        is_full = limits.concurrent is not None and self._in_flight[identity] >= limits.concurrent
+        is_full = limits.concurrent is not None and self.in_flight[identity] >= limits.concurrent
         allowed = not is_full and account.has_left(limits, now)
         if allowed:
-            self._in_flight[identity] += 1
-            account.requests += 1
-            account.charge("requests", limits.requests, 1, now)
+            self._begin(identity, account, limits, now)
         return Entry(allowed, self._balance(identity, account, limits, now))
+
+    def begin(self, identity: str, limits: Limits) -> None:
+        """Count a request that somebody else has allowed; it has to leave as any."""
+        self._begin(identity, self._account(identity), limits, self._clock())
 
     async def leave(self, identity: str, limits: Limits, tokens: int) -> None:
         self._end(identity)
@@ -130,13 +150,18 @@ class MemoryAccounts:
         account.charge("requests", limits.requests, -1, self._clock())
 
     async def balance(self, identity: str, limits: Limits) -> Balance:
-        now = self._clock()
+        now, limits = self._clock(), limits.share(self._workers())
         return self._balance(identity, self._accounts.get(identity) or _Account(now), limits, now)
 
+    def _begin(self, identity: str, account: _Account, limits: Limits, now: float) -> None:
+        self.in_flight[identity] += 1
+        account.requests += 1
+        account.charge("requests", limits.requests, 1, now)
+
     def _end(self, identity: str) -> None:
-        self._in_flight[identity] -= 1
-        if not self._in_flight[identity]:
-            del self._in_flight[identity]
+        self.in_flight[identity] -= 1
+        if not self.in_flight[identity]:
+            del self.in_flight[identity]
 
     def _account(self, identity: str) -> _Account:
         if identity in self._accounts:
@@ -151,7 +176,8 @@ class MemoryAccounts:
         return Balance(
             account.levels("requests", limits.requests, now),
             account.levels("tokens", limits.tokens, now),
-            self._in_flight[identity],
+            limits.concurrent,
+            self.in_flight[identity],
             account.requests,
             account.tokens,
             now - account.since,

@@ -9,7 +9,6 @@ from ..ask.ask import Ask
 from ..ask.waiting import Used, Waiting
 from ..dialects.rate_limit import Quota
 from ..errors import GatewayError, QueueFull, RateLimited
-from ..limits import Limits
 from ..names import requested_name
 from ..telemetry.metrics import REFUSALS, child
 from .accounts import Accounts, Balance, Level, Unit
@@ -20,19 +19,12 @@ CONCURRENT_RETRY_SECONDS = 5
 
 
 class RateLimiter:
-    """Each of several workers enforces its share of the limits, since each counts by itself."""
-
-    def __init__(self, accounts: Accounts, estimates: Estimates, workers: int) -> None:
+    def __init__(self, accounts: Accounts, estimates: Estimates) -> None:
         self._accounts = accounts
         self._estimates = estimates
-        self._workers = workers
-
-    def limits(self, caller: Caller) -> Limits:
-        """The caller's limits at this worker."""
-        return caller.limits.share(self._workers)
 
     async def balance(self, caller: Caller) -> Balance:
-        return await self._accounts.balance(caller.identity, self.limits(caller))
+        return await self._accounts.balance(caller.identity, caller.limits)
 
     @asynccontextmanager
     async def admitted(self, ask: Ask, waiting: Waiting) -> AsyncIterator[None]:
@@ -43,15 +35,14 @@ class RateLimiter:
         if not ask.route.operation:
             yield
             return
-        limits = self.limits(ask.caller)
-        allowed, balance = await self._accounts.enter(ask.caller.identity, limits)
+        allowed, balance = await self._accounts.enter(ask.caller.identity, ask.caller.limits)
         if quotas := _quotas(balance):
             waiting.add_headers(ask.route.api.limit_headers(quotas))
         if not allowed:
-            refusal = _refusal(balance, limits)
+            refusal = _refusal(balance)
             child(REFUSALS, refusal.reason).inc()
             raise refusal
-        counted = _Counted(self._accounts, self._estimates, limits, ask, waiting)
+        counted = _Counted(self._accounts, self._estimates, ask, waiting)
         # The client may send its next request as soon as it has the whole answer.
         waiting.when_sent(counted.leave)
         try:
@@ -70,12 +61,9 @@ class RateLimiter:
 class _Counted:
     """A request that has entered and has to leave, once."""
 
-    def __init__(
-        self, accounts: Accounts, estimates: Estimates, limits: Limits, ask: Ask, waiting: Waiting
-    ) -> None:
+    def __init__(self, accounts: Accounts, estimates: Estimates, ask: Ask, waiting: Waiting) -> None:
         self._accounts = accounts
         self._estimates = estimates
-        self._limits = limits
         self._ask = ask
         self._waiting: Waiting | None = waiting
         self.failed = False
@@ -84,12 +72,14 @@ class _Counted:
         waiting, self._waiting = self._waiting, None  # each refers to the other: a cycle
         if waiting:
             tokens = self._tokens(waiting.tokens())
-            await self._accounts.leave(self._ask.caller.identity, self._limits, tokens)
+            caller = self._ask.caller
+            await self._accounts.leave(caller.identity, caller.limits, tokens)
 
     async def take_back(self) -> None:
         if self._waiting:
             self._waiting = None
-            await self._accounts.take_back(self._ask.caller.identity, self._limits)
+            caller = self._ask.caller
+            await self._accounts.take_back(caller.identity, caller.limits)
 
     def _tokens(self, used: Used) -> int:
         if self.failed and used.prompt is None and not used.output:
@@ -108,11 +98,11 @@ def _quotas(balance: Balance) -> list[Quota]:
     return [Quota(unit, level.window.amount, level.remaining, level.reset) for unit, level in tightest]
 
 
-def _refusal(balance: Balance, limits: Limits) -> RateLimited:
+def _refusal(balance: Balance) -> RateLimited:
     reached = [(unit, level) for unit, levels in _by_unit(balance) for level in levels if level.wait]
     if not reached:
         return RateLimited(
-            f"too many requests at the same time: the limit is {limits.concurrent}; "
+            f"too many requests at the same time: the limit is {balance.concurrent}; "
             "wait until one of them has ended",
             "concurrent",
             CONCURRENT_RETRY_SECONDS,

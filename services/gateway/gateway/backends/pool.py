@@ -20,6 +20,7 @@ from .choice import Offer
 from .client import Upstream, UpstreamAnswer
 from .discovery import LOOKUP_SECONDS
 from .group import Group
+from .loading import OWN_LOADS, Loads
 from .managing import Answer, managed
 from .polling import nothing
 from .silence import patience
@@ -41,6 +42,12 @@ class Pool(Catalogue):
         self._offers: dict[str, list[Offer]] = {}
         # Called when requests that wait may be able to begin.
         self.when_changed: Callable[[], None] = nothing
+        self._loads: Loads = OWN_LOADS
+        self._update()
+
+    def share(self, loads: Loads) -> None:
+        """Load models together with other gateways."""
+        self._loads = loads
         self._update()
 
     def _update(self) -> None:
@@ -50,6 +57,7 @@ class Pool(Catalogue):
             backend.has_fellows = len(self.backends) > 1
             backend.on_change = self._changed
             backend.fellows_answered_at = self._answered_at
+            backend.loader.loads = self._loads
         self._changed()
 
     def _changed(self) -> None:

@@ -33,17 +33,17 @@ EXAMPLE = {
     responses={200: {"description": USAGE, "content": {"application/json": {"example": EXAMPLE}}}},
 )
 async def usage(request: Request) -> JSONResponse:
-    """Only requests for a model's answer count. With several workers, this is the share of one of them."""
+    """Only requests for a model's answer count. Workers that share nothing show a share of the limits."""
     state = state_of(request)
     caller = state.identify(request, "read")
-    limits, balance = state.limiter.limits(caller), await state.limiter.balance(caller)
+    balance = await state.limiter.balance(caller)
     return JSONResponse(
         {
             "caller": caller.identity,
             "limits": {
                 "requests": [_window(level) for level in balance.requests],
                 "tokens": [_window(level) for level in balance.tokens],
-                "concurrent": limits.concurrent,
+                "concurrent": balance.concurrent,
                 "max_output": max_output(state.settings, caller),
             },
             "in_flight": balance.in_flight,

@@ -15,15 +15,29 @@ from typing import Any, cast
 import structlog
 from valkey.asyncio import Valkey
 from valkey.asyncio.connection import Connection
-from valkey.exceptions import NoScriptError, ResponseError, ValkeyError
+from valkey.exceptions import (
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    ValkeyError,
+)
 
 from ..telemetry.metrics import SHARED_UP, child
 
-# A gateway goes on without Valkey within a second: this long after the last pulse that is not answered.
-LIMIT_SECONDS = 0.7
+# A gateway goes on without Valkey within a second, when so many pulses have not come back. They are counted,
+# not timed: a gateway that was itself held up has heard nothing either.
 PULSE_SECONDS = 0.2
+MOST_UNANSWERED = 4
+CONNECT_SECONDS = 0.7
 # The pauses between attempts to connect grow up to this, with some jitter: others try too.
 LONGEST_PAUSE_SECONDS = 1.0
+
+# A server that answers so is no better than none: it is full, a replica, cannot write to its disk, or has
+# been told to forget the scripts, which are loaded again after a new connection.
+_UNFIT = (OutOfMemoryError, ReadOnlyError, NoPermissionError, NoScriptError)
+_UNFIT_WORDS = ("MISCONF", "NOREPLICAS", "MASTERDOWN")
 
 Part = str | bytes | int | float
 
@@ -65,12 +79,14 @@ class Link:
             url, client_name="sluice", socket_timeout=None, socket_connect_timeout=None
         ).connection_pool
         self._outbox: list[_Command] = []
+        self._digests: dict[str, str] = {}  # of the scripts that are loaded
         self._wake = asyncio.Event()
         self._channels: dict[bytes, Callable[[bytes], None]] = {}
         self._told_up: list[Callable[[], None]] = []
         self._told_down: list[Callable[[], None]] = []
+        self._unanswered = 0
         self._pulse_channel = self.key("pulse", self.member)
-        self.subscribe(self._pulse_channel, lambda _: None)
+        self.subscribe(self._pulse_channel, self._heard)
 
     def key(self, *parts: str) -> str:
         """The name of a key or channel, such as `sluice:members`."""
@@ -78,11 +94,17 @@ class Link:
 
     async def call(self, script: str, keys: Sequence[str], args: Sequence[Part]) -> Any:
         """Run a Lua script, which is one step that nothing interrupts. Raises Unavailable."""
-        digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-        try:
-            return await self.command("EVALSHA", digest, len(keys), *keys, *args)
-        except NoScriptError:
-            return await self.command("EVAL", script, len(keys), *keys, *args)
+        return await self.post(script, keys, args)
+
+    def post(self, script: str, keys: Sequence[str], args: Sequence[Part]) -> asyncio.Future[Any]:
+        """The same without waiting for it: the future gets its reply, or Unavailable."""
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        answered.add_done_callback(_seen)
+        if self.up:
+            self.send("EVALSHA", self._loaded(script), len(keys), *keys, *args, answered=answered)
+        else:
+            answered.set_exception(Unavailable(self.problem))
+        return answered
 
     async def command(self, *parts: Part) -> Any:
         """Raises Unavailable, and the client's ResponseError for what Valkey refuses."""
@@ -97,6 +119,13 @@ class Link:
         if self.up:
             self._outbox.append(_Command(parts, answered))
             self._wake.set()
+
+    def _loaded(self, script: str) -> str:
+        """The script's digest. A script that is loaded is never evicted, unlike one that is only run."""
+        if script not in self._digests:
+            self._digests[script] = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+            self.send("SCRIPT", "LOAD", script)
+        return self._digests[script]
 
     def publish(self, channel: str, message: bytes) -> None:
         self.send("PUBLISH", channel, message)
@@ -131,12 +160,15 @@ class Link:
             await asyncio.sleep(pause * random.uniform(0.7, 1))  # noqa: S311  # not for cryptography
 
     async def _connect(self, commands: Connection, messages: Connection) -> None:
-        async with asyncio.timeout(LIMIT_SECONDS):
+        async with asyncio.timeout(CONNECT_SECONDS):
             for connection in (commands, messages):
                 await connection.connect()  # type: ignore[no-untyped-call]
             await messages.send_command("SUBSCRIBE", *self._channels)
             for _ in self._channels:
                 await messages.read_response()
+            # One that can only be read would otherwise seem to come and go all the time.
+            await commands.send_command("SET", self.key("probe"), self.member, "PX", 1)
+            await commands.read_response()
         self.up, self.problem = True, ""
         child(SHARED_UP, self._prefix).set(1)
         structlog.get_logger().info("shared_found")
@@ -162,19 +194,17 @@ class Link:
             self._wake.clear()
             batch, self._outbox = self._outbox, []
             try:
-                async with asyncio.timeout(LIMIT_SECONDS):
-                    packed = connection.pack_commands([command.parts for command in batch])
-                    await connection.send_packed_command(packed)
-                    for command in batch:
-                        command.answer(await _reply(connection))
+                packed = connection.pack_commands([command.parts for command in batch])
+                await connection.send_packed_command(packed)
+                for command in batch:
+                    command.answer(await _reply(connection))
             except BaseException:
                 self._fail(batch)
                 raise
 
     async def _read(self, connection: Connection) -> None:
         while True:
-            async with asyncio.timeout(LIMIT_SECONDS):
-                _, channel, message = await connection.read_response()
+            _, channel, message = await connection.read_response()
             try:
                 self._channels[channel](message)
             except Exception:
@@ -183,10 +213,16 @@ class Link:
                 raise ConnectionError("a message could not be understood") from None
 
     async def _pulse(self) -> None:
-        """Let something arrive, or else `_read` finds that Valkey is silent."""
-        while True:
+        """Notice that Valkey, or one of the connections, is silent. Raises TimeoutError."""
+        self._unanswered = 0
+        while self._unanswered < MOST_UNANSWERED:
+            self._unanswered += 1
             self.publish(self._pulse_channel, b"")
             await asyncio.sleep(PULSE_SECONDS)
+        raise TimeoutError
+
+    def _heard(self, _: bytes) -> None:
+        self._unanswered = 0
 
     def _is_down(self, error: Exception) -> None:
         was_up, self.up = self.up, False
@@ -195,6 +231,7 @@ class Link:
         if was_up or problem != self.problem:
             structlog.get_logger().warning("shared_lost", error=problem)
         self.problem = problem
+        self._digests.clear()
         batch, self._outbox = self._outbox, []
         self._fail(batch)
         if was_up:
@@ -206,8 +243,18 @@ class Link:
             command.answer(Unavailable("it does not answer"))
 
 
+def _seen(answered: asyncio.Future[Any]) -> None:
+    """asyncio would report an error that nobody asks for."""
+    answered.cancelled() or answered.exception()
+
+
 async def _reply(connection: Connection) -> object:
+    """The reply, or the error that the command itself has caused."""
     try:
         return await connection.read_response()
+    except _UNFIT:
+        raise
     except ResponseError as refused:
+        if str(refused).startswith(_UNFIT_WORDS):
+            raise
         return refused

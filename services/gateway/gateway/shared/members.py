@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+import structlog
+
 from ..telemetry.metrics import SHARED_GATEWAYS, SHARED_SCHEDULER, child
 from .link import Link, Part, Unavailable
 from .scripts import script
@@ -52,8 +54,14 @@ class Members:
     async def run(self) -> None:
         """Beat until cancelled, or until it leaves."""
         while not self._has_left:
-            with suppress(Unavailable):
+            try:
                 await self._beat()
+            except Unavailable:
+                pass
+            except Exception:
+                # A defect in what follows from the beat: the next one begins anew.
+                structlog.get_logger().exception("shared_beat_failed")
+                self._lost()
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS):
                     await self._poked.wait()

@@ -163,9 +163,11 @@ class Scheduler:
             self.schedule.take_over((), waiting)
 
     def _forget(self, name: str) -> None:
-        member = self._members.pop(name, None)
-        for turn in member.turns.values() if member else ():
+        turns = self._members[name].turns.values() if name in self._members else ()
+        # Those that wait first: they must not get the slots of the others.
+        for turn in sorted(turns, key=lambda turn: turn.is_running):
             self._remove(turn, Used(None, 0))
+        self._members.pop(name, None)
 
     def _remove(self, turn: Turn, used: Used) -> None:
         del self._owners[turn]

@@ -2,12 +2,15 @@
 
 import asyncio
 
+from ..admission.accounts import MemoryAccounts
 from ..admission.estimates import Estimates
 from ..admission.schedule import Bounds
 from ..backends.pool import Pool
 from ..settings import Settings
+from .accounts import SharedAccounts
 from .ledger import SharedLedger
 from .link import Link
+from .loads import SharedLoads
 from .members import Members
 from .questions import Questions
 
@@ -25,6 +28,8 @@ class Sharing:
         self.members = Members(self.link, settings.shared_prefix, settings.workers)
         self.questions = Questions(self.link, self.members)
         self.ledger = SharedLedger(self.link, self.members, pool, settings.affinity_slack, estimates, bounds)
+        self.accounts = SharedAccounts(self.link, MemoryAccounts(workers=lambda: self.members.count))
+        pool.share(SharedLoads(self.link))
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -130,7 +130,7 @@ async def test_the_callers_that_asked_last_are_kept_and_memory_is_bounded() -> N
         if number < 900:
             await accounts.leave(f"192.0.2.{number}", limits, 10)
     assert len(accounts._accounts) == 100
-    assert len(accounts._in_flight) == 100
+    assert len(accounts.in_flight) == 100
     assert not (await accounts.enter("192.0.2.950", limits)).allowed
     assert (await accounts.enter("192.0.2.5", limits)).allowed
 

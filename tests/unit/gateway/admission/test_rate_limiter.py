@@ -81,7 +81,7 @@ class Limited:
 
     def __init__(self, workers: int = 1) -> None:
         self.clock = Clock()
-        self.limiter = RateLimiter(MemoryAccounts(self.clock), Estimates(), workers)
+        self.limiter = RateLimiter(MemoryAccounts(self.clock, workers=lambda: workers), Estimates())
 
     async def headers(self, ask: Ask, answer: Answer | None = None) -> dict[str, str]:
         answer = answer or Answer()

@@ -265,3 +265,17 @@ async def test_whatever_happens_no_slot_is_given_twice_and_none_is_lost(server: 
     await until(lambda: running(gateways) == min(SLOTS, wanted), "every slot is used")
     for gateway in gateways:
         await gateway.end()
+
+
+async def test_what_waits_at_a_gateway_that_dies_gets_none_of_its_slots(server: Server) -> None:
+    async with three(server) as gateways:
+        decides = scheduler(gateways)
+        dies = next(gateway for gateway in gateways if gateway is not decides)
+        requests = [dies.ask("me") for _ in range(SLOTS + 5)]
+        await until(lambda: dies.running == SLOTS, "it has all slots")
+        await until(lambda: sum(bool(each.turn.standing) for each in requests) == 5, "others wait there")
+        await dies.kill()
+        gateways.remove(dies)
+        waiting = decides.ask("other")
+        await until(lambda: waiting.turn.is_running, "another one has a slot")
+        assert not any(request.turn.is_running for request in requests[SLOTS:])
