@@ -13,13 +13,14 @@ from ..errors import ModelNotFound, UpstreamFailed
 from ..names import requested_name
 from ..servers import Server
 from ..settings import Settings
+from ..shared_url import find_shared_url
 from ..telemetry.metrics import FAILOVERS, child
 from .backend import Assumed, Backend
 from .breaker import untold
 from .catalogue import Catalogue
 from .choice import Offer
 from .client import Upstream, UpstreamAnswer
-from .discovery import LOOKUP_SECONDS
+from .discovery import LOOKUP_SECONDS, named, named_by_address
 from .group import Group
 from .loading import OWN_LOADS, Loads
 from .managing import Answer, managed
@@ -38,7 +39,9 @@ class Pool(Catalogue):
         self._settings = settings
         slots = None if settings.slots == "auto" else settings.slots
         self._assumed = Assumed(slots, settings.ollama_num_parallel, settings.ollama_max_loaded_models)
-        self._groups = [Group(server, self._backend_of) for server in settings.servers]
+        is_shared = find_shared_url(settings.shared_url, settings.shared_url_file)
+        naming = named_by_address if is_shared else named
+        self._groups = [Group(server, self._backend_of, naming) for server in settings.servers]
         self._watches: dict[Backend, asyncio.Task[None]] = {}
         self._offers: dict[str, list[Offer]] = {}
         # Called when requests that wait may be able to begin.
