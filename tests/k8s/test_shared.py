@@ -112,4 +112,7 @@ def test_two_gateways_share_one_limit_exactly(keys: Keys) -> None:
     # Both have answered some.
     begun = "gen_ai_client_operation_time_to_first_chunk_seconds_count"
     assert min(metric(gateway, 8001, begun) for gateway in gateways) > 0
-    assert [get(gateway, "/usage", limited)["limits"]["requests"][0]["used"] for gateway in gateways] == [20, 20]
+    assert [get(gateway, "/usage", limited)["limits"]["requests"][0]["used"] for gateway in gateways] == [
+        20,
+        20,
+    ]
