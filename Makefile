@@ -1,7 +1,7 @@
 # `make` alone lists the commands. They need make and Python 3.11 or newer; everything else is installed into .venv.
 # The commands under Containers also need Docker, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-model test-faults test-stack test-k8s test-browser event-source chaos fuzz workers fairness servers telemetry resume bench bench-peers lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-model test-faults test-stack test-k8s test-browser event-source chaos fuzz workers fairness servers scale telemetry resume bench bench-peers lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -44,7 +44,7 @@ PROFILED := $(if $(PROFILE),COMPOSE_PROFILES=$(PROFILE))
 ALL_PROFILES := docker compose --profile '*'
 
 ##@ Containers
-up: ## Start the stack in containers and wait until it is ready (PROFILE=cpu, gpu, amd, embedded, external; cpu,monitoring)
+up: ## Start the stack in containers and wait until it is ready (PROFILE=cpu, gpu, amd, embedded, external; cpu,monitoring,shared)
 	@$(PROFILED) $(PYTHON) -m deploy.compose.up
 
 # Compose removes only networks that a service is in, and the gateway is in one of them only if OLLAMA_URLS is set.
@@ -102,6 +102,9 @@ fairness: .venv/test.stamp ## Measure how long a caller waits next to one that s
 
 servers: .venv/test.stamp ## Kill, stop and break one of three model servers under load, and measure conversations (12 minutes)
 	@$(BIN)/python -m tests.load.servers
+
+scale: .venv/test.stamp ## Measure how the cost grows with streams and gateways, and what Valkey costs (10 minutes)
+	@$(BIN)/python -m tests.load.scale
 
 telemetry: .venv/test.stamp ## Measure what metrics and logs cost per token (ROUNDS=)
 	$(BIN)/python -m tests.load.telemetry $(if $(ROUNDS),--rounds $(ROUNDS))

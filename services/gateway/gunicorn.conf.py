@@ -9,6 +9,7 @@ from gateway.access.keyring import Keyring
 from gateway.server.descriptors import raise_limit, warning
 from gateway.server.listening import binds
 from gateway.settings import load_settings
+from gateway.shared_url import find_shared_url
 from gateway.telemetry import shared
 from gateway.telemetry.logs import configure_structlog, standard_logging
 
@@ -21,6 +22,10 @@ try:
     bind = binds(settings.host, settings.port)
 except ValueError as error:
     sys.exit(f"gateway: GATEWAY_HOST: {error}")
+try:
+    shared_url = find_shared_url(settings.shared_url, settings.shared_url_file)
+except (ValueError, OSError) as error:
+    sys.exit(f"gateway: GATEWAY_SHARED_URL_FILE: {error}")
 backlog = 4096  # same as nginx; the kernel may limit it further (net.core.somaxconn)
 workers = settings.workers
 worker_class = "gateway.server.worker.GatewayWorker"
@@ -44,7 +49,7 @@ logconfig_dict = standard_logging(settings)
 def on_starting(arbiter: Any) -> None:
     if message := warning(descriptor_limit):
         arbiter.log.warning(message)
-    if workers > 1:
+    if workers > 1 and not shared_url:
         arbiter.log.info(
             f"each of the {workers} workers has its share of the slots, at least one, "
             "of the queue, and of the callers' limits"
@@ -52,7 +57,7 @@ def on_starting(arbiter: Any) -> None:
         if settings.resume_max:
             arbiter.log.warning(
                 "answers cannot outlive their connection: workers share nothing, so whoever came back could "
-                "reach another one; Prefer: resume needs GATEWAY_WORKERS=1"
+                "reach another one; Prefer: resume needs GATEWAY_WORKERS=1 or GATEWAY_SHARED_URL"
             )
     if Keyring(settings).is_open:
         arbiter.log.warning(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
@@ -76,7 +76,12 @@ def nginx_and_gateway(upstream: str, folder: Path, **environment: str) -> Iterat
         yield edge
 
 
-def line_of(process: Process, request_id: str) -> dict[str, Any]:
+class Logging(Protocol):
+    @property
+    def output(self) -> str: ...
+
+
+def line_of(process: Logging, request_id: str) -> dict[str, Any]:
     """The single log line of a request."""
 
     def found() -> list[dict[str, Any]]:

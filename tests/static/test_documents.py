@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import gateway.shared.errors  # noqa: F401  # with further classes
 from engine.settings import Settings as EngineSettings
 from gateway import __version__
 from gateway.errors import GatewayError, NotServed

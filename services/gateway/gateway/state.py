@@ -61,7 +61,6 @@ class State:
         # Whoever asks for an answer that is kept has to know its address, before the first token.
         commit = min(settings.early_commit, KEPT_COMMIT_SECONDS)
         self.keeping = settings.model_copy(update={"early_commit": commit})
-        self.shelf = Shelf(settings)
         self.pool = pool
         self.keyring = keyring
         self.policy = Policy(settings, pool)
@@ -71,6 +70,7 @@ class State:
             settings.queue, settings.queue_per_caller, settings.queue_timeout, settings.swap_patience
         )
         self.sharing = _sharing(settings, pool, estimates, bounds)
+        self.shelf = self.sharing.shelf if self.sharing else Shelf(settings)
         self.ledger: Ledger
         accounts: Accounts
         if self.sharing:
@@ -158,6 +158,7 @@ class State:
     def _end_answers(self) -> None:
         for generation in tuple(self.generations):
             generation.stop(Drained())
+        self.shelf.dismiss()
 
 
 def _sharing(settings: Settings, pool: Pool, estimates: Estimates, bounds: Bounds) -> "Sharing | None":

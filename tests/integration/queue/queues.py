@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -36,12 +36,19 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 20)
 
 @dataclass
 class Served:
-    """A gateway in front of a fake Ollama; without keys a caller is an address of this machine."""
+    """A gateway in front of a fake Ollama; without keys a caller is an address of this machine. `others` are
+    gateways with which it shares its state.
+    """
 
     url: str
     fake: FakeOllama
     process: Process
     keys: dict[str, str]
+    others: Sequence[Process] = ()
+
+    @property
+    def output(self) -> str:
+        return "".join(process.output for process in (self.process, *self.others))
 
     @asynccontextmanager
     async def queue(self) -> AsyncIterator["Queue"]:
@@ -65,13 +72,18 @@ def served(
 ) -> Iterator[Served]:
     """`callers` are the names and roles of the keys."""
     settings = {**PROMPT, **environment}
-    file = KeyFile(folder / "keys")
-    keys = {name: file.create(name, role, EVERY_MODEL, None) for name, role in callers.items()}
+    keys = create_keys(folder, callers)
     if keys:
         settings["GATEWAY_KEYS_FILE"] = str(folder / "keys")
     fake = FakeOllama()
     with fake.running(), gateway(fake.url, folder, **settings) as (process, url):
         yield Served(url, fake, process, keys)
+
+
+def create_keys(folder: Path, callers: Mapping[str, Role] = CALLERS) -> dict[str, str]:
+    """The keys of callers by name, in the file `keys`."""
+    file = KeyFile(folder / "keys")
+    return {name: file.create(name, role, EVERY_MODEL, None) for name, role in callers.items()}
 
 
 class Asked:

@@ -153,8 +153,8 @@ def test_it_belongs_to_its_caller(alice: openai.OpenAI, bob: openai.OpenAI, gate
             use(answer_id)
     assert until_status(alice, answer_id, "completed").output_text == "Hello"
     assert httpx.get(f"{gateway.url}/v1/responses/{answer_id}").status_code == 401
-    wait_until(lambda: "/v1/responses/{id}" in gateway.process.output, 5, "requests are logged")
-    assert answer_id.removeprefix("resp_") not in gateway.process.output
+    wait_until(lambda: "/v1/responses/{id}" in gateway.output, 5, "requests are logged")
+    assert answer_id.removeprefix("resp_") not in gateway.output
 
 
 def test_an_answer_of_one_api_is_none_of_the_other(alice: openai.OpenAI, gateway: Served) -> None:
@@ -238,5 +238,5 @@ def test_it_has_one_log_line_when_it_has_ended(
     fake.go_on()
     until_status(alice, answer_id, "completed")
     assert numbers(alice, answer_id) == NUMBERS
-    entry = line_of(gateway.process, sent.headers["x-request-id"])
+    entry = line_of(gateway, sent.headers["x-request-id"])
     assert (entry["route"], entry["outcome"], entry["status"]) == ("/v1/responses", "ok", 200)

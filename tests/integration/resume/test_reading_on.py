@@ -160,7 +160,7 @@ async def test_the_model_is_freed_when_nobody_comes_back(alice: httpx.AsyncClien
     await until(lambda: not gateway.fake.answering, "nobody has come back")
     late = numbered((await alice.get(sent.headers["location"])).content)
     assert [event.name for event in late] == ["", "", "error"]
-    entry = line_of(gateway.process, sent.headers["x-request-id"])
+    entry = line_of(gateway, sent.headers["x-request-id"])
     assert (entry["outcome"], entry["status"], entry["chunks"]) == ("client_gone", 499, 2)
 
 
@@ -170,7 +170,7 @@ async def test_the_time_begins_when_the_last_reader_leaves(alice: httpx.AsyncCli
         await read_until(left.aiter_raw(), b"id: 2\n")
         request_id = left.headers["x-request-id"]
     await until(lambda: not gateway.fake.answering, "nobody has come back")
-    assert line_of(gateway.process, request_id)["outcome"] == "client_gone"
+    assert line_of(gateway, request_id)["outcome"] == "client_gone"
 
 
 async def test_a_reader_that_comes_in_time_keeps_it_going(alice: httpx.AsyncClient, gateway: Served) -> None:
@@ -235,9 +235,9 @@ async def test_it_has_one_log_line_when_it_has_ended(alice: httpx.AsyncClient, g
         await read_until(pieces, b"id: 2\n")
         gateway.fake.go_on()
         assert b'"done":true' in b"".join([piece async for piece in pieces])
-    entry = line_of(gateway.process, request_id)
+    entry = line_of(gateway, request_id)
     expected = {"route": "/chat", "outcome": "ok", "status": 200, "chunks": 4, "output_tokens": 3, "reads": 2}
     assert expected.items() <= entry.items()
-    entry = line_of(gateway.process, read.headers["x-request-id"])
+    entry = line_of(gateway, read.headers["x-request-id"])
     assert (entry["route"], entry["outcome"]) == ("/chat/{id}", "ok")
-    assert location.removeprefix("/chat/") not in gateway.process.output
+    assert location.removeprefix("/chat/") not in gateway.output

@@ -43,6 +43,16 @@ class EventLog:
         at = position - self.start
         return bytes(self._bytes[at : at + most])
 
+    def events(self, position: int, most: int) -> bytes:
+        """The same in whole events: as many as there is room for, but at least one if there is any."""
+        at = position - self.start
+        if len(self._bytes) <= at + most:
+            return bytes(self._bytes[at:])
+        end = self._bytes.rfind(b"\n\n", at, at + most)
+        if end < 0:
+            end = self._bytes.find(b"\n\n", at + most - 1)
+        return bytes(self._bytes[at : end + 2])
+
     def forget(self, position: int) -> None:
         """Free what comes before a position, and the numbers of all events."""
         del self._bytes[: position - self.start]

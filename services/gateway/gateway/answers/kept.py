@@ -35,13 +35,31 @@ class Reader(Protocol):
         """There is something to read, or the answer has ended."""
 
 
+class Copy(Protocol):
+    """Of an answer, for readers elsewhere. It takes from the log what it needs, when it has time."""
+
+    def open(self, known: Callable[[], None]) -> None:
+        """The answer has begun; call `known` once it can be found elsewhere, or soon if it cannot."""
+
+    def grew(self) -> None:
+        """There is more of it, or it has ended."""
+
+    def give_up(self) -> None:
+        """It is not kept any longer. What has been written is still there during this call."""
+
+    def remove(self) -> None:
+        """The same, and nobody finds it any more."""
+
+
 class Kept:
-    """`id` is a secret, `owner` the identity of the caller whose it is, `dialect` the form of its events.
+    """`id` is a secret, `owner` the identity of the caller whose it is, `dialect` the form of its events,
+    `request_id` that of the request which has asked for it.
 
     `opened` is done when the answer has begun or been refused; `headers` are then its headers, and `added`
     those that only the first reader gets. `status` says what it waits for. `size` is what the shelf counts
     for it, and `grew` is told what is to be added to that. `stop` ends the work; so does `abandon`, because
-    nobody has been reading for `seconds`. Both do nothing once it has `ended`.
+    nobody has been reading for `seconds`. Both do nothing once it has `ended`. `copy` is for readers
+    elsewhere, if it can have any.
     """
 
     def __init__(
@@ -49,12 +67,14 @@ class Kept:
         answer_id: str,
         dialect: Stream,
         owner: str,
+        request_id: str,
         seconds: float,
         grew: Callable[["Kept", int], None],
     ) -> None:
         self.id = answer_id
         self.dialect = dialect
         self.owner = owner
+        self.request_id = request_id
         self.seconds = seconds
         self.log = EventLog()
         self.opened: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
@@ -65,6 +85,7 @@ class Kept:
         self.reads = 0
         self.stop: Callable[[GatewayError], None] = lambda _: None
         self.abandon: Callable[[], None] = lambda: None
+        self.copy: Copy | None = None
         self._grew = grew
         self._farewell = b""
         self._ended = asyncio.Event()
@@ -86,7 +107,11 @@ class Kept:
 
     def open(self, headers: Headers, added: Headers, farewell: bytes) -> None:
         self.headers, self.added, self._farewell = headers, added, farewell
-        self.opened.set_result(None)
+        if self.copy is None:
+            self.opened.set_result(None)
+            return
+        # Whoever is told its address may look for it elsewhere at once.
+        self.copy.open(lambda: self.opened.set_result(None))
 
     def refuse(self, refusal: Refusal) -> None:
         """Instead of `open`."""
@@ -98,6 +123,8 @@ class Kept:
         self.log.append(frames)
         for reader in self._live:
             reader.pass_on(frames)
+        if self.copy:
+            self.copy.grew()
         self._room -= len(frames)
         return self._make_room() if self._room < 0 else None
 
@@ -112,12 +139,16 @@ class Kept:
         self._stop_waiting()
         for reader in self._readers:
             reader.wake()
+        if self.copy:
+            self.copy.grew()
 
     async def wait_ended(self) -> None:
         await self._ended.wait()
 
     def give_up(self) -> None:
         """Keep it no longer: its readers are the last, and without readers it is abandoned."""
+        if self.copy:
+            self.copy.give_up()
         self.forget()
         self.tell(self._farewell)
         if not self._readers:

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Awaitable
 
 from ..dialects.stream import Stream
-from ..errors import AnswerNotFound, Drained
+from ..errors import AnswerNotFound, AnswerStopped, Drained
 from ..settings import Settings
 from ..telemetry.metrics import ANSWERS_GIVEN_UP, ANSWERS_KEPT, ANSWERS_KEPT_BYTES, child
 from .kept import Kept
@@ -37,9 +37,9 @@ class Shelf:
         """
         return self._settings.resume_max if self._settings.workers == 1 else 0
 
-    def begin(self, answer_id: str, dialect: Stream, owner: str, seconds: float) -> Kept:
+    def begin(self, answer_id: str, dialect: Stream, owner: str, request_id: str, seconds: float) -> Kept:
         """A new answer, which waits `seconds` for a reader whenever it has none."""
-        kept = Kept(answer_id, dialect, owner, seconds, self._grew)
+        kept = Kept(answer_id, dialect, owner, request_id, seconds, self._grew)
         self._answers[kept.id] = kept
         self._count(kept, BASE_BYTES)
         self._make_room()
@@ -51,9 +51,9 @@ class Shelf:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def find(self, answer_id: str, dialect: type[Stream], owner: str) -> Kept:
-        """Raises AnswerNotFound, for an answer of another dialect or caller too."""
-        kept = self._answers.get(answer_id)
+    async def find(self, answer_id: str, dialect: type[Stream], owner: str) -> Kept:
+        """Raises AnswerNotFound, for an answer of another dialect or caller too, and as `_find`."""
+        kept = await self._find(answer_id, owner)
         if kept is None or kept.owner != owner or not isinstance(kept.dialect, dialect):
             minutes = self._settings.resume_keep / 60
             raise AnswerNotFound(
@@ -62,12 +62,14 @@ class Shelf:
             )
         return kept
 
-    def remove(self, kept: Kept) -> None:
-        if self._answers.pop(kept.id, None):
-            if timer := self._ended.pop(kept.id, None):
-                timer.cancel()
-            self._count(kept, -kept.size)
-            kept.forget()
+    async def stop(self, kept: Kept, reason: AnswerStopped) -> None:
+        """End an answer, if it runs."""
+        kept.stop(reason)
+
+    async def delete(self, kept: Kept, reason: AnswerStopped) -> None:
+        """End an answer, and forget it."""
+        kept.stop(reason)
+        self._remove(kept)
 
     def drain(self) -> None:
         """Nobody can come back any more: end what is not read, now and from now on."""
@@ -92,13 +94,29 @@ class Shelf:
         for timer in self._ended.values():
             timer.cancel()
 
+    def dismiss(self) -> None:
+        """The grace is over: end readings that cannot go on here, of answers that go on elsewhere."""
+
+    async def _find(self, answer_id: str, owner: str) -> Kept | None:
+        """The answer, whoever asks for it; one that is elsewhere only if it is the owner's."""
+        return self._answers.get(answer_id)
+
     async def _run(self, kept: Kept, work: Awaitable[None]) -> None:
         await work
         if kept.id in self._answers:
             # One that was refused has no events, and its id has been told to nobody.
             seconds = self._settings.resume_keep if kept.log.end else 0
             loop = asyncio.get_running_loop()
-            self._ended[kept.id] = loop.call_later(seconds, self.remove, kept)
+            self._ended[kept.id] = loop.call_later(seconds, self._remove, kept)
+
+    def _remove(self, kept: Kept) -> None:
+        if self._answers.pop(kept.id, None):
+            if timer := self._ended.pop(kept.id, None):
+                timer.cancel()
+            self._count(kept, -kept.size)
+            if kept.copy:
+                kept.copy.remove()
+            kept.forget()
 
     def _grew(self, kept: Kept, size: int) -> None:
         self._count(kept, size)
@@ -111,7 +129,7 @@ class Shelf:
         """Remove ended answers that nobody reads, as needed; returns whether there is room then."""
         most = self._settings.resume_total_bytes
         while self.size > most and (ended := self._oldest_unread()):
-            self.remove(ended)
+            self._remove(ended)
         return self.size <= most
 
     def _oldest_unread(self) -> Kept | None:

@@ -15,6 +15,7 @@ from ..servers import Server
 from ..settings import Settings
 from ..telemetry.metrics import FAILOVERS, child
 from .backend import Assumed, Backend
+from .breaker import untold
 from .catalogue import Catalogue
 from .choice import Offer
 from .client import Upstream, UpstreamAnswer
@@ -43,11 +44,14 @@ class Pool(Catalogue):
         # Called when requests that wait may be able to begin.
         self.when_changed: Callable[[], None] = nothing
         self._loads: Loads = OWN_LOADS
+        self._told: Callable[[str, int], None] | None = None
         self._update()
 
-    def share(self, loads: Loads) -> None:
-        """Load models together with other gateways."""
-        self._loads = loads
+    def share(self, loads: Loads, told: Callable[[str, int], None]) -> None:
+        """Load models together with other gateways, and call `told` with a server's name and what
+        `Breaker.told` is called with.
+        """
+        self._loads, self._told = loads, told
         self._update()
 
     def _update(self) -> None:
@@ -58,6 +62,7 @@ class Pool(Catalogue):
             backend.on_change = self._changed
             backend.fellows_answered_at = self._answered_at
             backend.loader.loads = self._loads
+            backend.breaker.told = partial(self._told, backend.name) if self._told else untold
         self._changed()
 
     def _changed(self) -> None:

@@ -3,6 +3,7 @@
 https://platform.openai.com/docs/guides/background
 """
 
+import json
 import time
 from typing import Any
 
@@ -41,6 +42,13 @@ class Background(Responses):
         if self.events == 1 and name_of(unit) == CREATED:
             return b""
         return super().frame(unit)
+
+    def memo(self) -> bytes:
+        return json.dumps(self._response).encode()
+
+    def recall(self, memo: bytes, events: int) -> None:
+        super().recall(memo, events)
+        self._response = json.loads(memo)
 
     def failed(self, error: GatewayError) -> dict[str, Any]:
         if isinstance(error, AnswerCancelled):

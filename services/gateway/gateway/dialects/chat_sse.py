@@ -57,3 +57,6 @@ class KeptChatSSE(ChatSSE):
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         return b"id: %d\n%b" % (self.events + 1, super().error(error, request_id))
+
+    def interruption(self, error: GatewayError, request_id: str) -> bytes:
+        return super().error(error, request_id)

@@ -155,14 +155,15 @@ class Responses(EventStream):
         return {**self._response, "id": self._unique.decode()}
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
-        number = self.next_number
+        failed = {**self.response, **self.failed(error)}
+        last = {"type": "response.failed", "sequence_number": self.next_number + 1, "response": failed}
+        return self.interruption(error, request_id) + named_event(last)
+
+    def interruption(self, error: GatewayError, request_id: str) -> bytes:
         # OpenAI's client raises for an event with an `error` object; the documented fields are added to it.
         detail = {"type": "error", "code": error.code, "message": error.message, "param": None}
         detail["error"] = error_body(error, request_id)["error"]
-        failed = {**self.response, **self.failed(error)}
-        return named_event({**detail, "sequence_number": number}) + named_event(
-            {"type": "response.failed", "sequence_number": number + 1, "response": failed}
-        )
+        return named_event({**detail, "sequence_number": self.next_number})
 
     def failed(self, error: GatewayError) -> dict[str, Any]:
         """What a response that has failed says of it."""

@@ -91,6 +91,17 @@ class Stream:
         details = f" {json.dumps(fields)}" if fields else ""
         return f": {state}{details}\n\n".encode()
 
+    def interruption(self, error: GatewayError, request_id: str) -> bytes:
+        """The end of a reading whose answer goes on, and can be read on."""
+        return self.error(error, request_id)
+
+    def memo(self) -> bytes:
+        """What it takes to end the answer from outside, in `recall`, beside the number of its events."""
+        return b""
+
+    def recall(self, memo: bytes, events: int) -> None:
+        self.events = events
+
     def new_splitter(self, max_unit_bytes: int) -> Splitter:
         return Splitter(self.separator, max_unit_bytes)
 

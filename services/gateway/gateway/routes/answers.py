@@ -40,7 +40,7 @@ async def read(request: Request) -> Response:
     `after` names, without them from the beginning; then those that follow, as they come. An `EventSource`
     reads it to its end over any number of connections.
     """
-    kept = _kept(request)
+    kept = await _kept(request)
     position = _position(request, kept)
     if kept.ended and position == kept.log.end:
         return Response(status_code=204)
@@ -52,7 +52,7 @@ async def read(request: Request) -> Response:
 @router.head("/chat/{id}", include_in_schema=False)
 async def head(request: Request) -> Response:
     """What `read` would begin with, without waiting for the answer's end."""
-    kept = _kept(request)
+    kept = await _kept(request)
     position = _position(request, kept)
     nothing_left = kept.ended and position == kept.log.end
     return Response(status_code=204) if nothing_left else Response(media_type=ChatSSE.media_type)
@@ -67,7 +67,7 @@ async def head(request: Request) -> Response:
 )
 async def delete(request: Request) -> Response:
     """Whoever reads it gets an error as its end, and its slot is free within a second."""
-    end(request, _kept(request))
+    await delete_answer(request, await _kept(request))
     return Response(status_code=204)
 
 
@@ -85,11 +85,11 @@ class Resumed(Response):
             self._record.status, self._record.outcome = ClientGone.status, ClientGone.outcome
 
 
-def _kept(request: Request) -> Kept:
-    """Raises AnswerNotFound, and as `State.identify`."""
+async def _kept(request: Request) -> Kept:
+    """Raises as `State.identify` and `Shelf.find`."""
     state = state_of(request)
     caller = state.identify(request, "inference")
-    return state.shelf.find(request.path_params["id"], ChatSSE, caller.identity)
+    return await state.shelf.find(request.path_params["id"], ChatSSE, caller.identity)
 
 
 def _position(request: Request, kept: Kept) -> int:
@@ -111,7 +111,6 @@ def position_after(kept: Kept, said: str, name: str, first: int) -> int:
         raise InvalidRequest(f"{name}: there is no event {said} yet") from None
 
 
-def end(request: Request, kept: Kept) -> None:
-    """End an answer, and forget it."""
-    kept.stop(AnswerStopped("the answer was stopped by its caller"))
-    state_of(request).shelf.remove(kept)
+async def delete_answer(request: Request, kept: Kept) -> None:
+    """End an answer, and forget it. Raises as `Shelf.delete`."""
+    await state_of(request).shelf.delete(kept, AnswerStopped("the answer was stopped by its caller"))

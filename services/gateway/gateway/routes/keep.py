@@ -38,7 +38,7 @@ def start(request: Request, ask: Ask, seconds: float, form: Callable[[str], Stre
     answer_id = new_id()
     dialect = form(answer_id)
     relay = relay_of(request, ask, state.keeping, dialect)
-    kept = state.shelf.begin(answer_id, dialect, ask.caller.identity, seconds)
+    kept = state.shelf.begin(answer_id, dialect, ask.caller.identity, record.request_id, seconds)
     destination = Keeping(kept, ask.route.api, record)
 
     async def work() -> None:

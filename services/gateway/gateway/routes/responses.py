@@ -18,7 +18,7 @@ from ..errors import AnswerCancelled, InvalidRequest
 from ..state import record_of, state_of
 from ..telemetry.metrics import ANSWERS_RESUMED
 from .answer import answer
-from .answers import ID_PARAMETER, NOT_FOUND, Resumed, end, position_after
+from .answers import ID_PARAMETER, NOT_FOUND, Resumed, delete_answer, position_after
 from .heads import answer_heads
 from .keep import start
 from .table import RESPONSES_ROUTE
@@ -41,8 +41,8 @@ async def create(request: Request) -> Response:
         return answer(request, ask)
     if not state.shelf.longest:
         raise InvalidRequest(
-            "background: responses are not kept here, which needs GATEWAY_WORKERS=1 and a GATEWAY_RESUME_MAX "
-            "above 0; leave the field out"
+            "background: responses are not kept here, which needs a GATEWAY_RESUME_MAX above 0 and, with "
+            "several workers, GATEWAY_SHARED_URL; leave the field out"
         )
     assert isinstance(ask.body, bytes)
     ask = replace(ask, body=await run_in_steps(streamed(ask.body)))
@@ -70,7 +70,7 @@ async def retrieve(request: Request) -> Response:
     """The response as it is, which also keeps it going. With `stream=true` its events, after the one that
     `starting_after` names or else from the beginning; then those that follow, as they come.
     """
-    kept = _kept(request)
+    kept = await _kept(request)
     if _streams(request):
         if request.method == "HEAD":
             return Response(media_type=Background.media_type)  # without waiting for its end
@@ -91,8 +91,9 @@ async def retrieve(request: Request) -> Response:
 )
 async def cancel(request: Request) -> Response:
     """The response as it is then: one that has ended stays what it was."""
-    kept = _kept(request)
-    kept.stop(AnswerCancelled("the response was cancelled by its caller"))
+    kept = await _kept(request)
+    reason = AnswerCancelled("the response was cancelled by its caller")
+    await state_of(request).shelf.stop(kept, reason)
     await kept.wait_ended()
     return _json(_response(kept))
 
@@ -109,16 +110,16 @@ async def cancel(request: Request) -> Response:
 )
 async def delete(request: Request) -> Response:
     """Whoever reads it gets an error as its end, and its slot is free within a second."""
-    kept = _kept(request)
-    end(request, kept)
+    kept = await _kept(request)
+    await delete_answer(request, kept)
     return _json({"id": f"{ID}{kept.id}", "object": "response", "deleted": True})
 
 
-def _kept(request: Request) -> Kept:
-    """Raises AnswerNotFound, and as `State.identify`."""
+async def _kept(request: Request) -> Kept:
+    """Raises as `State.identify` and `Shelf.find`."""
     state = state_of(request)
     caller = state.identify(request, RESPONSES_ROUTE.kind)
-    return state.shelf.find(request.path_params["id"].removeprefix(ID), Background, caller.identity)
+    return await state.shelf.find(request.path_params["id"].removeprefix(ID), Background, caller.identity)
 
 
 def _response(kept: Kept) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from ..admission.schedule import Bounds
 from ..backends.pool import Pool
 from ..settings import Settings
 from .accounts import SharedAccounts
+from .breakers import SharedBreakers
 from .ledger import SharedLedger
 from .link import Link
 from .loads import SharedLoads
 from .members import Members
 from .questions import Questions
+from .shelf import SharedShelf
 
 # How long the start waits for Valkey; without it, the gateway decides for itself at first.
 FIRST_BEAT_SECONDS = 1.0
@@ -27,13 +29,15 @@ class Sharing:
         self.link = Link(url, settings.shared_prefix)
         self.members = Members(self.link, settings.shared_prefix, settings.workers)
         self.questions = Questions(self.link, self.members)
+        self.shelf = SharedShelf(settings, self.link, self.members, self.questions)
         self.ledger = SharedLedger(self.link, self.members, pool, settings.affinity_slack, estimates, bounds)
         self.accounts = SharedAccounts(self.link, MemoryAccounts(workers=lambda: self.members.count))
-        pool.share(SharedLoads(self.link))
+        breakers = SharedBreakers(self.link, pool.backend)
+        pool.share(SharedLoads(self.link), breakers.tell)
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.gather(self.link.run(), self.members.run(), self.ledger.run())
+        await asyncio.gather(self.link.run(), self.members.run(), self.ledger.run(), self.shelf.share())
 
     async def wait_member(self) -> None:
         """Wait until this gateway is one of them, but not for long."""
