@@ -67,6 +67,10 @@ class Containers:
     def make_key(self, name: str) -> str:
         return self._make("key", f"NAME={name}").strip()
 
+    def make_limited_key(self, name: str, *limits: str) -> str:
+        """`limits` as the command line takes them, such as `--requests`, `60/m`."""
+        return self.compose("run", "--rm", "--quiet-pull", "keys", "create", name, *limits)
+
     def _make(self, *arguments: str) -> str:
         done = subprocess.run(
             ["make", "--no-print-directory", *arguments],

@@ -32,11 +32,12 @@ async def ask(client: httpx.AsyncClient, tokens: int, begun: asyncio.Event) -> l
 
 
 async def ask_while(
-    stack: Containers, count: int, tokens: int, work: Callable[[], object]
+    stack: Containers, count: int, tokens: int, work: Callable[[], object], key: str = ""
 ) -> list[list[str]]:
     """`count` concurrent answers; `work` is done once all of them have begun."""
     begun = [asyncio.Event() for _ in range(count)]
-    async with httpx.AsyncClient(base_url=stack.url, timeout=120, trust_env=False) as client:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=120, trust_env=False) as client:
         answers = [asyncio.create_task(ask(client, tokens, each)) for each in begun]
         while not all(each.is_set() for each in begun):
             ended = [answer for answer in answers if answer.done()]
