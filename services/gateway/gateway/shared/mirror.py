@@ -167,12 +167,13 @@ class Mirror:
             self.leave(member)
 
     def _tell(self, member: str, aside: bytes) -> None:
-        if aside is self.kept.status:  # the others are everybody's own
+        if aside is self.kept.status and self.kept.log.is_whole:  # the others are every gateway's own
             self._link.publish(channel_of(self._link, member), pack(Waits(self.kept.id, aside)))
 
     async def _begin(self) -> None:
         kept, start = self.kept, self.kept.log.start
-        first = entry_id(start, BEGUN), BEGUN if kept.log.is_whole else GIVEN_UP
+        was_whole = kept.log.is_whole
+        first = entry_id(start, BEGUN), BEGUN if was_whole else GIVEN_UP
         record = Record(
             kept.owner, form_of(kept.dialect), self._link.member, kept.request_id, kept.dialect.memo()
         )
@@ -186,6 +187,8 @@ class Mirror:
         if self._is_removed:
             self._link.send("DEL", self._keys.record)
         self._is_in_order, self._has_end, self._position = True, False, start
+        if was_whole and not kept.log.is_whole:
+            self.give_up()
         self.grew()
 
     def _write_all(self) -> None:
@@ -198,7 +201,7 @@ class Mirror:
             return
         at = entry_id(max(self._position, self.kept.log.start), kind)
         bounds: list[str] = []
-        if kind == GIVEN_UP or not self.kept.log.is_whole:
+        if kind == GIVEN_UP or (kind == FRAMES and not self.kept.log.is_whole):
             behind = LAG_BYTES if self.away else 0
             bounds = ["MINID", "=", entry_id(max(0, self._position - behind), BEGUN)]
         written = asyncio.get_running_loop().create_future()

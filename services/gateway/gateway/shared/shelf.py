@@ -133,7 +133,7 @@ class SharedShelf(Shelf):
         self._followers[answer_id] = follower
         self._count(kept, BASE_BYTES)
         task = asyncio.ensure_future(self._run_follower(follower))
-        kept.abandon = lambda: _cancel(task)
+        kept.abandon = lambda: self._abandon(follower, task)
         self._following.add(task)
         task.add_done_callback(self._following.discard)
         return follower
@@ -144,6 +144,10 @@ class SharedShelf(Shelf):
             await asyncio.sleep(LINGER_SECONDS)
         finally:
             self._drop(follower)
+
+    def _abandon(self, follower: Follower, task: asyncio.Task[None]) -> None:
+        self._drop(follower)
+        task.cancel()
 
     def _drop(self, follower: Follower) -> None:
         kept = follower.kept
@@ -205,7 +209,3 @@ class SharedShelf(Shelf):
             kept.stop(AnswerStopped(message))
             self._remove(kept)
         return kept is not None
-
-
-def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
