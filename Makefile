@@ -1,7 +1,7 @@
 # `make` alone lists the commands. They need make and Python 3.11 or newer; everything else is installed into .venv.
 # The commands under Containers also need Docker, and no .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-model test-faults test-stack test-browser event-source chaos fuzz workers fairness servers telemetry resume bench bench-peers lint format lock clean
+.PHONY: help run demo verify verify-native up down logs ps doctor certs key key-native test test-model test-faults test-stack test-k8s test-browser event-source chaos fuzz workers fairness servers scale telemetry resume bench bench-peers lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -44,7 +44,7 @@ PROFILED := $(if $(PROFILE),COMPOSE_PROFILES=$(PROFILE))
 ALL_PROFILES := docker compose --profile '*'
 
 ##@ Containers
-up: ## Start the stack in containers and wait until it is ready (PROFILE=cpu, gpu, amd, embedded, external; cpu,monitoring)
+up: ## Start the stack in containers and wait until it is ready (PROFILE=cpu, gpu, amd, embedded, external; cpu,monitoring,shared)
 	@$(PROFILED) $(PYTHON) -m deploy.compose.up
 
 # Compose removes only networks that a service is in, and the gateway is in one of them only if OLLAMA_URLS is set.
@@ -77,6 +77,9 @@ test-faults: .venv/test.stamp ## Test full disks, blocked output, exhausted desc
 test-stack: .venv/test.stamp ## Test the containers on a real Docker Engine (T=)
 	$(BIN)/pytest $(or $(T),tests/stack)
 
+test-k8s: .venv/test.stamp ## Test deploy/kubernetes in the cluster that KUBECONFIG names (T=)
+	$(BIN)/pytest $(or $(T),tests/k8s)
+
 test-browser: .venv/browser.stamp ## Test the page in Chromium, from Debian's package `chromium` (T= CHROMIUM=)
 	$(BIN)/pytest $(or $(T),tests/browser --numprocesses 2 --dist loadfile)
 
@@ -99,6 +102,9 @@ fairness: .venv/test.stamp ## Measure how long a caller waits next to one that s
 
 servers: .venv/test.stamp ## Kill, stop and break one of three model servers under load, and measure conversations (12 minutes)
 	@$(BIN)/python -m tests.load.servers
+
+scale: .venv/test.stamp ## Measure how the cost grows with streams and gateways, and what Valkey costs (10 minutes)
+	@$(BIN)/python -m tests.load.scale
 
 telemetry: .venv/test.stamp ## Measure what metrics and logs cost per token (ROUNDS=)
 	$(BIN)/python -m tests.load.telemetry $(if $(ROUNDS),--rounds $(ROUNDS))
@@ -149,4 +155,4 @@ PROJECTS := services/gateway/pyproject.toml services/engine/pyproject.toml
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

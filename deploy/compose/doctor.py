@@ -14,6 +14,7 @@ from deploy.compose.checks.ports import check_ports
 from deploy.compose.checks.resources import check_disk, check_memory
 from deploy.compose.checks.result import Result, fail, report
 from deploy.compose.checks.servers import check_servers
+from deploy.compose.checks.sharing import check_sharing
 from deploy.compose.checks.tls import check_tls
 from deploy.compose.docker_cli import CommandFailed, Container, list_containers
 from deploy.compose.docker_engine import Docker, probe
@@ -46,7 +47,9 @@ def before_start(settings: Settings) -> Iterator[Result]:
 def after_start(settings: Settings) -> Iterator[Result]:
     """Nothing unless the stack runs. It may load a model, which takes time."""
     try:
-        yield from check_model(settings, list_containers())
+        containers = list_containers()
+        yield from check_model(settings, containers)
+        yield from check_sharing(settings, containers)
     except CommandFailed:
         return  # before_start has reported it
 
@@ -61,8 +64,7 @@ def main() -> int:
     except BadSetting as error:
         say(fail(str(error), "See .env.example"), sys.stdout)
         return 1
-    monitoring = " with monitoring" if settings.monitoring else ""
-    say(f"Profile {settings.profile}{monitoring}, at {settings.url}", sys.stdout)
+    say(f"Profile {settings.profiles}, at {settings.url}", sys.stdout)
     good = report(before_start(settings), sys.stdout)
     good = report(after_start(settings), sys.stdout) and good
     return 0 if good else 1

@@ -6,7 +6,7 @@ from deploy import ROOT
 from deploy.compose import pull_log
 from deploy.compose.docker_cli import list_containers
 from deploy.compose.readiness import end_of_log, running_pull
-from deploy.compose.settings import LOOPBACK, Settings
+from deploy.compose.settings import LOOPBACK, SHARED, Settings
 from deploy.compose.stack_client import NoAnswer, ask, certificate_is_trusted
 from deploy.terminal.curl import curl, example_question
 from deploy.terminal.messages import say
@@ -21,10 +21,10 @@ def show_next_steps(settings: Settings) -> None:
     elif any(c.service == pull_log.SERVICE and c.exit_code for c in containers):
         say("Not all models could be pulled:")
         say("\n".join(end_of_log(pull_log.SERVICE)[-3:]))
-    if sum(c.service == "gateway" and c.running for c in containers) > 1:
+    if not settings.shared and sum(c.service == "gateway" and c.running for c in containers) > 1:
         say(
             "Several gateways run, which share nothing: answers cannot be read on after a lost connection. "
-            "Set GATEWAY_RESUME_MAX=0, so that clients know, or run one gateway."
+            f"Add the profile {SHARED}, as in PROFILE={settings.profiles},{SHARED}, or run one gateway."
         )
     question = example_question(_chat_model(settings))
     command = curl(f"{settings.url}/chat", question, *_trust(settings), needs_key=_needs_key(settings))

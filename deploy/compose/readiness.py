@@ -10,6 +10,8 @@ from deploy.terminal.status_line import StatusLine
 
 POLL_SECONDS = 1.0
 STUCK_SECONDS = 600  # without a pull that makes progress
+# These end when they are done.
+ONE_SHOTS = (pull_log.SERVICE, "valkey-password")
 
 
 class StartFailed(Exception):
@@ -67,8 +69,8 @@ def failed_container(
     `restarting` has those that were restarting before: one restart is no failure.
     """
     for container in containers:
-        if container.service == pull_log.SERVICE:
-            # It may restart as often as it likes, and ends when it is done.
+        if container.service in ONE_SHOTS:
+            # It may restart as often as it likes.
             failure = "has stopped" if container.state == "exited" and container.exit_code else ""
         elif container.state in ("exited", "dead"):
             failure = f"has stopped with status {container.exit_code}"

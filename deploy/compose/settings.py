@@ -21,8 +21,11 @@ EXTERNAL = "external"
 # The machine that Docker runs on, as containers know it.
 HOST = "host.docker.internal"
 OLLAMA_ON_HOST = f"http://{HOST}:11434"
-# The profile that may be added to one of these.
+# The profiles that may be added to one of these.
 MONITORING = "monitoring"
+SHARED = "shared"
+# Where the gateways find the address of Valkey. Once the profile has been started, the file stays.
+SHARED_URL_FILE = "/shared/url"
 LOOPBACK = "127.0.0.1"
 
 _MEMORY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[bkmg]?)b?", re.IGNORECASE)
@@ -43,6 +46,8 @@ class Settings:
     project: str
     profile: str
     monitoring: bool
+    shared: bool  # whether several gateways share their state
+    shared_url_file: str
     bind: str
     port: int
     tls: bool
@@ -66,7 +71,8 @@ class Settings:
     @property
     def profiles(self) -> str:
         """As in COMPOSE_PROFILES."""
-        return f"{self.profile},{MONITORING}" if self.monitoring else self.profile
+        added = {MONITORING: self.monitoring, SHARED: self.shared}
+        return ",".join((self.profile, *(name for name, active in added.items() if active)))
 
     @property
     def host(self) -> str:
@@ -104,11 +110,13 @@ def read_settings(environment: Mapping[str, str] = os.environ, env_file: Path = 
     def get(name: str, default: str) -> str:
         return variables.get(name) or default
 
-    profile, monitoring = _profiles(get("COMPOSE_PROFILES", "cpu"))
+    profile, added = _profiles(get("COMPOSE_PROFILES", "cpu"))
     return Settings(
         project=get("COMPOSE_PROJECT_NAME", "sluice"),
         profile=profile,
-        monitoring=monitoring,
+        monitoring=MONITORING in added,
+        shared=SHARED in added,
+        shared_url_file=get("GATEWAY_SHARED_URL_FILE", SHARED_URL_FILE if SHARED in added else ""),
         bind=_address(get("BIND", BIND)),
         port=parse_port("PORT", get("PORT", str(PORT))),
         tls=_on_or_off("TLS", get("TLS", "off")),
@@ -129,21 +137,23 @@ def read_settings(environment: Mapping[str, str] = os.environ, env_file: Path = 
     )
 
 
-def _profiles(value: str) -> tuple[str, bool]:
-    """The profile of the model server, and whether monitoring is active too."""
+def _profiles(value: str) -> tuple[str, set[str]]:
+    """The profile of the model server, and those that are added to it."""
     names = {name.strip() for name in value.split(",") if name.strip()}
-    servers = list(names - {MONITORING})
-    if names == {MONITORING}:
+    added = names & {MONITORING, SHARED}
+    servers = list(names - added)
+    if added and not servers:
+        also = ",".join(sorted(added))
         raise BadSetting(
-            f"the profile {MONITORING} alone starts no model server; add one, as in "
-            f"PROFILE=cpu,{MONITORING}, or in .env COMPOSE_PROFILES=cpu,{MONITORING}"
+            f"the profile {also} alone starts no model server; add one, as in "
+            f"PROFILE=cpu,{also}, or in .env COMPOSE_PROFILES=cpu,{also}"
         )
     if len(servers) != 1 or servers[0] not in (*MODEL_SERVERS, EXTERNAL):
         raise BadSetting(
             f"{value!r} is not a valid profile. Choose one of {', '.join([*MODEL_SERVERS, EXTERNAL])}, and "
-            f"add ,{MONITORING} if you like: with PROFILE=, or COMPOSE_PROFILES= in .env"
+            f"add ,{MONITORING} or ,{SHARED} if you like: with PROFILE=, or COMPOSE_PROFILES= in .env"
         )
-    return servers[0], MONITORING in names
+    return servers[0], added
 
 
 def _ollama_urls(value: str) -> str:

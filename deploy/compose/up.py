@@ -53,9 +53,11 @@ def main() -> int:
     started = False
     try:
         settings = read_settings()
-        # Compose cannot tell the gateway which profile is active, and an alert depends on it.
+        # Compose cannot tell the gateway which profile is active: whether models should be on a GPU, for an
+        # alert, and whether there is a Valkey, of which a file may tell from an earlier start.
         os.environ["GATEWAY_GPU_EXPECTED"] = settings.gpu_expected
         os.environ["OLLAMA_URLS"] = settings.ollama_urls
+        os.environ["GATEWAY_SHARED_URL_FILE"] = settings.shared_url_file
         start(settings)
         started = True
         wait_until_ready(settings)

@@ -50,6 +50,7 @@ def monitored() -> Iterator[tuple[Containers, str]]:
     port = free_port()
     settings = {
         "COMPOSE_PROJECT_NAME": "sluice-test-monitoring",
+        "COMPOSE_PROFILES": "embedded,shared",
         "PROMETHEUS_PORT": str(port),
         # So that heartbeats are sent.
         "GATEWAY_HEARTBEAT": "1",

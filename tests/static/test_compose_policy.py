@@ -11,8 +11,8 @@ from tests.processes import ROOT
 from tests.static import composition
 from tests.static.composition import Service
 
-# Services that exit: one pulls models, the other runs a single command on the keys.
-ONE_SHOT = {"models", "keys"}
+# Services that exit: one pulls models, one runs a single command on the keys, one makes Valkey's password.
+ONE_SHOT = {"models", "keys", "valkey-password"}
 # Its image contains nothing that could run a health check; Prometheus has an alert for it.
 WATCHED_BY_PROMETHEUS = {"nginx-exporter"}
 MONITORING = {"prometheus", "grafana", "nginx-exporter"}
@@ -26,6 +26,7 @@ DECIDED = {
     "GATEWAY_KEYS_FILE",
     "GATEWAY_PUBLIC_ADDRESS",
 }
+SHARED = {"valkey", "valkey-password"}
 
 Services = dict[str, Service]
 
@@ -78,7 +79,9 @@ def test_every_service_waits_until_its_dependencies_are_healthy(services: Servic
         for other, condition in service.get("depends_on", {}).items()
     ]
     assert waits
-    assert [wait for wait in waits if wait[2] != "service_healthy" or wait[1] in ONE_SHOT] == []
+    for name, other, condition in waits:
+        wanted = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
+        assert condition == wanted, f"{name} waits for {other}"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,7 @@ def test_only_services_that_drop_lines_themselves_log_in_blocking_mode(
     waits = {
         name for name, one in services.items() if one["logging"]["options"].get("mode") != "non-blocking"
     }
-    assert waits == {"gateway", "models", "keys", "engine"}
+    assert waits == {"gateway", "models", "keys", "engine", "valkey-password"}
     for name in services.keys() - waits:
         assert services[name]["logging"]["options"]["max-buffer-size"] == "4m", name
 
@@ -231,7 +234,7 @@ def test_every_model_server_answers_to_the_same_name_behind_one_profile_each(ser
         profile: name
         for name, service in services.items()
         for profile in service.get("profiles", [])
-        if name not in ONE_SHOT | MONITORING
+        if name not in ONE_SHOT | MONITORING | SHARED
     }
     assert profiles == {
         "": "ollama", "cpu": "ollama", "gpu": "ollama-gpu", "amd": "ollama-amd", "embedded": "engine",

@@ -10,7 +10,7 @@ from tests.processes import ROOT
 DEPLOY = ROOT / "deploy"
 # From bottom to top. Packages in one layer do not import each other: native and compose share the one below.
 FLOORS = [
-    {"settings", "terminal", "grafana"},
+    {"settings", "terminal", "grafana", "kubernetes"},
     {"packages", "native", "compose"},
 ]
 # The same within the two larger packages, module by module.

@@ -18,13 +18,11 @@ GatewayError
   UpstreamFailed              502  upstream answered with an error
     UpstreamUnreachable       502
     UpstreamTruncated         502  the stream ended without its final event
-    AnswerLost                502  the gateway that made the answer is gone
   UpstreamBusy                503
   UpstreamTimeout             504
   AnswerTooLong               410  the answer took longer than the operator allows
   Overloaded                  503  the gateway is out of capacity
     AuditBlocked              503  the audit log cannot be written
-    AnswerOutOfReach          503  a kept answer may be at another gateway, which cannot be asked
     QueueFull                 503  too many requests wait
       CallerQueueFull         429  too many requests of this caller wait
     QueueTimeout              503  no slot became free in time
@@ -187,14 +185,6 @@ class UpstreamTruncated(UpstreamFailed):
     outcome = "truncated"
 
 
-class AnswerLost(UpstreamFailed):
-    code = "answer_lost"
-    outcome = "truncated"
-
-    def __init__(self) -> None:
-        super().__init__("the gateway that made this answer is gone; send the request again")
-
-
 class UpstreamBusy(UpstreamFailed):
     status = 503
     type = "overloaded_error"
@@ -228,15 +218,6 @@ class Overloaded(GatewayError):
 
 class AuditBlocked(Overloaded):
     code = "audit_blocked"
-
-
-class AnswerOutOfReach(Overloaded):
-    code = "answer_out_of_reach"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "if the answer exists, it is at another gateway, which cannot be asked now; try again later"
-        )
 
 
 class QueueFull(Overloaded):

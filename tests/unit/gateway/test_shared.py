@@ -38,6 +38,17 @@ def test_a_start_removes_what_a_killed_gateway_has_left_and_nothing_of_one_that_
         shutil.rmtree(left, ignore_errors=True)
 
 
+def test_a_start_leaves_alone_what_another_one_is_about_to_lock() -> None:
+    code = (
+        "import os; from gateway.telemetry import shared; allocate = os.posix_fallocate\n"
+        "def during(*arguments):\n"
+        "    allocate(*arguments); shared._remove_stale(shared.MEMORY)\n"
+        "os.posix_fallocate = during; shared.set_up(); print(shared.folder().exists()); shared.clear()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.stdout, ended.returncode) == ("True\n", 0), ended.stderr
+
+
 def test_a_new_worker_takes_the_first_place_that_is_free() -> None:
     assert shared.free_slot([]) == "0"
     assert shared.free_slot(["0", "2"]) == "1"

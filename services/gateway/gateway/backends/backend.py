@@ -242,6 +242,12 @@ class Backend(Polled):
         self._poll_soon.set()
         self.on_change()
 
+    def follow(self, openings: int) -> None:
+        """Another gateway's breaker for this server has opened or closed, as `Breaker.follow`."""
+        self.breaker.follow(openings)
+        self._poll_soon.set()
+        self.on_change()
+
     def _load_ended(self, failure: GatewayError | None) -> None:
         if isinstance(failure, UpstreamFailed):
             self.failed(failure)

@@ -15,12 +15,23 @@ LONGEST_SECONDS = 8.0
 JITTER = 0.25
 
 
+# Twice as long each time up to here is far beyond the longest time.
+MOST_OPENINGS = 10
+
+
+def untold(openings: int) -> None:
+    """For a gateway that knows no other."""
+
+
 class Breaker:
     """Closed: every request passes. Open: none does, twice as long after each opening. Then a successful poll
     makes it half open: one request passes, and its result closes or opens it.
+
+    `told` is called with the number of openings in a row when it opens, and with 0 when it closes.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.told: Callable[[int], None] = untold
         self._clock = clock
         self._failures = 0
         self._openings = 0
@@ -64,9 +75,10 @@ class Breaker:
         self._is_tried = False
 
     def succeeded(self) -> None:
-        self._failures = self._openings = 0
-        self._open_until = None
-        self._is_tried = self._is_half_open = False
+        was_closed = self.is_closed
+        self._close()
+        if not was_closed:
+            self.told(0)
 
     def failed(self) -> None:
         self._failures += 1
@@ -77,8 +89,24 @@ class Breaker:
         """Let no request pass for some time."""
         if self._open_until is not None and not self._is_half_open:
             return  # since then nobody has tried
-        seconds = min(FIRST_SECONDS * 2**self._openings, LONGEST_SECONDS)
-        self._openings = min(self._openings + 1, 10)
+        self._open(min(self._openings + 1, MOST_OPENINGS))
+        self.told(self._openings)
+
+    def follow(self, openings: int) -> None:
+        """Do as another gateway's, which has told this."""
+        if openings:
+            self._open(min(openings, MOST_OPENINGS))
+        else:
+            self._close()
+
+    def _open(self, openings: int) -> None:
+        self._openings = openings
+        seconds = min(FIRST_SECONDS * 2 ** (openings - 1), LONGEST_SECONDS)
         jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # not for cryptography
         self._open_until = self._clock() + seconds * jitter
+        self._is_tried = self._is_half_open = False
+
+    def _close(self) -> None:
+        self._failures = self._openings = 0
+        self._open_until = None
         self._is_tried = self._is_half_open = False

@@ -3,10 +3,12 @@
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 LOOKUP_SECONDS = 5
 LOOKUP_TIMEOUT = 5
+
+Naming = Callable[[Mapping[str, str], Sequence[str], str], dict[str, str]]
 
 
 def is_address(host: str) -> bool:
@@ -48,3 +50,8 @@ def named(known: Mapping[str, str], found: Sequence[str], base: str) -> dict[str
         if address not in names:
             names[address] = f"{base}@{address}" if names else base
     return names
+
+
+def named_by_address(known: Mapping[str, str], found: Sequence[str], base: str) -> dict[str, str]:
+    """The same, with names that gateways agree on whatever each of them has known before: `base@address`."""
+    return {address: f"{base}@{address}" for address in found} or dict(known)

@@ -6,10 +6,10 @@ load would never get its model loaded, however often it tried again.
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -33,6 +33,29 @@ MAX_FAILURES = 100
 
 # The model's canonical name, and the options.
 Key = tuple[str, LoadOptions]
+
+
+class Loads(Protocol):
+    """Which of several gateways loads a model."""
+
+    async def once(
+        self, server: str, key: Key, since: float, load: Callable[[], Awaitable[float | None]]
+    ) -> float | None:
+        """What `load` returns or raises, at this gateway or at the one that is first. Also raises a failure
+        after `since`, a time of the event loop.
+        """
+
+
+class OwnLoads:
+    """Those of a gateway that knows no other."""
+
+    async def once(
+        self, server: str, key: Key, since: float, load: Callable[[], Awaitable[float | None]]
+    ) -> float | None:
+        return await load()
+
+
+OWN_LOADS = OwnLoads()
 
 
 class Failure(NamedTuple):
@@ -74,7 +97,7 @@ class Loader:
     """Loads models on one server, each once for all who wait for it. `timeout` is the longest time for a
     load, in seconds, None for no limit. `ended` is called after each, with its failure if it has failed.
 
-    `seconds` are those of the last load of each model.
+    `seconds` are those of the last load of each model. `loads` decides whether it is this gateway that loads.
     """
 
     def __init__(
@@ -86,6 +109,7 @@ class Loader:
         ended: Callable[[GatewayError | None], None],
     ) -> None:
         self.seconds: dict[str, float] = {}
+        self.loads: Loads = OWN_LOADS
         self._name = name
         self._upstream = upstream
         self._timeout = timeout
@@ -118,7 +142,7 @@ class Loader:
         if failed and since < failed.at:
             raise _copy(failed.error)
         if key not in self._loads:
-            self._begin(key, model, embeds)
+            self._begin(key, model, embeds, since)
         task = self._loads[key].task
         await asyncio.wait({task})
         if task.cancelled():
@@ -137,21 +161,17 @@ class Loader:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, key: Key, model: str, embeds: bool) -> None:
+    def _begin(self, key: Key, model: str, embeds: bool, since: float) -> None:
         load = self._loads[key] = Load(key[0], self.seconds.get(key[0]))
-        load.task = asyncio.create_task(self._run(load, key, model, embeds))
+        load.task = asyncio.create_task(self._run(key, model, embeds, since))
 
-    async def _run(self, load: Load, key: Key, model: str, embeds: bool) -> GatewayError | None:
+    async def _run(self, key: Key, model: str, embeds: bool, since: float) -> GatewayError | None:
         """Returns the failure: it may be that nobody is left to wait for it."""
         failure: GatewayError | None = None
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._ask(model, key[1], embeds)
-            self._loaded(key, load.elapsed)
-        except TimeoutError:
-            failure = UpstreamTimeout(f"the model server did not load the model within {self._timeout:g} s")
-        except UpstreamRefused:
-            pass
+            seconds = await self.loads.once(self._name, key, since, partial(self._load, key, model, embeds))
+            if seconds is not None:
+                self._loaded(key, seconds)
         except GatewayError as error:
             failure = _copy(error)
         finally:
@@ -160,6 +180,23 @@ class Loader:
                 self._remember(key, failure)
             self._ended(failure)
         return failure
+
+    async def _load(self, key: Key, model: str, embeds: bool) -> float | None:
+        """The seconds it takes, None if the server refuses. Raises GatewayError."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._ask(model, key[1], embeds)
+        except TimeoutError:
+            message = f"the model server did not load the model within {self._timeout:g} s"
+            raise UpstreamTimeout(message) from None
+        except UpstreamRefused:
+            return None
+        seconds = loop.time() - began
+        if seconds >= LEAST_SECONDS:
+            child(MODEL_LOAD_SECONDS, self._name, key[0]).observe(seconds)
+        return seconds
 
     def _remember(self, key: Key, failure: GatewayError) -> None:
         structlog.get_logger().warning("load_failed", backend=self._name, model=key[0], error=failure.message)
@@ -189,7 +226,6 @@ class Loader:
         if seconds >= LEAST_SECONDS:
             self._residents.doubt_others(name)
             self.seconds[name] = seconds
-            child(MODEL_LOAD_SECONDS, self._name, name).observe(seconds)
 
 
 def _copy(error: GatewayError) -> GatewayError:

@@ -13,13 +13,16 @@ from ..errors import ModelNotFound, UpstreamFailed
 from ..names import requested_name
 from ..servers import Server
 from ..settings import Settings
+from ..shared_url import find_shared_url
 from ..telemetry.metrics import FAILOVERS, child
 from .backend import Assumed, Backend
+from .breaker import untold
 from .catalogue import Catalogue
 from .choice import Offer
 from .client import Upstream, UpstreamAnswer
-from .discovery import LOOKUP_SECONDS
+from .discovery import LOOKUP_SECONDS, named, named_by_address
 from .group import Group
+from .loading import OWN_LOADS, Loads
 from .managing import Answer, managed
 from .polling import nothing
 from .silence import patience
@@ -36,11 +39,22 @@ class Pool(Catalogue):
         self._settings = settings
         slots = None if settings.slots == "auto" else settings.slots
         self._assumed = Assumed(slots, settings.ollama_num_parallel, settings.ollama_max_loaded_models)
-        self._groups = [Group(server, self._backend_of) for server in settings.servers]
+        is_shared = find_shared_url(settings.shared_url, settings.shared_url_file)
+        naming = named_by_address if is_shared else named
+        self._groups = [Group(server, self._backend_of, naming) for server in settings.servers]
         self._watches: dict[Backend, asyncio.Task[None]] = {}
         self._offers: dict[str, list[Offer]] = {}
         # Called when requests that wait may be able to begin.
         self.when_changed: Callable[[], None] = nothing
+        self._loads: Loads = OWN_LOADS
+        self._told: Callable[[str, int], None] | None = None
+        self._update()
+
+    def share(self, loads: Loads, told: Callable[[str, int], None]) -> None:
+        """Load models together with other gateways, and call `told` with a server's name and what
+        `Breaker.told` is called with.
+        """
+        self._loads, self._told = loads, told
         self._update()
 
     def _update(self) -> None:
@@ -50,6 +64,8 @@ class Pool(Catalogue):
             backend.has_fellows = len(self.backends) > 1
             backend.on_change = self._changed
             backend.fellows_answered_at = self._answered_at
+            backend.loader.loads = self._loads
+            backend.breaker.told = partial(self._told, backend.name) if self._told else untold
         self._changed()
 
     def _changed(self) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..answers.kept import Kept
-from ..errors import AnswerLost, AnswerOutOfReach, GatewayError
+from ..errors import GatewayError
 from .answer_messages import Here, Left, Read, ToHome, pack
 from .answer_stream import ENDED, FRAMES, GIVEN_UP, Entry, channel_of, entry, entry_id, keys_of
+from .errors import AnswerLost, AnswerOutOfReach
 from .link import Link, Unavailable
 
 # Entries that are read at once.

@@ -99,6 +99,7 @@ class Link:
     def post(self, script: str, keys: Sequence[str], args: Sequence[Part]) -> asyncio.Future[Any]:
         """The same without waiting for it: the future gets its reply, or Unavailable."""
         answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        answered.add_done_callback(_seen)
         if self.up:
             self.send("EVALSHA", self._loaded(script), len(keys), *keys, *args, answered=answered)
         else:
@@ -240,6 +241,11 @@ class Link:
     def _fail(self, batch: Sequence[_Command]) -> None:
         for command in batch:
             command.answer(Unavailable("it does not answer"))
+
+
+def _seen(answered: asyncio.Future[Any]) -> None:
+    """asyncio would report an error that nobody asks for."""
+    answered.cancelled() or answered.exception()
 
 
 async def _reply(connection: Connection) -> object:

@@ -8,8 +8,10 @@ from ..admission.schedule import Bounds
 from ..backends.pool import Pool
 from ..settings import Settings
 from .accounts import SharedAccounts
+from .breakers import SharedBreakers
 from .ledger import SharedLedger
 from .link import Link
+from .loads import SharedLoads
 from .members import Members
 from .questions import Questions
 from .shelf import SharedShelf
@@ -30,6 +32,8 @@ class Sharing:
         self.shelf = SharedShelf(settings, self.link, self.members, self.questions)
         self.ledger = SharedLedger(self.link, self.members, pool, settings.affinity_slack, estimates, bounds)
         self.accounts = SharedAccounts(self.link, MemoryAccounts(workers=lambda: self.members.count))
+        breakers = SharedBreakers(self.link, pool.backend)
+        pool.share(SharedLoads(self.link), breakers.tell)
 
     async def run(self) -> None:
         """Until cancelled."""

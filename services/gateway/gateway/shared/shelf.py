@@ -9,10 +9,11 @@ import structlog
 from ..answers.kept import Kept
 from ..answers.shelf import BASE_BYTES, Shelf
 from ..dialects.stream import Stream
-from ..errors import AnswerCancelled, AnswerOutOfReach, AnswerStopped, Drained
+from ..errors import AnswerCancelled, AnswerStopped, Drained
 from ..settings import Settings
 from .answer_messages import Grown, Here, Left, Read, Waits, unpack
 from .answer_stream import Record, channel_of, dialect_of, keys_of
+from .errors import AnswerOutOfReach
 from .follower import Follower
 from .home import Home
 from .link import Link, Unavailable

@@ -35,7 +35,7 @@ def set_up() -> None:
 
     Raises RuntimeError if metrics.py has been imported: it decides at import how values are stored.
     """
-    global _is_set_up, _folder, _lock
+    global _is_set_up
     if _is_set_up:
         return  # gunicorn reads its configuration again when it reloads
     if METRICS in sys.modules:
@@ -44,27 +44,28 @@ def set_up() -> None:
     for parent in (MEMORY, Path(tempfile.gettempdir())):
         if _folder is None and os.access(parent, os.W_OK):
             _remove_stale(parent)
-            _folder = _create_in(parent)
+            _create_in(parent)
     if _folder:
-        _lock = (_folder / "lock").open("w")
-        fcntl.flock(_lock, fcntl.LOCK_EX)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_folder)  # where the library looks for it
     _is_set_up = True
 
 
-def _create_in(parent: Path) -> Path | None:
-    """Create a directory with space for the files; None if there is none."""
+def _create_in(parent: Path) -> None:
+    """Create the directory if there is space for the files."""
+    global _folder, _lock
     try:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
     except OSError:
-        return None
+        return
     try:
-        with (folder / "lock").open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, LEAST_BYTES)
+        _lock = (folder / "lock").open("w")
+        os.posix_fallocate(_lock.fileno(), 0, LEAST_BYTES)
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
-        return None
-    return folder
+        return
+    fcntl.flock(_lock, fcntl.LOCK_EX)
+    # Only now: another gateway that starts would take one that is not locked for a dead gateway's.
+    _folder = folder.rename(folder.with_name(folder.name[1:]))
 
 
 def _remove_stale(parent: Path) -> None:

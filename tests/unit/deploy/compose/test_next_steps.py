@@ -49,3 +49,19 @@ def test_with_monitoring_it_is_said_where_the_dashboard_is(
     said = capsys.readouterr().err
     assert "http://127.0.0.1:3001" in said
     assert "http://127.0.0.1:9090/alerts" in said
+
+
+@pytest.mark.parametrize(("profiles", "warned"), [("cpu", True), ("cpu,shared", False)])
+def test_several_gateways_are_warned_about_only_if_they_share_nothing(
+    docker: Path,
+    stack: FakeStack,
+    settings: MakeSettings,
+    capsys: pytest.CaptureFixture[str],
+    profiles: str,
+    warned: bool,
+) -> None:
+    write_ps(docker, ("gateway", "running", {}), ("gateway", "running", {}))
+    show_next_steps(settings(PORT=stack.port, COMPOSE_PROFILES=profiles))
+    said = capsys.readouterr().err
+    assert ("Several gateways run" in said) is warned
+    assert ("PROFILE=cpu,shared" in said) is warned

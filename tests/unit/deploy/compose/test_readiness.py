@@ -30,6 +30,7 @@ def test_waiting_ends_when_the_stack_is_ready_and_shows_the_pull_meanwhile(
         (("ollama", "running", {"Health": "unhealthy"}), "ollama is not healthy"),
         (("nginx", "restarting", {"ExitCode": 1}), "nginx keeps stopping and being restarted"),
         (("models", "exited", {"ExitCode": 1}), "models has stopped"),
+        (("valkey-password", "exited", {"ExitCode": 1}), "valkey-password has stopped"),
     ],
 )
 def test_a_container_that_will_not_come_up_ends_the_waiting_with_its_log(
@@ -54,10 +55,11 @@ def test_a_container_that_restarts_once_is_given_its_chance() -> None:
     assert failed_container([nginx], {nginx.name}) is not None
 
 
-def test_a_puller_that_has_done_its_work_or_tries_again_is_no_failure() -> None:
+@pytest.mark.parametrize("service", ["models", "valkey-password"])
+def test_what_has_done_its_work_or_tries_again_is_no_failure(service: str) -> None:
     for state, code in (("exited", 0), ("restarting", 1)):
-        models = container("models", state, exit_code=code)
-        assert failed_container([models], {models.name}) is None
+        one = container(service, state, exit_code=code)
+        assert failed_container([one], {one.name}) is None
 
 
 def test_waiting_has_an_end_only_while_nothing_is_pulled(

@@ -61,6 +61,28 @@ def test_monitoring_alone_is_refused_because_it_starts_no_model_server(settings:
         settings(COMPOSE_PROFILES="monitoring")
 
 
+def test_several_profiles_may_be_added_in_any_order(settings: MakeSettings) -> None:
+    added = settings(COMPOSE_PROFILES="shared,cpu,monitoring")
+    assert (added.profile, added.monitoring, added.shared) == ("cpu", True, True)
+    assert added.profiles == "cpu,monitoring,shared"
+    with pytest.raises(BadSetting, match=r"starts no model server.*PROFILE=cpu,monitoring,shared"):
+        settings(COMPOSE_PROFILES="shared,monitoring")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, ""),
+        ({"COMPOSE_PROFILES": "cpu,shared"}, "/shared/url"),
+        ({"GATEWAY_SHARED_URL_FILE": "/run/secrets/url"}, "/run/secrets/url"),
+    ],
+)
+def test_the_address_of_what_is_shared_counts_only_with_the_profile(
+    settings: MakeSettings, variables: dict[str, str], expected: str
+) -> None:
+    assert settings(**variables).shared_url_file == expected
+
+
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
@@ -76,7 +98,7 @@ def test_with_the_profile_of_a_gpu_models_are_expected_there_unless_it_is_said_o
     assert settings(**variables).gpu_expected == expected
 
 
-@pytest.mark.parametrize("value", ["gpus", "cpu,gpu", "cpu,gpu,monitoring"])
+@pytest.mark.parametrize("value", ["gpus", "cpu,gpu", "cpu,gpu,monitoring", ","])
 def test_a_profile_that_is_none_names_those_that_are(settings: MakeSettings, value: str) -> None:
     with pytest.raises(BadSetting, match=f"{value}.*cpu, gpu, amd, embedded"):
         settings(COMPOSE_PROFILES=value)

@@ -120,3 +120,36 @@ def test_it_says_when_a_poll_can_make_it_half_open(breaker: Breaker, clock: Cloc
     assert breaker.half_open_in == pytest.approx(FIRST_SECONDS, rel=JITTER)
     half_open(breaker, clock)
     assert breaker.half_open_in == 0
+
+
+def test_it_tells_when_it_opens_and_closes_and_how_often_in_a_row(breaker: Breaker, clock: Clock) -> None:
+    told: list[int] = []
+    breaker.told = told.append
+    breaker.succeeded()
+    fail(breaker, FAILURES + 2)
+    half_open(breaker, clock)
+    breaker.sent()
+    breaker.failed()
+    half_open(breaker, clock)
+    breaker.sent()
+    breaker.succeeded()
+    assert told == [1, 2, 0]
+
+
+def test_it_follows_another_one_and_tells_nobody(breaker: Breaker, clock: Clock) -> None:
+    told: list[int] = []
+    breaker.told = told.append
+    breaker.follow(3)
+    assert breaker.half_open_in == pytest.approx(4 * FIRST_SECONDS, rel=JITTER)
+    half_open(breaker, clock)
+    assert breaker.sent()
+    breaker.follow(10**6)
+    assert breaker.state == "open"
+    assert breaker.half_open_in <= LONGEST_SECONDS * (1 + JITTER)
+    breaker.follow(0)
+    assert breaker.passes
+    fail(breaker, FAILURES - 1)
+    breaker.follow(0)
+    fail(breaker, FAILURES - 1)
+    assert breaker.is_closed
+    assert told == []

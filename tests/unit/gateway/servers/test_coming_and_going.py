@@ -110,3 +110,22 @@ async def test_whoever_waits_begins_as_soon_as_a_server_is_there(monkeypatch: py
             second.answer("m", DONE)
             assert (await waiting).status_code == 200
             holding.cancel()
+
+
+@pytest.mark.parametrize("first", [[BOTH[0]], [BOTH[1]], BOTH])
+async def test_gateways_that_share_their_state_agree_on_the_names_of_servers(
+    found: list[str], first: list[str]
+) -> None:
+    """Whichever address each of them has seen first."""
+    found[:] = first
+    models = Pool(Settings(ollama_urls="http://models:1", shared_url="valkey://127.0.0.1:1"))
+    watching = asyncio.create_task(models.watch())
+    async with asyncio.timeout(10):
+        while {backend.name for backend in models.backends} != {f"ollama@{address}" for address in first}:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    found[:] = BOTH
+    await servers(models, 2)
+    assert {backend.name for backend in models.backends} == {f"ollama@{address}" for address in BOTH}
+    watching.cancel()
+    await asyncio.wait({watching})
+    await models.aclose()
