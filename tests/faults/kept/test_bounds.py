@@ -101,6 +101,7 @@ def _run(url: str) -> float | None:
     return value(url, "gateway_answers_kept", state="running")
 
 
+made_elsewhere = pytest.mark.parametrize("places", ["elsewhere"], indirect=True)
 made_here = pytest.mark.parametrize("places", ["here"], indirect=True)
 
 
@@ -205,6 +206,14 @@ def test_one_that_is_being_read_makes_no_room(fake: FakeOllama, places: Places, 
         body = read_slowly(reader, 0).partition(b"\r\n\r\n")[2]
     assert len(numbered(body)) == 501
     assert value(url, "gateway_answers_given_up_total") == 0
+
+
+@made_elsewhere
+def test_copies_of_others_take_no_more_than_all_may(fake: FakeOllama, places: Places, url: str) -> None:
+    for _ in range(12):
+        location = begun(places, "half")
+        assert len(numbered(httpx.get(location, timeout=30).content)) == 501
+        assert kept_bytes(url) <= MOST_TOTAL_BYTES
 
 
 @made_here

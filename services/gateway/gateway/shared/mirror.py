@@ -101,7 +101,7 @@ class Mirror:
             self._beginning = asyncio.ensure_future(self._begin())
 
     def lost(self) -> None:
-        """Valkey is not there."""
+        """What is in Valkey is in order no longer, or Valkey is not there."""
         self._is_in_order = False
 
     def write(self) -> int:
@@ -130,11 +130,10 @@ class Mirror:
         """An answer that runs lives on; one that has vanished comes back."""
         milliseconds = int((self._keep + RUNNING_SECONDS) * 1000)
         try:
-            for key in self._keys:
-                lives = await self._link.command("PEXPIRE", key, milliseconds)
+            lives = [await self._link.command("PEXPIRE", key, milliseconds) for key in self._keys]
         except Unavailable:
             return
-        if not lives:
+        if not all(lives):
             self._is_in_order = False
 
     # Its readers elsewhere
@@ -209,9 +208,8 @@ class Mirror:
         self._link.send("XADD", self._keys.stream, "NOMKSTREAM", *bounds, at, kind, frames, answered=written)
 
     def _written(self, reply: asyncio.Future[Any]) -> None:
-        """What cannot be written because of the connection comes when there is one again."""
-        if reply.exception() or reply.result() is None:
-            self._is_in_order = False
+        if reply.exception() or reply.result() is None:  # the stream has vanished, or has other entries
+            self.lost()
 
     def _expire(self) -> None:
         for key in self._keys:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -68,6 +69,8 @@ class SharedShelf(Shelf):
         """Raises AnswerOutOfReach."""
         if self._is_own(kept):
             await super().delete(kept, reason)
+            with suppress(Unavailable):
+                await self._link.command("PING")  # by now nobody finds it any more
         elif not any(await self._questions.ask("delete answer", [kept.id, reason.message])):
             if not kept.ended:
                 raise AnswerOutOfReach()
