@@ -1,4 +1,6 @@
-"""How much is kept, and what becomes of readers that are slow or too many."""
+"""How much is kept, and what becomes of readers that are slow or too many: where the answers are made, and at
+another gateway.
+"""
 
 import json
 import socket
@@ -6,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -14,8 +17,10 @@ from tests.fakes.ollama import DONE, Do, FakeOllama, line
 from tests.integration.chat.question import question
 from tests.integration.programs import gateway
 from tests.integration.resume.events import events, numbered
+from tests.integration.resume.gateways import Gateway, gateways
 from tests.integration.scrapes import value
-from tests.processes import Process, wait_until
+from tests.processes import wait_until
+from tests.valkey import valkey
 
 ASYNC = {"Prefer": "respond-async"}
 RESUME = {"Prefer": "resume=60"}
@@ -45,26 +50,66 @@ def fake() -> Iterator[FakeOllama]:
         yield server
 
 
-@pytest.fixture
-def running(fake: FakeOllama, tmp_path: Path) -> Iterator[tuple[Process, str]]:
-    with gateway(fake.url, tmp_path, **SETTINGS) as (process, url):
-        process.wait_ready(f"{url}/readyz")
-        yield process, url
+class Places(NamedTuple):
+    """Where answers are made, and where they are read."""
+
+    home: str
+    url: str
+
+
+@pytest.fixture(params=["here", "elsewhere"])
+def places(request: pytest.FixtureRequest, fake: FakeOllama, tmp_path: Path) -> Iterator[Places]:
+    arrangement = _here if request.param == "here" else _elsewhere
+    with arrangement(fake, tmp_path) as running:
+        yield Places(running[0].url, running[-1].url)
         # Nothing that runs may be left by any of these tests.
-        wait_until(lambda: value(url, "gateway_answers_kept", state="running") == 0, 20, "all have ended")
-        assert "never awaited" not in process.output
-        assert "without completing" not in process.output
+        wait_until(lambda: not _run(running[0].url), 20, "all have ended")
+    for each in running:
+        assert "never awaited" not in each.process.output
+        assert "without completing" not in each.process.output
 
 
 @pytest.fixture
-def url(running: tuple[Process, str]) -> str:
-    return running[1]
+def home(places: Places) -> str:
+    return places.home
 
 
-def begun(url: str, model: str) -> str:
-    sent = httpx.post(f"{url}/chat", json=question(model), headers=ASYNC, timeout=30)
+@pytest.fixture
+def url(places: Places) -> str:
+    return places.url
+
+
+@contextmanager
+def _here(fake: FakeOllama, folder: Path) -> Iterator[list[Gateway]]:
+    with gateway(fake.url, folder, **SETTINGS) as (process, url):
+        process.wait_ready(f"{url}/readyz")
+        yield [Gateway(process, url)]
+
+
+@contextmanager
+def _elsewhere(fake: FakeOllama, folder: Path) -> Iterator[list[Gateway]]:
+    with (
+        valkey(folder) as server,
+        gateways(2, fake.url, server.url, folder, **SETTINGS) as running,
+    ):
+        yield running
+        copies = "gateway_answers_kept_bytes"
+        wait_until(lambda: value(running[1].url, copies) == 0, 20, "there are no copies any more")
+
+
+def _run(url: str) -> float | None:
+    return value(url, "gateway_answers_kept", state="running")
+
+
+made_elsewhere = pytest.mark.parametrize("places", ["elsewhere"], indirect=True)
+made_here = pytest.mark.parametrize("places", ["here"], indirect=True)
+
+
+def begun(places: Places, model: str) -> str:
+    """Where the answer is read."""
+    sent = httpx.post(f"{places.home}/chat", json=question(model), headers=ASYNC, timeout=30)
     assert sent.status_code == 202
-    return url + str(sent.headers["location"])
+    return places.url + str(sent.headers["location"])
 
 
 def kept_bytes(url: str) -> float:
@@ -75,12 +120,13 @@ def kept_bytes(url: str) -> float:
 
 @contextmanager
 def slow_reader(address: str) -> Iterator[socket.socket]:
-    """Somebody who has asked for an answer, with little room for it."""
+    """Somebody who has begun to read an answer, with little room for it."""
     host, port, path = address.removeprefix("http://").replace("/", ":", 1).split(":")
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect((host, int(port)))
         connection.sendall(f"GET /{path} HTTP/1.0\r\n\r\n".encode())
+        connection.recv(1, socket.MSG_PEEK)
         yield connection
 
 
@@ -97,10 +143,10 @@ def states(body: bytes) -> list[str]:
     return [json.loads(event.data)["state"] for event in events(body) if event.name == "status"]
 
 
-def test_one_too_large_to_be_kept_is_complete_for_its_reader(fake: FakeOllama, url: str) -> None:
+def test_one_too_large_to_be_kept_is_complete_for_its_reader(fake: FakeOllama, home: str, url: str) -> None:
     fake.go_on()
-    whole = httpx.post(f"{url}/chat", json=question("large"), timeout=60)
-    kept = httpx.post(f"{url}/chat", json=question("large"), headers=RESUME, timeout=60)
+    whole = httpx.post(f"{home}/chat", json=question("large"), timeout=60)
+    kept = httpx.post(f"{home}/chat", json=question("large"), headers=RESUME, timeout=60)
     assert len(kept.content) > 5 * MOST_BYTES
     assert numbered(kept.content) == numbered(whole.content)
     assert states(kept.content)[-1] == "not_resumable"
@@ -108,9 +154,9 @@ def test_one_too_large_to_be_kept_is_complete_for_its_reader(fake: FakeOllama, u
 
 
 @pytest.mark.parametrize("seen", ["0", "1", "30", "5002", "999999"])
-def test_it_cannot_be_read_again(fake: FakeOllama, url: str, seen: str) -> None:
+def test_it_cannot_be_read_again(fake: FakeOllama, home: str, url: str, seen: str) -> None:
     fake.go_on()
-    kept = httpx.post(f"{url}/chat", json=question("large"), headers=RESUME, timeout=60)
+    kept = httpx.post(f"{home}/chat", json=question("large"), headers=RESUME, timeout=60)
     for method in ("GET", "HEAD"):
         gone = httpx.request(method, url + kept.headers["location"], params={"after": seen})
         assert gone.status_code == 410
@@ -118,8 +164,8 @@ def test_it_cannot_be_read_again(fake: FakeOllama, url: str, seen: str) -> None:
     assert httpx.get(url + kept.headers["location"]).status_code == 404
 
 
-def test_a_slow_reader_of_one_too_large_gets_all_of_it(fake: FakeOllama, url: str) -> None:
-    location = begun(url, "most")
+def test_a_slow_reader_of_one_too_large_gets_all_of_it(fake: FakeOllama, places: Places, url: str) -> None:
+    location = begun(places, "most")
     with slow_reader(location) as reader:
         wait_until(lambda: kept_bytes(url) > 500_000, 10, "it has most of what is kept")
         fake.go_on()
@@ -128,16 +174,19 @@ def test_a_slow_reader_of_one_too_large_gets_all_of_it(fake: FakeOllama, url: st
     assert value(url, "gateway_stalled_readers_total") == 0
 
 
-def test_nobody_reads_one_too_large_so_the_model_is_free(fake: FakeOllama, url: str) -> None:
-    location = begun(url, "endless")
+def test_nobody_reads_one_too_large_so_the_model_is_free(fake: FakeOllama, places: Places, url: str) -> None:
+    location = begun(places, "endless")
     wait_until(lambda: fake.received and fake.received[-1].gone.is_set(), 10, "the model is free")
     assert httpx.get(location).status_code == 410
     wait_until(lambda: kept_bytes(url) < 100_000, 10, "nothing of it is kept")
 
 
-def test_ended_answers_make_room_for_others_the_oldest_first(fake: FakeOllama, url: str) -> None:
-    runs = begun(url, "halts")
-    locations = [begun(url, "half") for _ in range(12)]
+@made_here
+def test_ended_answers_make_room_for_others_the_oldest_first(
+    fake: FakeOllama, places: Places, url: str
+) -> None:
+    runs = begun(places, "halts")
+    locations = [begun(places, "half") for _ in range(12)]
     for location in locations[-3:]:
         assert len(numbered(httpx.get(location, timeout=30).content)) == 501
     statuses = [httpx.head(location).status_code for location in locations]
@@ -148,28 +197,37 @@ def test_ended_answers_make_room_for_others_the_oldest_first(fake: FakeOllama, u
     assert [event.id for event in numbered(httpx.get(runs).content)] == ["1", "2"]
 
 
-def test_one_that_is_being_read_makes_no_room(fake: FakeOllama, url: str) -> None:
-    read = begun(url, "half")
+def test_one_that_is_being_read_makes_no_room(fake: FakeOllama, places: Places, url: str) -> None:
+    read = begun(places, "half")
     with slow_reader(read) as reader:
         wait_until(lambda: kept_bytes(url) > 500_000, 10, "it has ended")
         for _ in range(12):
-            begun(url, "half")
+            begun(places, "half")
         body = read_slowly(reader, 0).partition(b"\r\n\r\n")[2]
     assert len(numbered(body)) == 501
     assert value(url, "gateway_answers_given_up_total") == 0
 
 
-def test_very_many_small_ones_take_no_more_than_all_may(fake: FakeOllama, url: str) -> None:
+@made_elsewhere
+def test_copies_of_others_take_no_more_than_all_may(fake: FakeOllama, places: Places, url: str) -> None:
+    for _ in range(12):
+        location = begun(places, "half")
+        assert len(numbered(httpx.get(location, timeout=30).content)) == 501
+        assert kept_bytes(url) <= MOST_TOTAL_BYTES
+
+
+@made_here
+def test_very_many_small_ones_take_no_more_than_all_may(fake: FakeOllama, home: str, url: str) -> None:
     with httpx.Client(timeout=30) as client:
         for _ in range(1200):
-            sent = client.post(f"{url}/chat", json=question("tiny"), headers=ASYNC)
+            sent = client.post(f"{home}/chat", json=question("tiny"), headers=ASYNC)
             assert sent.status_code == 202
     assert 3 << 20 < kept_bytes(url) <= MOST_TOTAL_BYTES
     assert value(url, "gateway_answers_given_up_total") == 0
 
 
-def test_a_fast_reader_does_not_wait_for_a_slow_one(fake: FakeOllama, url: str) -> None:
-    location = begun(url, "most")
+def test_a_fast_reader_does_not_wait_for_a_slow_one(fake: FakeOllama, places: Places, url: str) -> None:
+    location = begun(places, "most")
     with ExitStack() as stack:
         slow = [stack.enter_context(slow_reader(location)) for _ in range(3)]
         with httpx.stream("GET", location, timeout=60) as fast:
@@ -187,8 +245,10 @@ def test_a_fast_reader_does_not_wait_for_a_slow_one(fake: FakeOllama, url: str) 
     wait_until(lambda: not fake.answering, 10, "the model is free")
 
 
-def test_the_model_is_free_when_the_only_reader_of_one_too_large_stalls(fake: FakeOllama, url: str) -> None:
-    location = begun(url, "stalls")
+def test_the_model_is_free_when_the_only_reader_of_one_too_large_stalls(
+    fake: FakeOllama, places: Places, url: str
+) -> None:
+    location = begun(places, "stalls")
     with slow_reader(location):
         wait_until(lambda: kept_bytes(url) > 500_000, 10, "it has most of what is kept")
         fake.go_on()
@@ -196,8 +256,8 @@ def test_the_model_is_free_when_the_only_reader_of_one_too_large_stalls(fake: Fa
     assert value(url, "gateway_stalled_readers_total") == 1
 
 
-def test_no_more_than_sixteen_read_one_answer(fake: FakeOllama, url: str) -> None:
-    location = begun(url, "halts")
+def test_no_more_than_sixteen_read_one_answer(fake: FakeOllama, places: Places, url: str) -> None:
+    location = begun(places, "halts")
     with ExitStack() as stack:
         readers = [stack.enter_context(httpx.stream("GET", location, timeout=30)) for _ in range(16)]
         refused = httpx.get(location)

@@ -223,11 +223,15 @@ async def test_deleted_anywhere_it_is_gone_everywhere(three: Stage, client: http
     assert [event.name for event in numbered(bodies.pop())] == ["", "", "error"]
 
 
-async def test_an_ended_one_is_deleted_from_elsewhere(three: Stage, client: httpx.AsyncClient) -> None:
-    path = await begun(client, three.home, "short")
-    assert await Reader(client, three.others[0].url + path).ends() == WHOLE
-    assert (await client.delete(three.others[0].url + path)).status_code == 204
-    assert {(await client.get(each.url + path)).status_code for each in three.gateways} == {404}
+@pytest.mark.parametrize("place", [0, 1])
+async def test_an_ended_one_is_deleted_from_anywhere(
+    place: int, three: Stage, client: httpx.AsyncClient
+) -> None:
+    for _ in range(20):
+        path = await begun(client, three.home, "short")
+        assert await Reader(client, three.others[0].url + path).ends() == WHOLE
+        assert (await client.delete(three.gateways[place].url + path)).status_code == 204
+        assert {(await client.get(each.url + path)).status_code for each in three.gateways} == {404}
 
 
 async def test_reading_elsewhere_keeps_it_going(three: Stage, client: httpx.AsyncClient) -> None:

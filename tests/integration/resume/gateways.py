@@ -33,7 +33,7 @@ http {{
             proxy_http_version 1.1;
             proxy_buffering off;
             proxy_pass_header X-Accel-Buffering;
-            proxy_set_header Host $http_host;
+            proxy_set_header Host localhost;
         }}
     }}
 }}

@@ -150,7 +150,8 @@ class Kept:
         if self.copy:
             self.copy.give_up()
         self.forget()
-        self.tell(self._farewell)
+        self.status = self._farewell
+        self.tell(self.status)
         if not self._readers:
             self.abandon()
 

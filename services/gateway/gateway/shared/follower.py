@@ -97,10 +97,16 @@ class Follower:
                             await self._nudged.wait()
         finally:
             care.cancel()
+            if self._here:
+                self._here.cancel()
+            self._move()
             self._say(Left(self.kept.id, self._link.member))
 
     async def catch_up(self) -> None:
         """Wait until it has what its home had at the time of the call. Raises AnswerOutOfReach."""
+        if not self.kept.log.is_whole:
+            return
+        self.kept.visit()
         reads = self._reads + 2  # one of them begins after this
         here = await self._ask()
         self.nudge()
@@ -124,7 +130,7 @@ class Follower:
         asked = self._here = self._here or asyncio.get_running_loop().create_future()
         self._say_read()
         await asyncio.wait({asked}, timeout=HERE_SECONDS)
-        return asked.result() if asked.done() else None
+        return asked.result() if asked.done() and not asked.cancelled() else None
 
     def _has(self, here: Here | None, reads: int) -> bool:
         kept = self.kept
@@ -154,14 +160,19 @@ class Follower:
                 self._next = FROM_THE_BEGINNING
         if kept.log.end - self._told > PROGRESS_BYTES:
             self._say_read()
+        self._move()
+        return not is_through
+
+    def _move(self) -> None:
+        """Let those look who wait for it to catch up."""
         self._moved.set_result(None)
         self._moved = asyncio.get_running_loop().create_future()
-        return not is_through
 
     async def _take(self, found: Entry) -> bool:
         """False if what comes before it is missing."""
         kept = self.kept
-        if found.kind == GIVEN_UP:
+        is_cut = found.position > 0 and not self._events  # what came before it is not kept any longer
+        if found.kind == GIVEN_UP or is_cut:
             if kept.log.is_whole:
                 kept.give_up()
             return True

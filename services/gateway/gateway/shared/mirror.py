@@ -101,7 +101,7 @@ class Mirror:
             self._beginning = asyncio.ensure_future(self._begin())
 
     def lost(self) -> None:
-        """Valkey is not there."""
+        """What is in Valkey is in order no longer, or Valkey is not there."""
         self._is_in_order = False
 
     def write(self) -> int:
@@ -130,11 +130,10 @@ class Mirror:
         """An answer that runs lives on; one that has vanished comes back."""
         milliseconds = int((self._keep + RUNNING_SECONDS) * 1000)
         try:
-            for key in self._keys:
-                lives = await self._link.command("PEXPIRE", key, milliseconds)
+            lives = [await self._link.command("PEXPIRE", key, milliseconds) for key in self._keys]
         except Unavailable:
             return
-        if not lives:
+        if not all(lives):
             self._is_in_order = False
 
     # Its readers elsewhere
@@ -167,12 +166,13 @@ class Mirror:
             self.leave(member)
 
     def _tell(self, member: str, aside: bytes) -> None:
-        if aside is self.kept.status:  # the others are everybody's own
+        if aside is self.kept.status and self.kept.log.is_whole:  # the others are every gateway's own
             self._link.publish(channel_of(self._link, member), pack(Waits(self.kept.id, aside)))
 
     async def _begin(self) -> None:
         kept, start = self.kept, self.kept.log.start
-        first = entry_id(start, BEGUN), BEGUN if kept.log.is_whole else GIVEN_UP
+        was_whole = kept.log.is_whole
+        first = entry_id(start, BEGUN), BEGUN if was_whole else GIVEN_UP
         record = Record(
             kept.owner, form_of(kept.dialect), self._link.member, kept.request_id, kept.dialect.memo()
         )
@@ -186,6 +186,8 @@ class Mirror:
         if self._is_removed:
             self._link.send("DEL", self._keys.record)
         self._is_in_order, self._has_end, self._position = True, False, start
+        if was_whole and not kept.log.is_whole:
+            self.give_up()
         self.grew()
 
     def _write_all(self) -> None:
@@ -198,7 +200,7 @@ class Mirror:
             return
         at = entry_id(max(self._position, self.kept.log.start), kind)
         bounds: list[str] = []
-        if kind == GIVEN_UP or not self.kept.log.is_whole:
+        if kind == GIVEN_UP or (kind == FRAMES and not self.kept.log.is_whole):
             behind = LAG_BYTES if self.away else 0
             bounds = ["MINID", "=", entry_id(max(0, self._position - behind), BEGUN)]
         written = asyncio.get_running_loop().create_future()
@@ -206,9 +208,8 @@ class Mirror:
         self._link.send("XADD", self._keys.stream, "NOMKSTREAM", *bounds, at, kind, frames, answered=written)
 
     def _written(self, reply: asyncio.Future[Any]) -> None:
-        """What cannot be written because of the connection comes when there is one again."""
-        if reply.exception() or reply.result() is None:
-            self._is_in_order = False
+        if reply.exception() or reply.result() is None:  # the stream has vanished, or has other entries
+            self.lost()
 
     def _expire(self) -> None:
         for key in self._keys:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -68,6 +69,8 @@ class SharedShelf(Shelf):
         """Raises AnswerOutOfReach."""
         if self._is_own(kept):
             await super().delete(kept, reason)
+            with suppress(Unavailable):
+                await self._link.command("PING")  # by now nobody finds it any more
         elif not any(await self._questions.ask("delete answer", [kept.id, reason.message])):
             if not kept.ended:
                 raise AnswerOutOfReach()
@@ -134,7 +137,7 @@ class SharedShelf(Shelf):
         self._followers[answer_id] = follower
         self._count(kept, BASE_BYTES)
         task = asyncio.ensure_future(self._run_follower(follower))
-        kept.abandon = lambda: _cancel(task)
+        kept.abandon = lambda: self._abandon(follower, task)
         self._following.add(task)
         task.add_done_callback(self._following.discard)
         return follower
@@ -145,6 +148,10 @@ class SharedShelf(Shelf):
             await asyncio.sleep(LINGER_SECONDS)
         finally:
             self._drop(follower)
+
+    def _abandon(self, follower: Follower, task: asyncio.Task[None]) -> None:
+        self._drop(follower)
+        task.cancel()
 
     def _drop(self, follower: Follower) -> None:
         kept = follower.kept
@@ -206,7 +213,3 @@ class SharedShelf(Shelf):
             kept.stop(AnswerStopped(message))
             self._remove(kept)
         return kept is not None
-
-
-def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
