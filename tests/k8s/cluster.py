@@ -76,8 +76,8 @@ def wait_pods(name: str, count: int, seconds: float = 180) -> dict[str, Object]:
     return pods(name)
 
 
-def python(pod: str, code: str) -> str:
-    return kubectl("exec", pod, "--", "python", "-c", code)
+def python(pod: str, code: str, *arguments: str) -> str:
+    return kubectl("exec", pod, "--", "python", "-c", code, *arguments)
 
 
 def metric(pod: str, port: int, name: str) -> float:

@@ -116,3 +116,37 @@ def test_two_gateways_share_one_limit_exactly(keys: Keys) -> None:
         20,
         20,
     ]
+
+
+def test_an_answer_begun_at_one_gateway_is_read_on_at_the_other(key: str) -> None:
+    first, second = pods("gateway")
+    begun = json.loads(python(first, BEGIN, GATEWAY, key))
+    assert begun["ids"] == [1, 2, 3]
+    rest = json.loads(python(second, READ_ON, GATEWAY, key, begun["location"], "3"))
+    assert rest["ids"] == list(range(4, 302))
+    assert rest["last"]["done"] is True
+
+
+# Read three events, and leave.
+BEGIN = """
+import httpx, json, sys
+_, url, key = sys.argv
+asked = {"model": "smollm2:135m", "messages": [{"role": "user", "content": "Write a very long story."}]}
+headers = {"Authorization": f"Bearer {key}", "Prefer": "resume=60"}
+with httpx.stream(
+    "POST", f"{url}/chat", headers=headers, json={**asked, "options": {"num_predict": 300}}, timeout=120
+) as answer:
+    ids = [int(line[4:]) for line, _ in zip(
+        (line for line in answer.iter_lines() if line.startswith("id: ")), range(3)
+    )]
+print(json.dumps({"ids": ids, "location": answer.headers["location"]}))
+"""
+READ_ON = """
+import httpx, json, sys
+_, url, key, location, after = sys.argv
+headers = {"Authorization": f"Bearer {key}", "Last-Event-ID": after}
+lines = httpx.get(url + location, headers=headers, timeout=120).text.splitlines()
+ids = [int(line[4:]) for line in lines if line.startswith("id: ")]
+events = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+print(json.dumps({"ids": ids, "last": events[-1]}))
+"""

@@ -151,6 +151,7 @@ def test_secrets_are_mounted_as_folders_so_that_changes_arrive(overlay: str) -> 
         ("models", "models", "models"),
         ("ollama", "ollama", "ollama"),
         ("engine", "engine", "engine"),
+        ("valkey", "valkey", "valkey"),
     ],
 )
 def test_images_users_and_memory_are_those_of_compose(workload: str, container: str, service: str) -> None:

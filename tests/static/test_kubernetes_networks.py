@@ -15,6 +15,7 @@ SERVICES = {
     "ollama": "ollama",
     "engine": "engine",
     "models": "models",
+    "valkey": "valkey",
     "prometheus": "prometheus",
 }
 PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
