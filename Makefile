@@ -72,7 +72,7 @@ test-model: .venv/test.stamp ## Test the engine and the whole stack with a real 
 	$(BIN)/pytest $(or $(T),tests/model --numprocesses 2 --dist loadfile)
 
 test-faults: .venv/test.stamp ## Test full disks, blocked output, exhausted descriptors, signals and broken upstreams (T=)
-	$(BIN)/pytest $(or $(T),tests/faults --numprocesses 2)
+	$(BIN)/pytest $(or $(T),tests/faults --numprocesses 3 --dist loadfile)
 
 test-stack: .venv/test.stamp ## Test the containers on a real Docker Engine (T=)
 	$(BIN)/pytest $(or $(T),tests/stack)

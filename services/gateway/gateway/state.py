@@ -11,7 +11,7 @@ from .access.caller import Caller
 from .access.guard import Guard
 from .access.keyring import Keyring
 from .access.roles import RouteClass
-from .admission.accounts import Accounts, MemoryAccounts
+from .admission.accounts import Accounts, MemoryAccounts, always
 from .admission.admission import Admission
 from .admission.estimates import Estimates
 from .admission.gauges import Gauges
@@ -80,7 +80,7 @@ class State:
         else:
             slots = Slots(pool, settings.workers, settings.affinity_slack)
             self.ledger = MemoryLedger(slots, estimates, bounds.share(settings.workers))
-            accounts = MemoryAccounts(workers=lambda: settings.workers)
+            accounts = MemoryAccounts(workers=always(settings.workers))
         pool.when_changed = self.ledger.advance
         self._slot_gauges = Gauges(self.ledger, pool)
         self.limiter = RateLimiter(accounts, estimates)

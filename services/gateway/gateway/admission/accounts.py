@@ -103,8 +103,11 @@ class _Account:
         return Level(window, moving.used(now), moving.wait(window.amount, now), moving.reset(now))
 
 
-def _alone() -> int:
-    return 1
+def always(workers: int) -> Callable[[], int]:
+    return lambda: workers
+
+
+ALONE = always(1)
 
 
 class MemoryAccounts:
@@ -116,7 +119,7 @@ class MemoryAccounts:
         self,
         clock: Callable[[], float] = time.monotonic,
         most: int = MAX_ACCOUNTS,
-        workers: Callable[[], int] = _alone,
+        workers: Callable[[], int] = ALONE,
     ) -> None:
         self.in_flight: Counter[str] = Counter()
         self._clock = clock
