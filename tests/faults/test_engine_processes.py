@@ -44,7 +44,9 @@ def test_a_crash_of_llama_cpp_is_the_last_line_and_the_next_request_works(
         os.kill(runner(process), signal.SIGKILL)
         end = client.wait_for(b"\r\n0\r\n\r\n")
         assert b'{"error":"model runner has unexpectedly stopped"}\n' in end
-    assert metric(url, "engine_requests_total", outcome="error") == failed + 1
+    wait_until(
+        lambda: metric(url, "engine_requests_total", outcome="error") == failed + 1, 10, "it is counted"
+    )
     assert ask(url, options={"num_predict": 1}).status_code == 200
 
 
