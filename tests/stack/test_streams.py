@@ -40,8 +40,9 @@ async def ask_while(
     async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=120, trust_env=False) as client:
         answers = [asyncio.create_task(ask(client, tokens, each)) for each in begun]
         while not all(each.is_set() for each in begun):
-            ended = [answer for answer in answers if answer.done()]
-            assert not ended, await ended[0]
+            for answer in answers:
+                if answer.done():
+                    answer.result()  # raises what has gone wrong; a short one may have ended well
             await asyncio.sleep(0.01)
         await asyncio.to_thread(work)
         return await asyncio.gather(*answers)
