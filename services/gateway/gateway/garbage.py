@@ -1,6 +1,6 @@
 """Controls when the garbage collector runs, because it blocks all streams.
 
-Requests leave nothing to collect (tests/unit/gateway/test_garbage.py), so collections are pure cost: with a
+Requests leave nothing to collect (tests/faults/test_garbage.py), so collections are pure cost: with a
 thousand requests in flight one visits half a million objects, which takes a seventh of a second.
 """
 

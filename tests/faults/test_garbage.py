@@ -13,6 +13,7 @@ from gateway.garbage import Collector
 from tests.fakes.ollama import DONE, Do, FakeOllama
 from tests.integration.apis import CASES
 from tests.load import storm
+from tests.unit.gateway.conftest import logging_as_before  # noqa: F401  # a fixture
 from tests.unit.gateway.in_process import running
 
 MAX_BODY = 100_000
