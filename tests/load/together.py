@@ -28,8 +28,8 @@ MODEL = "together"
 SLOTS = 4
 # Requests at the same time of each caller, an address of this machine: a greedy one, and modest ones.
 CALLERS = {"127.0.0.2": 60, **{f"127.0.0.{number}": 2 for number in range(3, 9)}}
-# Beside those of every gateway: the connection to Valkey, beats, standings, and one that runs them.
-TASKS_AT_REST = remains.TASKS_AT_REST + 8
+# Beside those of every gateway: the connection to Valkey, beats, standings, answers, and what runs them.
+TASKS_AT_REST = remains.TASKS_AT_REST + 11
 SETTINGS = {
     **storm.SETTINGS,
     "GATEWAY_SLOTS": str(SLOTS),
