@@ -23,6 +23,7 @@ from deploy.native.nginx import find_nginx, nginx_command, render_nginx
 from tests.load.bench.client import ClosedLoop, Load
 from tests.load.bench.cores import BenchError, Cores, choose, pin, pinned
 from tests.load.bench.figures import percentile
+from tests.load.bench.systems import upstream
 from tests.load.bench.usage import cpu_ns, memory, tree
 from tests.load.bench.wire import CHAT, ENDLESS, SHORT
 from tests.processes import BIN, Process, free_port, listens, wait_until
@@ -67,19 +68,6 @@ class Stack:
 # What a process opens besides two connections a stream.
 OTHER_DESCRIPTORS = 500
 PARTS = ("gateway", "edge", "valkey")
-
-
-@contextmanager
-def upstream(cores: Cores, folder: Path, pace: float) -> Iterator[str]:
-    port = free_port()
-    command = [sys.executable, "-m", "tests.load.bench.upstream", str(port), str(pace)]
-    with pinned(cores.upstream):
-        process = Process(command, {}, folder / f"upstream-{port}.log")
-    try:
-        wait_until(lambda: listens(port), 30, "the model server listens")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.stop()
 
 
 @contextmanager
@@ -138,7 +126,7 @@ def streams(cores: Cores, count: int, gateways: int) -> str:
     with (
         tempfile.TemporaryDirectory() as name,
         upstream(cores, Path(name), pace) as model,
-        stack(cores, Path(name), model, gateways, shared=gateways > 1) as running,
+        stack(cores, Path(name), model.url, gateways, shared=gateways > 1) as running,
     ):
         httpx.post(f"http://127.0.0.1:{running.port}/chat", json={"model": SHORT, "messages": []}, timeout=30)
         before = running.memory()
@@ -169,7 +157,7 @@ def requests(cores: Cores, gateways: int, *, shared: bool) -> str:
     with (
         tempfile.TemporaryDirectory() as name,
         upstream(cores, Path(name), 0.01) as model,
-        stack(cores, Path(name), model, gateways, shared=shared) as running,
+        stack(cores, Path(name), model.url, gateways, shared=shared) as running,
     ):
         loop = ClosedLoop(running.port, CHAT.request(SHORT, keep=True), CONNECTIONS)
         loop.run(1)

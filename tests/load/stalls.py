@@ -16,9 +16,10 @@ from pathlib import Path
 from tests.integration.programs import gateway
 from tests.load import remains
 from tests.load.bench.client import Load
-from tests.load.bench.cores import Cores, choose, pinned
+from tests.load.bench.cores import choose, pinned
+from tests.load.bench.systems import upstream
 from tests.load.bench.wire import CHAT, paced
-from tests.processes import Process, free_port, listens, wait_until
+from tests.processes import Process, wait_until
 
 STREAMS = 100
 TOKENS = 1200
@@ -50,9 +51,9 @@ def measure(attack: str | None, folder: Path) -> Stalls:
     """One run; without an attack it is the baseline of the machine."""
     cores = choose()
     with ExitStack() as started:
-        upstream = started.enter_context(_paced_upstream(cores, folder))
+        model = started.enter_context(upstream(cores, folder, PACE_SECONDS))
         with pinned(cores.proxy):
-            _, url = started.enter_context(gateway(upstream, folder, **SETTINGS))
+            _, url = started.enter_context(gateway(model.url, folder, **SETTINGS))
         started.enter_context(pinned(cores.load))
         load = Load(int(url.rpartition(":")[2]), CHAT.request(paced(TOKENS)), CHAT.terminal)
         load.add(number * PACE_SECONDS / STREAMS for number in range(STREAMS))
@@ -65,19 +66,6 @@ def measure(attack: str | None, folder: Path) -> Stalls:
         return Stalls(
             max(gaps) / 1e9, remains.longest_stall(url), load.unfinished, seen, remains.in_gateway(url)
         )
-
-
-@contextmanager
-def _paced_upstream(cores: Cores, folder: Path) -> Iterator[str]:
-    port = free_port()
-    command = [sys.executable, "-m", "tests.load.bench.upstream", str(port), str(PACE_SECONDS)]
-    with pinned(cores.upstream):
-        process = Process(command, {}, folder / f"upstream-{port}.log")
-    try:
-        wait_until(lambda: listens(port), 30, "upstream listens")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.stop()
 
 
 @contextmanager

@@ -164,8 +164,9 @@ def test_images_users_and_memory_are_those_of_compose(workload: str, container: 
 
 
 def megabytes(text: str) -> int:
-    number, unit = re.fullmatch(r"(\d+)([mg])i?", text.lower()).groups()  # type: ignore[union-attr]
-    return int(number) * {"m": 1, "g": 1024}[unit]
+    match = re.fullmatch(r"(\d+)([mg])i?", text.lower())
+    assert match
+    return int(match[1]) * {"m": 1, "g": 1024}[match[2]]
 
 
 def test_the_models_are_those_of_compose() -> None:

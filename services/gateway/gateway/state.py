@@ -127,8 +127,9 @@ class State:
 
     async def queue(self, identity: str | None) -> Listing:
         """What runs and waits at all gateways, as `listed`."""
+        own = listed(self.ledger.turns(), identity)
         others = await self.sharing.questions.ask("queue", identity) if self.sharing else []
-        return merged([listed(self.ledger.turns(), identity), *others])
+        return merged([own, *others]) if others else own
 
     async def stop(self, request_id: str, identity: str | None, by: str) -> int:
         """End a request at whatever gateway, as `admission.listing.stop`."""

@@ -15,7 +15,7 @@ from deploy.native.nginx import find_nginx, nginx_command, render_nginx
 from tests.processes import BIN, ROOT, Process, free_port, listens, wait_until
 
 from .cores import BenchError, Cores, pinned
-from .wire import DIALECTS, KEY, MODELS, OPENAI, Dialect
+from .wire import DIALECTS, KEY, MODELS, OPENAI, PACE_SECONDS, Dialect
 
 PEERS = ROOT / ".venv-peers"
 DIRECT, NGINX, GATEWAY, BOTH, LITELLM = "upstream", "nginx", "gateway", "nginx+gateway", "LiteLLM"
@@ -68,9 +68,10 @@ class Upstream:
 
 
 @contextmanager
-def upstream(cores: Cores, folder: Path) -> Iterator[Upstream]:
+def upstream(cores: Cores, folder: Path, pace: float = PACE_SECONDS) -> Iterator[Upstream]:
+    """With a token every `pace` seconds."""
     port = free_port()
-    command = [sys.executable, "-m", "tests.load.bench.upstream", str(port)]
+    command = [sys.executable, "-m", "tests.load.bench.upstream", str(port), str(pace)]
     with pinned(cores.upstream), _running(command, folder / "upstream.log", port) as process:
         yield Upstream(port, process)
 

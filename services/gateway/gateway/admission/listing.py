@@ -20,7 +20,7 @@ def listed(turns: Sequence[Turn], identity: str | None) -> Listing:
 
 
 def merged(listings: Sequence[Listing]) -> Listing:
-    """Those of several gateways."""
+    """Those of several gateways: what runs by its age, what waits by its place among those for its model."""
     running = [row for rows, _ in listings for row in rows]
     waiting = [row for _, rows in listings for row in rows]
     running.sort(key=lambda row: -float(row["age_seconds"]))

@@ -152,6 +152,10 @@ class Link:
                 await self._serve(commands, messages)
             except (ValkeyError, OSError, TimeoutError) as error:
                 self._is_down(error)
+            except Exception as defect:
+                # In what follows from a message, of this version or of another gateway's: begin anew.
+                structlog.get_logger().exception("shared_link_failed")
+                self._is_down(defect)
             finally:
                 for connection in (commands, messages):
                     with suppress(ValkeyError, OSError, TimeoutError):
@@ -162,7 +166,7 @@ class Link:
     async def _connect(self, commands: Connection, messages: Connection) -> None:
         async with asyncio.timeout(CONNECT_SECONDS):
             for connection in (commands, messages):
-                await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.connect()  # type: ignore[no-untyped-call]  # the client's own
             await messages.send_command("SUBSCRIBE", *self._channels)
             for _ in self._channels:
                 await messages.read_response()
@@ -205,12 +209,7 @@ class Link:
     async def _read(self, connection: Connection) -> None:
         while True:
             _, channel, message = await connection.read_response()
-            try:
-                self._channels[channel](message)
-            except Exception:
-                # A defect, of this version or of another gateway's: a new connection begins anew.
-                structlog.get_logger().exception("shared_message_failed", channel=channel.decode())
-                raise ConnectionError("a message could not be understood") from None
+            self._channels[channel](message)
 
     async def _pulse(self) -> None:
         """Notice that Valkey, or one of the connections, is silent. Raises TimeoutError."""

@@ -1,6 +1,9 @@
 """What this gateway shares with others, put together."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
 
 from ..admission.accounts import MemoryAccounts
 from ..admission.estimates import Estimates
@@ -18,6 +21,8 @@ from .shelf import SharedShelf
 
 # How long the start waits for Valkey; without it, the gateway decides for itself at first.
 FIRST_BEAT_SECONDS = 1.0
+
+PAUSE_SECONDS = 1.0
 
 
 class Sharing:
@@ -37,7 +42,8 @@ class Sharing:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.gather(self.link.run(), self.members.run(), self.ledger.run(), self.shelf.share())
+        parts = self.link.run, self.members.run, self.ledger.run, self.shelf.share
+        await asyncio.gather(*map(_keep_up, parts))
 
     async def wait_member(self) -> None:
         """Wait until this gateway is one of them, but not for long."""
@@ -45,3 +51,13 @@ class Sharing:
 
     async def aclose(self) -> None:
         await self.members.leave()
+
+
+async def _keep_up(part: Callable[[], Awaitable[None]]) -> None:
+    """Run a part until it ends, again after a defect: the others would go on as if it were there."""
+    while True:
+        try:
+            return await part()
+        except Exception:
+            structlog.get_logger().exception("shared_part_failed")
+            await asyncio.sleep(PAUSE_SECONDS)

@@ -120,8 +120,9 @@ async def test_gateways_that_share_their_state_agree_on_the_names_of_servers(
     found[:] = first
     models = Pool(Settings(ollama_urls="http://models:1", shared_url="valkey://127.0.0.1:1"))
     watching = asyncio.create_task(models.watch())
+    names = {f"ollama@{address}" for address in first}
     async with asyncio.timeout(10):
-        while {backend.name for backend in models.backends} != {f"ollama@{address}" for address in first}:  # noqa: ASYNC110
+        while {backend.name for backend in models.backends} != names:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
     found[:] = BOTH
     await servers(models, 2)

@@ -148,7 +148,7 @@ async def test_requests_at_the_same_time_are_limited_over_all_gateways(server: S
 
     async def ask(gateway: Gateway) -> None:
         nonlocal peak, busy, served
-        while not (await gateway.accounts.enter("alice", limits)).allowed:  # noqa: ASYNC110
+        while not (await gateway.accounts.enter("alice", limits)).allowed:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
         busy += 1
         peak = max(peak, busy)

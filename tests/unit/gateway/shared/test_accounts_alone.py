@@ -1,8 +1,6 @@
 """Limits while Valkey is not there, and when it is back."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,17 +8,11 @@ from gateway.limits import Limits, Window
 from tests.integration.queue.queues import until
 from tests.unit.gateway.shared.links import running
 from tests.unit.gateway.shared.test_accounts import Gateway, gateways
-from tests.valkey import Server, valkey
+from tests.valkey import Server
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 LIMITS = Limits((Window(4, 3600),), (Window(100, 3600),), concurrent=3)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with valkey(tmp_path) as started:
-        yield started
 
 
 async def in_flight(gateway: Gateway) -> int:

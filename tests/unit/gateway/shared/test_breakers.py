@@ -1,9 +1,7 @@
 """Breakers that open and close at all gateways."""
 
 import asyncio
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -17,15 +15,9 @@ from gateway.shared.link import Link
 from tests.fakes.ollama import DONE, FakeOllama
 from tests.integration.queue.queues import until
 from tests.unit.gateway.shared.links import running
-from tests.valkey import Server, valkey
+from tests.valkey import Server
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with valkey(tmp_path) as started:
-        yield started
 
 
 class Gateway:

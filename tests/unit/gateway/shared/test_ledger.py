@@ -2,26 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
+from gateway.admission.schedule import Bounds
 from gateway.errors import CallerQueueFull, QueueFull
 from tests.integration.queue.queues import until
 from tests.unit.gateway.shared.gateways import BOUNDS, SLOTS, Gateway
-from tests.valkey import Server, valkey
+from tests.valkey import Server
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 Gateways = list[Gateway]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with valkey(tmp_path) as started:
-        yield started
 
 
 @asynccontextmanager
@@ -105,9 +99,9 @@ async def test_positions_are_those_among_all_gateways(server: Server) -> None:
     [(BOUNDS._replace(queue=2), QueueFull), (BOUNDS._replace(per_caller=2), CallerQueueFull)],
 )
 async def test_the_queue_has_its_bounds_over_all_gateways(
-    server: Server, bounds: object, refusal: type[QueueFull]
+    server: Server, bounds: Bounds, refusal: type[QueueFull]
 ) -> None:
-    gateways = [Gateway(server.url, bounds) for _ in range(2)]  # type: ignore[arg-type]
+    gateways = [Gateway(server.url, bounds) for _ in range(2)]
     try:
         await together(gateways)
         for _ in range(SLOTS):

@@ -1,9 +1,8 @@
 """Of several gateways that want a model loaded, one does it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
@@ -14,18 +13,12 @@ from gateway.shared.link import Link
 from gateway.shared.loads import SharedLoads
 from tests.integration.queue.queues import until
 from tests.unit.gateway.shared.links import running
-from tests.valkey import Server, valkey
+from tests.valkey import Server
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 MODEL: Key = "m:latest", frozenset()
 SMALL: Key = "m:latest", frozenset({("num_ctx", "2048")})
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with valkey(tmp_path) as started:
-        yield started
 
 
 class Gateway:

@@ -1,24 +1,15 @@
 """Servers that are there, and refuse what is needed of them."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from gateway.shared.link import Link, Unavailable
 from tests.integration.queue.queues import until
 from tests.unit.gateway.shared.links import running
-from tests.valkey import Server, valkey
+from tests.valkey import Server
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 WRITE = "return redis.call('SET', KEYS[1], 1)"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with valkey(tmp_path) as started:
-        yield started
 
 
 @pytest.fixture
